@@ -1,0 +1,206 @@
+"""The command line. Heavy packages are imported inside the commands, so that `--help` answers at once."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge_sharpzo.errors import UserError
+
+app = typer.Typer(
+    help="Fine-tunes CLIP's prompt on the device it runs on, with forward passes only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_PACKAGE = Path(__file__).resolve().parent
+_IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
+EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"  # the wheel carries it
+
+OnnxOption = Annotated[Path | None, typer.Option(help="exported model; the run's own if not given")]
+ThreadsOption = Annotated[int, typer.Option(help="threads of onnxruntime; 0: all cores this process may use")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print the result as JSON on stdout, nothing else")]
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    """Prints a UserError as one line and exits with 2; Ctrl-C exits with 130."""
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"edge-sharpzo: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("edge-sharpzo: interrupted", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Within it, SIGTERM ends a run as Ctrl-C does: the best prompt so far is kept."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _version(show: bool) -> None:
+    if show:
+        from edge_sharpzo import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False) -> None:
+    """Fine-tunes CLIP's prompt on the device it runs on, with forward passes only."""
+
+
+@app.command()
+def tune(
+    data: Annotated[Path, typer.Option(help="folder of photos: DIR/<class>/*, or DIR/train/<class>/* with optional val/ and test/")],
+    onnx: Annotated[Path, typer.Option(help="exported model; the small embedded one if not given", show_default=False)] = EMBEDDED_MODEL,
+    out: Annotated[Path | None, typer.Option(help="folder for the results; runs/<time> if not given", show_default=False)] = None,
+    shots: Annotated[int, typer.Option(help="training photos a class")] = 16,
+    seed: Annotated[int, typer.Option(help="of everything random")] = 0,
+    template: Annotated[str, typer.Option(help="prompt, {} is the class name; the words before it become the tuned context")] = "a photo of a {}.",
+    context_tokens: Annotated[int | None, typer.Option(help="context vectors to tune; as many as the template's words if not given")] = None,
+    class_names: Annotated[
+        Path | None, typer.Option(help="file with lines 'folder = name'; underscores in folders read as spaces without it")
+    ] = None,
+    method: Annotated[str, typer.Option(help="sharpzo")] = "sharpzo",
+    preset: Annotated[str, typer.Option(help="default, or paper: the published settings")] = "default",
+    paper_task: Annotated[str, typer.Option(help="whose column of the paper's Table 8: dtd, eurosat, pets ...")] = "dtd",
+    budget: Annotated[int | None, typer.Option(help="queries to spend; a query is one loss evaluation of one candidate")] = None,
+    minutes: Annotated[float | None, typer.Option(help="time to spend on tuning")] = None,
+    threads: ThreadsOption = 0,
+    provider: Annotated[str, typer.Option(help="execution provider: cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Tunes the prompt on labelled photos and writes a run folder."""
+    with _user_errors():
+        from edge_sharpzo.machine import PROVIDERS, usable_cores
+
+        if provider not in PROVIDERS:
+            raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
+        if threads < 0:
+            raise UserError(f"--threads {threads}: use 0 for all cores, or a positive number")
+        from edge_sharpzo.commands.tune import TuneOptions, run_tune
+        from edge_sharpzo.display import Display
+
+        options = TuneOptions(
+            onnx=onnx,
+            data=data,
+            out=out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S"),
+            shots=shots,
+            seed=seed,
+            template=template,
+            context_tokens=context_tokens,
+            class_names=class_names,
+            method=method,
+            preset=preset,
+            paper_task=paper_task,
+            budget=budget,
+            minutes=minutes,
+            threads=threads or usable_cores(),
+            provider=PROVIDERS[provider],
+        )
+        with _sigterm_as_interrupt(), Display() as display:
+            summary = run_tune(options, display)
+        if as_json:
+            _print_json({"run": str(options.out), **summary})
+        else:
+            _print_summary(summary, options.out)
+        if summary["stopped_because"] == "interrupted":
+            raise typer.Exit(130)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _print_summary(summary: dict[str, Any], out: Path) -> None:
+    data, queries, seconds = summary["data"], summary["queries"], summary["seconds"]
+    print(f"{data['classes']} classes; {data['train']} training, {data['val']} validation, {data['test']} held-out photos")
+    for name, label in (("zero_shot", "zero-shot"), ("tuned", "tuned")):
+        scores = summary["accuracy"][name]
+        print(f"{label:10} validation {_percent(scores['val']):>7}   held-out {_percent(scores['test']):>7}")
+    kinds = ", ".join(f"{count:,} {kind.replace('_', '-')}" for kind, count in queries["by_kind"].items())
+    print(f"{queries['total']:,} queries ({kinds})")
+    print(f"{seconds['features']:.1f} s for photos, {seconds['tuning']:.1f} s tuning; stopped: {summary['stopped_because']}")
+    val = {name: summary["accuracy"][name]["val"] for name in ("zero_shot", "tuned")}
+    if val["tuned"] is not None and val["tuned"] < val["zero_shot"]:
+        print("tuning lost to the template as written on validation photos: try more shots, or keep the template")
+    print(f"run: {out}")
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    images: Annotated[list[Path], typer.Argument(help="photos to classify")],
+    onnx: OnnxOption = None,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Classifies photos with a tuned prompt."""
+    with _user_errors():
+        from edge_sharpzo.commands.classify import run_predict
+        from edge_sharpzo.display import Display
+        from edge_sharpzo.machine import usable_cores
+
+        results = run_predict(run, images, onnx, threads or usable_cores(), Display())
+        if as_json:
+            _print_json(results)
+            return
+        for result in results:
+            if "error" not in result:
+                others = ", ".join(f"{t['class']} {100 * t['probability']:.1f} %" for t in result["top"][1:])
+                print(f"{result['file']}: {result['class']} {100 * result['probability']:.1f} %  ({others})")
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    data: Annotated[Path, typer.Option(help="labelled photos: DIR/test/<class>/* or DIR/<class>/*")],
+    onnx: OnnxOption = None,
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measures a tuned prompt on labelled photos."""
+    with _user_errors():
+        from edge_sharpzo.commands.classify import run_eval
+        from edge_sharpzo.display import Display
+        from edge_sharpzo.machine import usable_cores
+
+        with Display() as display:
+            result = run_eval(run, data, onnx, threads or usable_cores(), display)
+        if as_json:
+            _print_json(result)
+            return
+        print(f"accuracy {_percent(result['accuracy'])} on {result['photos']} photos")
+        for name, value in result["by_class"].items():
+            print(f"  {_percent(value):>7}  {name}")
+
+
+@app.command()
+def info(target: Annotated[Path, typer.Argument(help="an exported model, or a run folder")]) -> None:
+    """Prints what a model file or a run holds, as JSON."""
+    with _user_errors():
+        from edge_sharpzo.commands.info import run_info
+
+        _print_json(run_info(target))
+
+

@@ -1,0 +1,132 @@
+"""Opens `clip.onnx`: its card, its tokenizer, and one onnxruntime session for each tower."""
+
+import hashlib
+from collections.abc import Callable, MutableSequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from edge_sharpzo.card import TOKENIZER_KEY, ModelCard, parse_card
+from edge_sharpzo.errors import UserError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from edge_sharpzo.prompts import Prompts
+
+TOWERS = {"image": "image_features", "text": "text_features", "tokens": "token_embeddings"}  # tower -> its output
+
+
+class ClipOnnx:
+    """An exported CLIP model.
+
+    Each tower gets a session of its own that holds that tower's weights alone, so that tuning never keeps the
+    image tower or the token table in memory.
+
+    Raises UserError when the file is missing, is no ONNX, or was not made by edge-sharpzo's export.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 0, provider: str = "CPUExecutionProvider"):
+        """`threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution provider."""
+        self.path = Path(path)
+        self.threads = threads
+        self.provider = provider
+        model = self._load()
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self.card: ModelCard = parse_card(metadata, str(self.path))
+        self._tokenizer_json = metadata[TOKENIZER_KEY]
+        produced = {output.name for output in model.graph.output}
+        if missing := [name for name in TOWERS.values() if name not in produced]:
+            raise UserError(f"{self.path} has no output {missing[0]}: export it again with this version")
+
+    def _load(self) -> onnx.ModelProto:
+        """The graph without external data. The file is untrusted: only standard operators, no data outside its folder."""
+        if not self.path.is_file():
+            raise UserError(f"{self.path} does not exist: make it with `make export` on a workstation, or give another --onnx")
+        try:
+            model = onnx.load(str(self.path), load_external_data=False)
+        except Exception as error:  # onnx raises protobuf's own errors, whose class depends on its backend
+            raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew") from error
+        if not model.graph.node:
+            raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew")
+        for node in model.graph.node:
+            if node.domain not in ("", "ai.onnx"):
+                raise UserError(f"{self.path} uses the operator {node.domain}.{node.op_type}, which is not ONNX's own: not loaded")
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location" and (Path(entry.value).name != entry.value or not (self.path.parent / entry.value).is_file()):
+                    raise UserError(f"{self.path} needs its weights in {entry.value} beside it: copy that file to {self.path.parent} too")
+        return model
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file and of its external data, in hex."""
+        digest = hashlib.sha256()
+        for file in [self.path, *sorted(self._external_files())]:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    def _external_files(self) -> set[Path]:
+        entries = (e for t in self._load().graph.initializer for e in t.external_data if e.key == "location")
+        return {self.path.parent / entry.value for entry in entries}
+
+    @cached_property
+    def prompts(self) -> "Prompts":
+        """The tokenizer."""
+        from edge_sharpzo.prompts import Prompts
+
+        text = self.card.text
+        return Prompts(self._tokenizer_json, text.clean, text.start, text.end, text.pad, text.context_length)
+
+    def session(self, tower: str) -> "onnxruntime.InferenceSession":
+        """A session of one tower: `image`, `text` or `tokens`."""
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(3)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path.parent.resolve()))
+        # Shapes change between calls, so a plan of memory by shape would only grow.
+        options.enable_mem_pattern = False
+        if self.provider not in onnxruntime.get_available_providers():
+            have = ", ".join(onnxruntime.get_available_providers())
+            raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
+        tower_bytes = _keep_output(self._load(), TOWERS[tower]).SerializeToString()
+        try:
+            session = onnxruntime.InferenceSession(tower_bytes, options, providers=[self.provider])
+        except Exception as error:  # onnxruntime's exceptions share no base class
+            reason = str(error).splitlines()[0][:200]
+            raise UserError(f"onnxruntime cannot open the {tower} tower of {self.path}: {reason}") from error
+        if self.provider not in session.get_providers():
+            raise UserError(f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: use --provider cpu, or mend the driver")
+        return session
+
+    def token_embeddings(self, ids: list[int]) -> np.ndarray:
+        """Rows of the token table [T, W], float32, without positions. The table is read and let go."""
+        return self.session("tokens").run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
+
+
+def _keep_output(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
+    """Cuts `model` down, in place, to what `output` needs."""
+    graph = model.graph
+    needed, used = {output}, set()
+    for index in reversed(range(len(graph.node))):  # ONNX stores nodes in topological order
+        if needed.intersection(graph.node[index].output):
+            used.add(index)
+            needed.update(graph.node[index].input)
+    _drop(graph.node, lambda index, _: index not in used)
+    _drop(graph.initializer, lambda _, tensor: tensor.name not in needed)
+    _drop(graph.input, lambda _, value: value.name not in needed)
+    _drop(graph.output, lambda _, value: value.name != output)
+    del graph.value_info[:]
+    return model
+
+
+def _drop(items: MutableSequence[Any], unwanted: Callable[[int, Any], bool]) -> None:
+    for index in reversed(range(len(items))):
+        if unwanted(index, items[index]):
+            del items[index]

@@ -1,0 +1,72 @@
+"""`edge-sharpzo predict` and `edge-sharpzo eval`: uses a finished run on photos."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_sharpzo import run_folder
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.dataset import labelled_photos
+from edge_sharpzo.display import Display
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.features import encode_photos
+from edge_sharpzo.run_folder import TunedPrompt
+
+TOP = 3
+
+
+def _open_run(run: Path, onnx: Path | None, threads: int) -> tuple[ClipOnnx, TunedPrompt]:
+    """The run's prompt and the model it was tuned for. Raises UserError when the model file is another one."""
+    prompt = run_folder.load_prompt(run)
+    if onnx is None:
+        stored = run_folder.load_config(run).get("options", {}).get("onnx")
+        if not isinstance(stored, str):
+            raise UserError(f"{run / run_folder.CONFIG} does not say which model was tuned: add --onnx FILE")
+        onnx = Path(stored)
+        if not onnx.is_file():
+            raise UserError(f"the model of this run, {onnx}, is gone: add --onnx with its new place")
+    clip = ClipOnnx(onnx, threads)
+    if clip.sha256 != prompt.model_sha256:
+        raise UserError(f"{onnx} is not the model that {run} was tuned for: add --onnx with that model, or tune again")
+    return clip, prompt
+
+
+def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, display: Display) -> list[dict[str, Any]]:
+    """For each photo `{file, class, probability, top}`, or `{file, error}` where it cannot be read. Raises UserError."""
+    clip, prompt = _open_run(run, onnx, threads)
+    errors: dict[Path, str] = {}
+    features, readable = encode_photos(clip, images, None, skipped=lambda path, reason: errors.update({path: reason}))
+    if not readable.any():
+        path, reason = next(iter(errors.items()))
+        raise UserError(f"none of the {len(images)} files is a photo that can be read ({path}: {reason})")
+    probabilities = prompt.probabilities(features)
+    results: list[dict[str, Any]] = []
+    for image, row, ok in zip(images, probabilities, readable, strict=True):
+        if not ok:
+            display.say(f"skipped {image}: {errors[image]}")
+            results.append({"file": str(image), "error": errors[image]})
+            continue
+        order = np.argsort(-row, kind="stable")[:TOP]
+        top = [{"class": prompt.folders[i], "probability": round(float(row[i]), 6)} for i in order]
+        results.append({"file": str(image), **top[0], "top": top})
+    return results
+
+
+def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Display) -> dict[str, Any]:
+    """Accuracy of a run on labelled photos, whole and by class. Raises UserError."""
+    clip, prompt = _open_run(run, onnx, threads)
+    photos = labelled_photos(data, prompt.folders)
+    skipped: list[Path] = []
+
+    def skip(path: Path, reason: str) -> None:
+        skipped.append(path)
+        display.say(f"skipped {path}: {reason}")
+
+    features, readable = encode_photos(clip, photos.paths, data, display.photos, skip)
+    if not readable.any():
+        raise UserError(f"no photo under {data} can be read")
+    labels = photos.labels[readable]
+    right = (features[readable] @ prompt.text_features.T).argmax(axis=1) == labels
+    by_class = {name: float(right[labels == i].mean()) for i, name in enumerate(prompt.folders) if (labels == i).any()}
+    return {"accuracy": float(right.mean()), "photos": len(labels), "skipped": len(skipped), "by_class": by_class}

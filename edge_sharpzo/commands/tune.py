@@ -1,0 +1,205 @@
+"""`edge-sharpzo tune`: from a folder of photos to a tuned prompt."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_sharpzo import run_folder
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.dataset import Dataset, load_dataset
+from edge_sharpzo.display import Display
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.features import encode_photos
+from edge_sharpzo.machine import peak_rss_mb, versions
+from edge_sharpzo.methods.presets import Preset, planned_queries, preset
+from edge_sharpzo.methods.sharpzo import SharpZO
+from edge_sharpzo.objective import PromptObjective, accuracy
+from edge_sharpzo.text_tower import TextTower
+from edge_sharpzo.tuner import Outcome, Record, tune
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """The command's options; see `edge-sharpzo tune --help`."""
+
+    onnx: Path
+    data: Path
+    out: Path
+    shots: int
+    seed: int
+    template: str
+    context_tokens: int | None
+    class_names: Path | None
+    method: str
+    preset: str
+    paper_task: str
+    budget: int | None
+    minutes: float | None
+    threads: int
+    provider: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Image features [N, D] and labels [N] of one split."""
+
+    features: np.ndarray
+    labels: np.ndarray
+
+
+def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
+    """Runs the whole command and returns the summary that it also wrote. Raises UserError."""
+    started = time.monotonic()
+    _check(options)
+    chosen = preset(options.preset, options.paper_task)
+    clip = ClipOnnx(options.onnx, options.threads, options.provider)
+    dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
+    clip.prompts.for_tuning(dataset.names, options.template, options.context_tokens)  # a name too long fails before hours of work
+    run_folder.create(options.out, _config(options, chosen, clip, dataset))
+    for note in dataset.notes:
+        display.say(f"note: {note}")
+
+    splits, skipped = _encode(clip, dataset, display)
+    features_seconds = time.monotonic() - started
+    train, val, test = splits["train"], splits["val"], splits["test"]
+    if len(missing := set(range(len(dataset.names))) - set(train.labels.tolist())):
+        raise UserError(f"no training photo of '{dataset.folders[missing.pop()]}' can be read: replace its photos")
+
+    objective = PromptObjective(
+        clip,
+        dataset.names,
+        train.features,
+        train.labels,
+        template=options.template,
+        context_tokens=options.context_tokens,
+        dim=chosen.dim,
+        projection_std=chosen.projection_std,
+        seed=options.seed,
+    )
+    as_written = TextTower(clip, clip.prompts.as_written(dataset.names, options.template), 0).as_written()
+    objective.queries["zero_shot"] += 1
+    budget = options.budget or (None if options.minutes else chosen.budget)
+    display.start_tuning(budget or planned_queries(chosen.settings, chosen.dim))
+    history: list[Record] = []
+
+    def keep(record: Record) -> None:
+        history.append(record)
+        display.record(record)
+
+    outcome = tune(
+        objective,
+        SharpZO(chosen.dim, chosen.settings, options.seed),
+        (val.features, val.labels),
+        budget=budget,
+        seconds=60 * options.minutes if options.minutes else None,
+        on_record=keep,
+        on_queries=display.queries,
+    )
+    seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
+
+    tuned = run_folder.TunedPrompt(
+        context=objective.contexts(outcome.best.point[None])[0],
+        text_features=outcome.best.text,
+        folders=dataset.folders,
+        names=dataset.names,
+        template=options.template,
+        logit_scale=clip.card.logit_scale,
+        model_sha256=clip.sha256,
+    )
+    summary = _summary(options, chosen, clip, dataset, splits, skipped, objective, outcome)
+    # Test photos are looked at here for the first time, when nothing is left to choose.
+    summary["accuracy"] = {
+        "zero_shot": {"val": accuracy(as_written, *_pair(val)), "test": accuracy(as_written, *_pair(test))},
+        "tuned": {"val": outcome.best.record.val_accuracy, "test": accuracy(outcome.best.text, *_pair(test))},
+    }
+    summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
+    summary["peak_rss_mb"] = peak_rss_mb()
+    run_folder.finish(options.out, summary, [asdict(record) for record in history], tuned)
+    return summary
+
+
+def _check(options: TuneOptions) -> None:
+    if options.method != "sharpzo":
+        raise UserError(f"--method {options.method}: this version has sharpzo")
+    if options.template.count("{}") != 1:
+        raise UserError(f"--template '{options.template}' needs the class name's place once, as in \"a photo of a {{}}.\"")
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed}: use 0 or a positive number")
+    if options.context_tokens is not None and options.context_tokens < 1:
+        raise UserError(f"--context-tokens {options.context_tokens}: ask for at least one")
+    if options.budget is not None and options.budget < 1:
+        raise UserError(f"--budget {options.budget}: give the number of queries to spend, at least 1")
+    if options.minutes is not None and not options.minutes > 0:
+        raise UserError(f"--minutes {options.minutes}: give a positive number")
+
+
+def _encode(clip: ClipOnnx, dataset: Dataset, display: Display) -> tuple[dict[str, Split], int]:
+    """Features of the three splits, in one pass of the image tower, and how many photos were skipped."""
+    photos = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
+    skipped = 0
+
+    def skip(path: Path, reason: str) -> None:
+        nonlocal skipped
+        skipped += 1
+        display.say(f"skipped {path}: {reason}")
+
+    paths = [path for part in photos.values() for path in part.paths]
+    features, readable = encode_photos(clip, paths, dataset.root, display.photos, skip)
+    splits, start = {}, 0
+    for name, part in photos.items():
+        rows = slice(start, start + len(part))
+        splits[name] = Split(features[rows][readable[rows]], part.labels[readable[rows]])
+        start += len(part)
+    return splits, skipped
+
+
+def _pair(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    return split.features, split.labels
+
+
+def _config(options: TuneOptions, chosen: Preset, clip: ClipOnnx, dataset: Dataset) -> dict[str, Any]:
+    paths: Callable[[Any], Any] = lambda v: str(v.resolve()) if isinstance(v, Path) else v  # noqa: E731
+    return {
+        "options": {name: paths(value) for name, value in asdict(options).items()},
+        "preset": asdict(chosen),
+        "model_sha256": clip.sha256,
+        "folders": dataset.folders,
+        "names": dataset.names,
+    }
+
+
+def _summary(
+    options: TuneOptions,
+    chosen: Preset,
+    clip: ClipOnnx,
+    dataset: Dataset,
+    splits: dict[str, Split],
+    skipped: int,
+    objective: PromptObjective,
+    outcome: Outcome,
+) -> dict[str, Any]:
+    return {
+        "method": options.method,
+        "preset": chosen.name,
+        "seed": options.seed,
+        "model": {"name": clip.card.name, "weights": clip.card.weights, "sha256": clip.sha256},
+        "data": {
+            "classes": len(dataset.names),
+            **{name: len(split.labels) for name, split in splits.items()},
+            "shots": options.shots,
+            "skipped": skipped,
+        },
+        "accuracy": {},
+        "loss": {"start": outcome.start.loss, "end": outcome.best.record.loss},
+        "queries": {"total": objective.queries.total(), "by_kind": dict(objective.queries)},
+        "seconds": {},
+        "peak_rss_mb": None,
+        "stopped_because": outcome.stopped_because,
+        "provider": options.provider,
+        "threads": options.threads,
+        "versions": versions(),
+    }

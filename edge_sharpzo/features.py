@@ -1,0 +1,109 @@
+"""Encodes photos once, in batches, and keeps their features on disk."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.images import UnreadableImageError, load_image, preprocess
+from edge_sharpzo.storage import write_atomic
+
+BATCH = 16  # photos in one call of the image tower
+PREPROCESSING = 1  # raise when images.py changes what the tower sees: old caches are then not read
+
+
+def cache_folder() -> Path:
+    """`$EDGE_SHARPZO_CACHE`, or `edge-sharpzo` in the user's cache folder."""
+    if chosen := os.environ.get("EDGE_SHARPZO_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-sharpzo"
+
+
+class FeatureCache:
+    """Features by photo content, for one model and one set of photos: a safetensors file that is rebuilt when damaged."""
+
+    def __init__(self, clip: ClipOnnx, root: Path):
+        place = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()
+        self.path = cache_folder() / f"{clip.sha256[:16]}-{place[:16]}-{PREPROCESSING}.safetensors"
+        self.dim = clip.card.feature_dim
+        self._rows: dict[bytes, np.ndarray] = {}
+
+    def load(self) -> None:
+        """Reads what is there; a missing or damaged file counts as empty."""
+        try:
+            stored = load_file(self.path)
+            keys, features = stored["keys"], stored["features"]
+        except (OSError, SafetensorError, KeyError):
+            return
+        if keys.shape == (len(features), 32) and features.shape[1:] == (self.dim,) and np.isfinite(features).all():
+            self._rows = {key.tobytes(): row for key, row in zip(keys, features, strict=True)}
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        return self._rows.get(key)
+
+    def save(self, rows: dict[bytes, np.ndarray]) -> None:
+        """Adds `rows`. A cache that cannot be written is no error."""
+        rows = self._rows | rows
+        tensors: dict[str, np.ndarray] = {
+            "keys": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, 32),
+            "features": np.stack(list(rows.values())).astype(np.float32),
+        }
+        try:
+            write_atomic(self.path, lambda part: save_file(tensors, part))
+        except OSError:
+            return
+
+
+def encode_photos(
+    clip: ClipOnnx,
+    paths: list[Path],
+    cache_root: Path | None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    skipped: Callable[[Path, str], None] = lambda path, reason: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """L2-normalised image features [N, D] float32 of `paths`, and a mask [N] of those that could be read.
+
+    Photos of the folder `cache_root` that were encoded before, by content and model, are not encoded again; None
+    keeps nothing. The image tower's session lives only within this call. `skipped` hears of every unreadable photo, `progress` of photos done.
+    """
+    cache = FeatureCache(clip, cache_root) if cache_root else None
+    if cache:
+        cache.load()
+    features = np.zeros((len(paths), clip.card.feature_dim), np.float32)
+    readable = np.zeros(len(paths), bool)
+    keys: list[bytes] = []
+    todo: list[int] = []
+    for index, path in enumerate(paths):
+        try:
+            key = hashlib.sha256(path.read_bytes()).digest()
+        except OSError as error:
+            skipped(path, error.strerror or "cannot be read")
+            key = b""
+        keys.append(key)
+        row = cache.get(key) if cache else None
+        if row is not None:
+            features[index], readable[index] = row, True
+        elif key:
+            todo.append(index)
+    progress(len(paths) - len(todo), len(paths))
+    session = clip.session("image") if todo else None
+    for start in range(0, len(todo), BATCH):
+        batch, pixels = [], []
+        for index in todo[start : start + BATCH]:
+            try:
+                pixels.append(preprocess(load_image(paths[index]), clip.card.image))
+                batch.append(index)
+            except UnreadableImageError as error:
+                skipped(paths[index], str(error))
+        if batch and session is not None:
+            features[batch] = session.run(None, {"pixel_values": np.stack(pixels)})[0]
+            readable[batch] = True
+        progress(len(paths) - len(todo) + min(start + BATCH, len(todo)), len(paths))
+    if cache and todo and readable.any():
+        cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
+    return features, readable

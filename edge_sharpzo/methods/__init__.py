@@ -1,0 +1,50 @@
+"""Forward-only optimisers behind one protocol: `ask() -> points`, `tell(losses)`."""
+
+from typing import Protocol
+
+import numpy as np
+
+
+class Optimizer(Protocol):
+    """What the tuning loop needs of a method.
+
+    Every `ask` is answered by one `tell` with the losses of the asked points, in order; a loss that is not
+    finite counts as the worst. All randomness comes from a private generator made from the seed.
+    """
+
+    @property
+    def kind(self) -> str:
+        """What the next asked points are for, e.g. `population`; queries are counted under it."""
+        ...
+
+    @property
+    def stage(self) -> str:
+        """The part of the method that is running, as shown to the user."""
+        ...
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The current solution [dim]."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """Completed generations and gradient steps."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """True when the method has run all its steps."""
+        ...
+
+    def ask(self) -> np.ndarray:
+        """Points to evaluate [P, dim], float64."""
+        ...
+
+    def tell(self, losses: np.ndarray) -> None:
+        """Losses [P] of the points of the last `ask`."""
+        ...
+
+    def observe(self, validation_accuracy: float) -> None:
+        """Validation accuracy (0 to 1) at `mean`, once after each completed step."""
+        ...

@@ -1,0 +1,108 @@
+"""Settings of SharpZO: this project's defaults, and the paper's Table 8."""
+
+from dataclasses import dataclass
+from math import ceil
+
+from edge_sharpzo.errors import UserError
+
+
+@dataclass(frozen=True)
+class SharpZOSettings:
+    """SharpZO's settings under the paper's symbols; lengths in units of w."""
+
+    sigma: float  # initial step size of CMA-ES
+    rho: float  # length of the sharpness perturbation eps*
+    learning_rate: float  # eta of stage 2
+    mu_rge: float  # finite-difference step of stage 2
+    mu_sharpness: float  # of the CGE behind eps*
+    mu_mask: float  # of the CGE behind the pruning mask
+    steps: int  # T, generations and gradient steps together
+    change_point: int | None  # Tc, the generations of stage 1; None: when validation accuracy stands still
+    sharpness_every: int = 1  # generations that share one eps*
+    population: int = 40  # S
+    mask_every: int = 200  # K
+    directions: int = 1  # q
+    pruning_ratio: float = 0.5
+    start_std: float = 0.02  # w ~ N(0, start_std^2) at the start
+    patience: int = 10  # generations without a gain before an automatic change
+    min_gain: float = 0.01  # in validation accuracy
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method's settings together with its search space."""
+
+    name: str
+    settings: SharpZOSettings
+    dim: int = 512  # d
+    projection_std: float | None = None  # of A's entries; None: in standard deviations of the token embeddings
+    budget: int | None = None  # queries; None: until the steps are done
+
+
+# Table 8: sigma, Tc, eta; and the standard deviation of A in the released code's settings for that data set.
+PAPER_TASKS = {
+    "pets": (0.1, 100, 1e-3, 0.2),
+    "flowers": (0.4, 500, 1e-3, 0.2),
+    "fgvc": (0.2, 400, 1e-3, 0.2),
+    "dtd": (0.4, 300, 1e-3, 1.0),
+    "eurosat": (0.4, 500, 1e-3, 1.0),
+    "cars": (1.0, 100, 1e-3, 0.2),
+    "food": (0.1, 100, 1e-3, 0.2),
+    "sun": (0.4, 400, 1e-1, 0.2),
+    "caltech": (0.4, 200, 1e-3, 0.2),
+    "ucf": (0.1, 200, 1e-3, 0.2),
+    "imagenet": (1.0, 200, 1e-1, 1.0),
+}
+
+
+def paper_preset(task: str) -> Preset:
+    """The settings of one column of Table 8. Raises UserError for a data set that the table lacks."""
+    if task not in PAPER_TASKS:
+        raise UserError(f"--paper-task {task}: the paper's table has {', '.join(PAPER_TASKS)}")
+    sigma, change_point, learning_rate, projection_std = PAPER_TASKS[task]
+    settings = SharpZOSettings(
+        sigma=sigma,
+        rho=0.1,
+        learning_rate=learning_rate,
+        mu_rge=1e-3,
+        mu_sharpness=1e-5 if task in ("dtd", "imagenet") else 1e-3,
+        mu_mask=1e-5,
+        steps=20_000,
+        change_point=change_point,
+    )
+    return Preset(f"paper ({task})", settings, projection_std=projection_std)
+
+
+DEFAULT = Preset(
+    "default",
+    SharpZOSettings(
+        sigma=8.0,
+        rho=2.0,
+        learning_rate=1.0,
+        mu_rge=0.5,
+        mu_sharpness=0.5,
+        mu_mask=0.5,
+        steps=1_000_000,
+        change_point=None,
+        sharpness_every=25,
+    ),
+    budget=10_000,
+)
+
+
+def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:
+    """Queries of a whole run, validation aside; None where the change point is automatic."""
+    if settings.change_point is None:
+        return None
+    warm_up, search = settings.change_point, settings.steps - settings.change_point
+    refreshes = ceil(warm_up / settings.sharpness_every) * (settings.rho > 0) + ceil(search / settings.mask_every) * (settings.pruning_ratio > 0)
+    return warm_up * settings.population + search * 2 * settings.directions + refreshes * 2 * dim
+
+
+def preset(name: str, paper_task: str) -> Preset:
+    """`default`, or `paper` for one of its data sets. Raises UserError for another name."""
+    if name == "default":
+        return DEFAULT
+    if name == "paper":
+        return paper_preset(paper_task)
+    raise UserError(f"--preset {name}: choose default or paper")

@@ -1,0 +1,161 @@
+"""SharpZO: sharpness-aware CMA-ES, then Z-pruned zeroth-order SGD.
+
+Yang et al., "SharpZO: Hybrid Sharpness-Aware Vision Language Model Prompt Tuning via Forward-Only Passes",
+NeurIPS 2025, arXiv 2506.20990. Follows the paper where the authors' released code differs from it: eps* has
+length rho (there rho / sqrt(S)); its gradient is taken at the distribution's mean, from which stage 2 starts too
+(there the mean of the last sample); stage-2 gradients do not add up over steps; the mask keeps the coordinates
+with the highest scores (there the lowest), scored by z(g^2) (there z(|g|)).
+
+Departures of our own, none active in the paper's presets: one eps* may serve several generations, as in LookSAM
+(Liu et al., CVPR 2022).
+"""
+
+import math
+import warnings
+
+import numpy as np
+
+from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
+from edge_sharpzo.methods.presets import SharpZOSettings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pycma would like to plot
+    import cma
+
+WARM_UP, SEARCH = "warm-up", "search"
+
+
+def sharpness_direction(gradient: np.ndarray, rho: float) -> np.ndarray:
+    """eps* = rho * g / ||g||_2 (SharpZO, section 4.1); zero for a zero gradient."""
+    norm = np.linalg.norm(gradient)
+    return rho * gradient / norm if norm > 0 else np.zeros_like(gradient)
+
+
+def pruning_mask(point: np.ndarray, gradient: np.ndarray, ratio: float) -> np.ndarray:
+    """Omega [d]: 0 for the share `ratio` of coordinates with the lowest S_j = w_j^2 * z(g_j^2), 1 for the rest.
+
+    SharpZO, section 4.2; z is the z-score over the d coordinates. Ties keep the lower index.
+    """
+    squares = gradient**2
+    spread = squares.std()
+    z_scores = (squares - squares.mean()) / spread if spread > 0 else np.zeros_like(squares)
+    scores = point**2 * z_scores
+    kept = np.argsort(-scores, kind="stable")[: len(point) - round(ratio * len(point))]
+    mask = np.zeros(len(point))
+    mask[kept] = 1.0
+    return mask
+
+
+def worst_for_not_finite(losses: np.ndarray) -> np.ndarray:
+    """`losses` with NaN and infinities replaced by something worse than every finite one."""
+    finite = np.isfinite(losses)
+    if finite.all():
+        return losses
+    return np.where(finite, losses, losses[finite].max() + 1.0 if finite.any() else 0.0)
+
+
+class SharpZO:
+    """The whole algorithm behind `ask` and `tell`; see `Optimizer` for the protocol."""
+
+    def __init__(self, dim: int, settings: SharpZOSettings, seed: int = 0):
+        self.settings = settings
+        self.step = 0
+        self._rng = np.random.default_rng([seed, 0x57])
+        start = settings.start_std * self._rng.standard_normal(dim)
+        self._cma: cma.CMAEvolutionStrategy | None = cma.CMAEvolutionStrategy(
+            start,
+            settings.sigma,
+            {
+                "popsize": settings.population,
+                # pycma seeds NumPy's global generator, and 0 means the time: it gets our own generator instead.
+                "seed": np.nan,
+                "randn": lambda *shape: self._rng.standard_normal(shape),
+                "verbose": -9,
+            },
+        )
+        self._point = start
+        self._eps = np.zeros(dim)
+        self._sample: list[np.ndarray] = []
+        self._mask = np.ones(dim)
+        self._directions = np.zeros((0, dim))
+        self._warm_up_steps = 0
+        self._best_accuracy = -math.inf
+        self._stalled = 0
+        self.kind = self._next_kind()
+
+    @property
+    def stage(self) -> str:
+        """`warm-up` (stage 1) or `search` (stage 2)."""
+        return WARM_UP if self._cma is not None else SEARCH
+
+    @property
+    def mean(self) -> np.ndarray:
+        """theta_t in stage 1 (the distribution's mean), w_t in stage 2 [d]."""
+        return self._point
+
+    @property
+    def finished(self) -> bool:
+        """True after T steps."""
+        return self.step >= self.settings.steps
+
+    def ask(self) -> np.ndarray:
+        """The next points [P, d]: a CGE around the mean, a population, or the pairs of an RGE."""
+        settings = self.settings
+        if self.kind == "sharpness":
+            return cge_points(self._point, settings.mu_sharpness)
+        if self.kind == "population":
+            assert self._cma is not None
+            self._sample = self._cma.ask()
+            return np.array(self._sample) + self._eps  # fitness at x_i + eps*, the update at x_i
+        if self.kind == "mask":
+            return cge_points(self._point, settings.mu_mask)
+        # Omega * u in both places: the perturbation and the estimate.
+        self._directions = self._mask * self._rng.standard_normal((settings.directions, len(self._point)))
+        return pair_points(self._point, self._directions, settings.mu_rge)
+
+    def tell(self, losses: np.ndarray) -> None:
+        """Losses [P] of the asked points."""
+        settings = self.settings
+        if self.kind == "sharpness":
+            self._eps = sharpness_direction(slopes(losses, settings.mu_sharpness), settings.rho)
+            self.kind = "population"
+            return
+        if self.kind == "mask":
+            self._mask = pruning_mask(self._point, slopes(losses, settings.mu_mask), settings.pruning_ratio)
+            self.kind = "rge"
+            return
+        if self.kind == "population":
+            assert self._cma is not None
+            self._cma.tell(self._sample, worst_for_not_finite(losses).tolist())
+            self._point = np.array(self._cma.mean)
+        else:
+            self._point = self._point - settings.learning_rate * rge_gradient(losses, self._directions, settings.mu_rge)
+        self.step += 1
+        if self._cma is not None and settings.change_point is not None and self.step >= settings.change_point:
+            self.change_stage()
+        self.kind = self._next_kind()
+
+    def observe(self, validation_accuracy: float) -> None:
+        """Automatic change point: `patience` generations in a row without a gain of more than `min_gain`."""
+        if self._cma is None or self.settings.change_point is not None:
+            return
+        if validation_accuracy > self._best_accuracy + self.settings.min_gain:
+            self._best_accuracy, self._stalled = validation_accuracy, 0
+            return
+        self._stalled += 1
+        if self._stalled >= self.settings.patience:
+            self.change_stage()
+            self.kind = self._next_kind()
+
+    def change_stage(self) -> None:
+        """Ends stage 1; stage 2 starts from the distribution's mean."""
+        self._cma = None
+        self._warm_up_steps = self.step
+
+    def _next_kind(self) -> str:
+        settings = self.settings
+        if self._cma is not None:
+            due = settings.rho > 0 and self.step % settings.sharpness_every == 0
+            return "sharpness" if due else "population"
+        due = settings.pruning_ratio > 0 and (self.step - self._warm_up_steps) % settings.mask_every == 0
+        return "mask" if due else "rge"

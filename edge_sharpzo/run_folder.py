@@ -1,0 +1,91 @@
+"""A run on disk: settings, summary, history and the tuned prompt."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.storage import write_atomic, write_text
+
+CONFIG, SUMMARY, HISTORY, PROMPT = "config.json", "summary.json", "history.jsonl", "prompt.safetensors"
+
+
+@dataclass(frozen=True)
+class TunedPrompt:
+    """All that classification needs beside the image tower."""
+
+    context: np.ndarray  # tuned context vectors [n_ctx, W], float32
+    text_features: np.ndarray  # of the K classes [K, D], L2-normalised float32
+    folders: list[str]
+    names: list[str]
+    template: str
+    logit_scale: float
+    model_sha256: str
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Class probabilities [N, K] of image features [N, D]."""
+        logits = self.logit_scale * features @ self.text_features.T
+        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exp / exp.sum(axis=1, keepdims=True)
+
+
+def create(folder: Path, config: dict[str, Any]) -> None:
+    """Starts a run in `folder`. Raises UserError if it holds results already or cannot be written."""
+    if any((folder / name).exists() for name in (PROMPT, HISTORY, SUMMARY)):
+        raise UserError(f"{folder} already holds a run: choose another --out, or delete it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): choose another --out") from error
+
+
+def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]], prompt: TunedPrompt) -> None:
+    """Writes the results; the summary last, so that its presence means a whole run."""
+    write_text(folder / HISTORY, "".join(json.dumps(line) + "\n" for line in history))
+    labels = {"folders": prompt.folders, "names": prompt.names}
+    metadata = {
+        "labels": json.dumps(labels, ensure_ascii=False),
+        "template": prompt.template,
+        "logit_scale": repr(prompt.logit_scale),
+        "model_sha256": prompt.model_sha256,
+    }
+    tensors = {"context": np.ascontiguousarray(prompt.context), "text_features": np.ascontiguousarray(prompt.text_features)}
+    write_atomic(folder / PROMPT, lambda part: save_file(tensors, part, metadata=metadata))
+    write_text(folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_prompt(folder: Path) -> TunedPrompt:
+    """The tuned prompt of a run. Raises UserError if `folder` is no finished run or its prompt is damaged."""
+    file = folder / PROMPT
+    if not file.is_file():
+        raise UserError(f"{folder} is not a finished run (no {PROMPT}): give the folder that `edge-sharpzo tune` printed")
+    try:
+        with safe_open(file, "np") as stored:
+            metadata = stored.metadata() or {}
+            context, text = stored.get_tensor("context"), stored.get_tensor("text_features")
+        labels = json.loads(metadata["labels"])
+        folders, names = list(labels["folders"]), list(labels["names"])
+        prompt = TunedPrompt(context, text, folders, names, metadata["template"], float(metadata["logit_scale"]), metadata["model_sha256"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({error}): tune again") from error
+    whole = text.ndim == 2 and len(text) == len(prompt.folders) == len(prompt.names) and np.isfinite(text).all()
+    if not whole:
+        raise UserError(f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes): tune again")
+    return prompt
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The settings of a run. Raises UserError if they cannot be read."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {folder / CONFIG} ({error}): give a folder that `edge-sharpzo tune` made") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG} is damaged: give a folder that `edge-sharpzo tune` made")
+    return config

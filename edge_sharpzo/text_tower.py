@@ -1,0 +1,114 @@
+"""Text features of many prompt candidates at once.
+
+A causal tower lets all K class prompts of a candidate share one packed sequence: start token and context once,
+then every class's own tokens, kept apart by the attention mask. The numbers are those of the dense tower.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from edge_sharpzo.clip_file import ClipOnnx
+
+MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
+CHUNK_TOKENS = 160  # of class tokens in one packed sequence: attention grows with its square, the shared part is paid once a chunk
+BATCH = 16  # candidates in one call
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Layout of some classes in one sequence of L = prefix + T rows."""
+
+    ids: np.ndarray  # token ids of the classes' rows [T]
+    positions: np.ndarray  # position of every row in its own prompt [L]
+    mask: np.ndarray  # 0 where a row (first axis) sees another, MASKED elsewhere [L, L], float32
+    eot: np.ndarray  # row of each class's last token [K]
+
+
+def pack(classes: Sequence[Sequence[int]], prefix: int) -> Packing:
+    """Packs the token rows of `classes` behind `prefix` shared rows (start tokens and context)."""
+    lengths = np.array([len(row) for row in classes])
+    own = np.concatenate([np.arange(n) for n in lengths])  # index of a row within its class
+    owner = np.repeat(np.arange(len(classes)), lengths)
+    size = prefix + len(own)
+    mask = np.full((size, size), MASKED, np.float32)
+    mask[np.tril_indices(size)] = 0
+    behind = mask[prefix:, prefix:]
+    behind[owner[:, None] != owner[None, :]] = MASKED
+    return Packing(
+        ids=np.concatenate([np.asarray(row, np.int64) for row in classes]),
+        positions=np.concatenate([np.arange(prefix), prefix + own]).astype(np.int64),
+        mask=mask,
+        eot=(prefix + np.cumsum(lengths) - 1).astype(np.int64),
+    )
+
+
+def chunks(classes: Sequence[Sequence[int]], tokens: int) -> list[slice]:
+    """Consecutive groups of classes with at most `tokens` tokens each (a longer class stands alone)."""
+    groups, start, used = [], 0, 0
+    for index, row in enumerate(classes):
+        if used and used + len(row) > tokens:
+            groups.append(slice(start, index))
+            start, used = index, 0
+        used += len(row)
+    return [*groups, slice(start, len(classes))]
+
+
+class TextTower:
+    """Maps contexts [P, n_ctx, W] to L2-normalised text features [P, K, D], float32."""
+
+    def __init__(
+        self,
+        clip: "ClipOnnx",
+        classes: Sequence[Sequence[int]],
+        n_ctx: int,
+        session: "onnxruntime.InferenceSession | None" = None,
+    ):
+        """`classes` holds each class's own token ids behind the context, end tokens included."""
+        self.card = clip.card.text
+        self.n_ctx = n_ctx
+        self.classes = len(classes)
+        make = self._packed_feeds if self.card.layout == "packed" else self._dense_feeds
+        self._feeds = make(clip, classes)
+        self._session = session or clip.session("text")
+
+    def __call__(self, contexts: np.ndarray) -> np.ndarray:
+        """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""
+        contexts = np.ascontiguousarray(contexts, np.float32)
+        parts = [
+            np.concatenate([self._session.run(None, {"ctx": contexts[i : i + BATCH], **feed})[0] for feed in self._feeds], axis=1)
+            for i in range(0, len(contexts), BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def as_written(self) -> np.ndarray:
+        """Features [K, D] of prompts without a context (n_ctx = 0): a template taken word for word."""
+        return self(np.zeros((1, 0, self.card.width), np.float32))[0]
+
+    def _packed_feeds(self, clip: "ClipOnnx", classes: Sequence[Sequence[int]]) -> list[dict[str, np.ndarray]]:
+        feeds = []
+        for group in chunks(classes, CHUNK_TOKENS):
+            packing = pack(classes[group], len(self.card.start) + self.n_ctx)
+            feeds.append({"ids": packing.ids, "positions": packing.positions, "mask": packing.mask, "eot": packing.eot})
+        rows = clip.token_embeddings(np.concatenate([feed["ids"] for feed in feeds]).tolist())
+        for feed in feeds:
+            feed["names"], rows = np.split(rows, [len(feed.pop("ids"))])
+        return feeds
+
+    def _dense_feeds(self, clip: "ClipOnnx", classes: Sequence[Sequence[int]]) -> list[dict[str, np.ndarray]]:
+        card = self.card
+        first = len(card.start) + self.n_ctx
+        room = card.context_length - first
+        padded = np.array([[*row, *[card.pad] * (room - len(row))] for row in classes])
+        pooled = {"end": [first + len(row) - 1 for row in classes], "last": [card.context_length - 1] * len(classes), "first": [0] * len(classes)}
+        rows = clip.token_embeddings([*card.start, *padded.ravel().tolist()])
+        before, after = np.split(rows, [len(card.start)])
+        feed = {"after": after.reshape(len(classes), room, card.width), "eot": np.array(pooled[card.pool], np.int64)}
+        if card.start:  # without start tokens the graph has no such input
+            feed["before"] = np.repeat(before[None], len(classes), axis=0)
+        return [feed]

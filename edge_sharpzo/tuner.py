@@ -1,0 +1,111 @@
+"""The tuning loop: asks a method for points, pays for their queries, keeps the best validated prompt."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.methods import Optimizer
+from edge_sharpzo.objective import PromptObjective, accuracy, cross_entropy
+
+VALIDATE_EVERY = 40  # queries between two looks at validation; one generation of the paper's population
+MAX_BAD_BATCHES = 10  # batches in a row without one finite loss
+
+
+@dataclass(frozen=True)
+class Record:
+    """One validated moment of a run; a line of `history.jsonl`. Same seed, provider and threads: same records."""
+
+    queries: int
+    step: int
+    stage: str
+    loss: float  # training loss at the current solution
+    val_accuracy: float | None
+    val_loss: float | None
+    best: bool  # whether this became the best prompt so far
+
+
+@dataclass
+class Best:
+    """The best validated prompt."""
+
+    point: np.ndarray  # w [d]
+    text: np.ndarray  # its text features [K, D]
+    record: Record
+
+    def beaten_by(self, record: Record) -> bool:
+        """Lower validation loss wins; without validation photos, lower training loss. NaN never does."""
+        ours, theirs = (r.loss if r.val_loss is None else r.val_loss for r in (self.record, record))
+        return theirs < ours
+
+
+@dataclass
+class Outcome:
+    """What a finished loop hands back."""
+
+    best: Best
+    start: Record
+    stopped_because: str  # finished, budget, time or interrupted
+
+
+def tune(
+    objective: PromptObjective,
+    optimizer: Optimizer,
+    validation: tuple[np.ndarray, np.ndarray],
+    budget: int | None = None,
+    seconds: float | None = None,
+    on_record: Callable[[Record], None] = lambda record: None,
+    on_queries: Callable[[int, str], None] = lambda queries, stage: None,
+) -> Outcome:
+    """Runs `optimizer` until it is finished or the budget (queries) or the time is used up.
+
+    `validation` holds features [V, D] and labels [V], V may be 0. The unchanged prompt (w = 0) takes part, so
+    the result never validates worse than it. Ctrl-C ends the loop early and keeps the best prompt.
+
+    Raises UserError when losses are not finite for many batches in a row.
+    """
+    started, bad, validated_at = time.monotonic(), 0, 0
+
+    def look(point: np.ndarray, stage: str) -> tuple[np.ndarray, Record]:
+        text = objective.text_features(point[None], "validation")
+        features, labels = validation
+        val_loss = float(cross_entropy(text, features, labels, objective.logit_scale)[0]) if len(labels) else None
+        loss, used = float(objective.loss_of(text)[0]), objective.queries.total()
+        return text[0], Record(used, optimizer.step, stage, loss, accuracy(text[0], features, labels), val_loss, best=False)
+
+    start_point = np.zeros(objective.dim)
+    text, start = look(start_point, "start")
+    best = Best(start_point, text, start)
+    on_record(start)
+    reason = "finished"
+    try:
+        while not optimizer.finished:
+            kind, points = optimizer.kind, optimizer.ask()
+            if budget is not None and objective.queries.total() + len(points) + 1 > budget:
+                reason = "budget"
+                break
+            if seconds is not None and time.monotonic() - started > seconds:
+                reason = "time"
+                break
+            losses = objective.losses(points, kind)
+            bad = 0 if np.isfinite(losses).any() else bad + 1
+            if bad >= MAX_BAD_BATCHES:
+                raise UserError(f"the loss was not finite {bad} times in a row: try --precision fp32 at export, or another --provider")
+            step = optimizer.step
+            optimizer.tell(losses)
+            used = objective.queries.total()
+            on_queries(used, optimizer.stage)
+            if optimizer.step > step and used - validated_at >= VALIDATE_EVERY:
+                validated_at = used
+                text, record = look(optimizer.mean, optimizer.stage)
+                if best.beaten_by(record):
+                    record = replace(record, best=True)
+                    best = Best(optimizer.mean.copy(), text, record)
+                if record.val_accuracy is not None:
+                    optimizer.observe(record.val_accuracy)
+                on_record(record)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    return Outcome(best, start, reason)

@@ -1,0 +1,91 @@
+"""From a loaded model to a checked `clip.onnx`."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from edge_sharpzo.card import ImageCard, ModelCard, TextCard
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.prompts import DEFAULT_WORDS, Prompts
+from export.check import Agreement, check_images, check_text, zero_shot_agrees
+from export.graph import Towers, build_graph, store_in_half, write
+from export.source import ExportError, Source
+from export.tokenizer import TokenizerCard, tokenizer_card
+from export.towers import DenseTextTower, ImageTower, PackedTextTower, TokenTable, UnsupportedTowerError, as_text_module, text_layout
+
+POOLS = {"argmax": "end", "eos": "end", "last": "last", "first": "first"}
+
+
+def model_card(source: Source, tokens: TokenizerCard, precision: str) -> ModelCard:
+    """Everything the device must know about `source`. Raises ExportError where its text tower has no exact form."""
+    text, pool_type = as_text_module(source.model)
+    try:
+        layout = text_layout(text, pool_type)
+    except UnsupportedTowerError as error:
+        raise ExportError(f"{source.name} cannot be exported: {error}") from error
+    prompts = Prompts(tokens.json, tokens.clean, tokens.start, tokens.end, tokens.pad, text.context_length)
+    table = text.token_embedding.weight.detach().float()
+    bias = getattr(source.model, "logit_bias", None)
+    image = source.preprocess
+    return ModelCard(
+        name=source.name,
+        weights=source.weights,
+        weights_sha256=source.sha256,
+        licence=source.licence,
+        precision=precision,
+        feature_dim=int(_feature_dim(source)),
+        logit_scale=float(source.model.logit_scale.detach().exp()),
+        logit_bias=float(bias.detach()) if bias is not None else 0.0,
+        image=ImageCard(
+            size=(int(image["size"][0]), int(image["size"][1])),
+            resize_mode=image["resize_mode"],
+            interpolation=image["interpolation"],
+            mean=tuple(image["mean"]),
+            std=tuple(image["std"]),
+            fill=int(image.get("fill_color", 0)),
+        ),
+        text=TextCard(
+            layout=layout,
+            width=table.shape[1],
+            context_length=text.context_length,
+            start=tuple(tokens.start),
+            end=tuple(tokens.end),
+            pad=tokens.pad,
+            pool=POOLS[pool_type],
+            clean=tokens.clean,
+            embedding_std=float(table.std()),
+            words=DEFAULT_WORDS,
+            n_ctx=len(prompts.encode(DEFAULT_WORDS)),
+        ),
+        versions={package: version(package) for package in ("open_clip_torch", "torch", "onnx")},
+    )
+
+
+def _feature_dim(source: Source) -> int:
+    height, width = source.preprocess["size"]
+    with torch.no_grad():
+        return source.model.encode_image(torch.zeros(1, 3, height, width)).shape[1]
+
+
+def export(source: Source, out: Path, precision: str) -> list[Path]:
+    """Writes `source` to `out`; returns the files written. Nothing is checked yet, see `verify`."""
+    text, _ = as_text_module(source.model)
+    tokens = tokenizer_card(source.tokenizer, text.context_length)
+    card = model_card(source, tokens, precision)
+    tower = PackedTextTower(text, tokens.start[0]) if card.text.layout == "packed" else DenseTextTower(text)
+    model = build_graph(Towers(ImageTower(source.model.visual), tower, TokenTable(text)), card)
+    store_in_half(model, lossy=precision == "fp16")
+    return write(model, card, tokens.json, out)
+
+
+def verify(source: Source, out: Path, photos: list[Path]) -> tuple[list[Agreement], bool]:
+    """Compares the file with PyTorch: features, and one seeded zero-shot prediction for each photo."""
+    clip = ClipOnnx(out)
+    agreements = check_text(clip, source.model, source.tokenizer)
+    same_class = True
+    if photos:
+        images, ours, theirs = check_images(clip, source.model, photos)
+        agreements = images + agreements
+        same_class = zero_shot_agrees(clip, source.model, source.tokenizer, ours, theirs)
+    return agreements, same_class

@@ -1,0 +1,224 @@
+"""The commands from end to end, on a tiny model and coloured photos."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import write_photos
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from edge_sharpzo.cli import app
+from edge_sharpzo.features import cache_folder
+
+
+def invoke(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def tune(onnx: Path, data: Path, out: Path, *more: object) -> dict[str, Any]:
+    # A context of another scale than the words': the tiny model's random weights answer to it.
+    result = invoke("tune", "--onnx", onnx, "--data", data, "--out", out, "--shots", 6, "--budget", 1500, "--json", *more)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    tune(tiny_onnx, photos, folder)
+    return folder
+
+
+def test_a_run_leaves_its_files_and_a_full_summary(run: Path) -> None:
+    assert sorted(p.name for p in run.iterdir()) == ["config.json", "history.jsonl", "prompt.safetensors", "summary.json"]
+    summary = json.loads((run / "summary.json").read_text())
+    wanted = "method preset seed model data accuracy loss queries seconds peak_rss_mb stopped_because versions"
+    assert set(wanted.split()) <= set(summary)
+    assert {k: summary["data"][k] for k in ("classes", "train", "val", "test")} == {"classes": 3, "train": 6, "val": 12, "test": 18}
+    assert summary["queries"]["total"] == sum(summary["queries"]["by_kind"].values()) <= 1500
+    assert summary["stopped_because"] == "budget"
+    assert summary["loss"]["end"] < summary["loss"]["start"]
+    assert summary["accuracy"]["tuned"]["test"] >= summary["accuracy"]["zero_shot"]["test"]
+    tensors = load_file(run / "prompt.safetensors")
+    assert (tensors["context"].shape, tensors["text_features"].shape) == ((4, 32), (3, 24))
+
+
+def test_history_is_in_order_and_its_best_is_the_result(run: Path) -> None:
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    queries = [line["queries"] for line in history]
+    assert queries == sorted(queries)
+    best = min(history, key=lambda line: line["val_loss"])
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["accuracy"]["tuned"]["val"] == best["val_accuracy"]
+    assert summary["loss"]["end"] == best["loss"]
+
+
+def same_run(first: Path, second: Path) -> bool:
+    prompts = [load_file(folder / "prompt.safetensors") for folder in (first, second)]
+    same_prompt = all(np.array_equal(prompts[0][name], prompts[1][name]) for name in prompts[0])
+    return same_prompt and (first / "history.jsonl").read_bytes() == (second / "history.jsonl").read_bytes()
+
+
+def test_one_seed_one_result(run: Path, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    tune(tiny_onnx, photos, tmp_path / "again")
+    tune(tiny_onnx, photos, tmp_path / "other", "--seed", 1)
+    assert same_run(run, tmp_path / "again")
+    assert not same_run(run, tmp_path / "other")
+
+
+def test_test_photos_choose_nothing(run: Path, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    """Test photos in the wrong folders, or none at all: the run is the same."""
+    for case in ("mixed", "absent"):
+        shutil.copytree(photos, tmp_path / case / "data")
+        shutil.rmtree(tmp_path / case / "data" / "test")
+        if case == "mixed":
+            for name, other in (("red_things", "blue_things"), ("blue_things", "green_things"), ("green_things", "red_things")):
+                shutil.copytree(photos / "test" / name, tmp_path / case / "data" / "test" / other)
+        tune(tiny_onnx, tmp_path / case / "data", tmp_path / case / "run")
+        assert same_run(run, tmp_path / case / "run"), case
+    summary = json.loads((tmp_path / "absent" / "run" / "summary.json").read_text())
+    assert summary["accuracy"]["tuned"]["test"] is None
+
+
+def test_predict_and_eval_agree_with_the_run(run: Path, photos: Path) -> None:
+    accuracy = json.loads((run / "summary.json").read_text())["accuracy"]["tuned"]["test"]
+    result = invoke("eval", run, "--data", photos, "--json")
+    assert json.loads(result.stdout)["accuracy"] == accuracy
+    files = sorted((photos / "test").rglob("*.png"))
+    predictions = json.loads(invoke("predict", run, *files, "--json").stdout)
+    assert np.mean([Path(p["file"]).parent.name == p["class"] for p in predictions]) == accuracy
+    assert all(sum(t["probability"] for t in p["top"]) == pytest.approx(1, abs=1e-5) for p in predictions)
+
+
+def test_plain_output_for_people(run: Path, photos: Path) -> None:
+    file = photos / "test" / "red_things" / "000.png"
+    result = invoke("predict", run, file)
+    assert re.fullmatch(rf"{re.escape(str(file))}: \w+_things [\d.]+ %  \(.*\)\n", result.stdout)
+    assert "accuracy" in invoke("eval", run, "--data", photos).stdout
+    assert json.loads(invoke("info", run).stdout)["method"] == "sharpzo"
+
+
+def test_features_are_encoded_once(tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune(tiny_onnx, photos, tmp_path / "first")
+    sessions: list[str] = []
+    from edge_sharpzo.clip_file import ClipOnnx
+
+    original = ClipOnnx.session
+    monkeypatch.setattr(ClipOnnx, "session", lambda self, tower: sessions.append(tower) or original(self, tower))
+    tune(tiny_onnx, photos, tmp_path / "second")
+    assert "image" not in sessions
+    assert same_run(tmp_path / "first", tmp_path / "second")
+    for file in cache_folder().iterdir():
+        file.write_bytes(file.read_bytes()[:100])  # a crash half-way through
+    tune(tiny_onnx, photos, tmp_path / "third")
+    assert "image" in sessions
+    assert same_run(tmp_path / "first", tmp_path / "third")
+
+
+def test_a_bad_photo_is_skipped_and_named(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    bad = tmp_path / "data" / "test" / "red_things" / "bad.jpg"
+    bad.write_bytes(b"not a photo")
+    result = invoke("tune", "--onnx", tiny_onnx, "--data", tmp_path / "data", "--out", tmp_path / "run", "--shots", 6, "--budget", 50)
+    assert result.exit_code == 0
+    assert f"skipped {bad}: cannot identify image file" in result.stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["skipped"] == 1
+
+
+@pytest.mark.parametrize("more", [("--template", "{} texture."), ("--context-tokens", 2), ("--shots", 1), ("--minutes", 0.02), ("--threads", 1)])
+def test_options(more: tuple[object, ...], tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    summary = tune(tiny_onnx, photos, tmp_path / "run", "--budget", 120, *more)
+    context = load_file(tmp_path / "run" / "prompt.safetensors")["context"]
+    assert len(context) == (2 if "--context-tokens" in more else 4)
+    assert summary["data"]["train"] == (3 if "--shots" in more else 6)
+
+
+def test_the_papers_preset_runs_the_papers_loop(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    summary = tune(tiny_onnx, photos, tmp_path / "run", "--preset", "paper", "--paper-task", "eurosat", "--budget", 2300)
+    kinds = summary["queries"]["by_kind"]
+    assert (kinds["sharpness"], kinds["population"]) == (2048, 80)
+    assert summary["preset"] == "paper (eurosat)"
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["preset"]["settings"]["sigma"] == 0.4
+
+
+def test_tuning_never_imports_torch(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from edge_sharpzo.cli import app
+try:
+    app(["tune", "--onnx", {str(tiny_onnx)!r}, "--data", {str(photos)!r}, "--out", {str(tmp_path / "run")!r}, "--shots", "6", "--budget", "200"])
+except SystemExit as end:
+    assert not end.code, end.code
+heavy = [m for m in ("torch", "torchvision", "open_clip", "timm", "transformers") if m in sys.modules]
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=120)
+
+
+def test_the_device_package_unpickles_nothing() -> None:
+    import edge_sharpzo
+
+    for file in Path(edge_sharpzo.__file__).parent.rglob("*.py"):
+        text = file.read_text()
+        assert not re.search(r"\b(import|from) (pickle|dill|joblib|torch)\b|allow_pickle=True|[^_.\w]eval\(|[^_.\w]exec\(", text), file
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = """
+import sys
+from edge_sharpzo.cli import app
+try:
+    app(["--help"])
+except SystemExit:
+    pass
+heavy = [m for m in ("numpy", "onnx", "onnxruntime", "PIL", "cma", "tokenizers", "rich.progress") if m in sys.modules]
+assert not heavy, heavy
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, timeout=60)
+
+
+def test_public_python_surface(tiny_onnx: Path, photos: Path) -> None:
+    from edge_sharpzo import ClipOnnx, PromptObjective, SharpZO
+    from edge_sharpzo.dataset import load_dataset
+    from edge_sharpzo.features import encode_photos
+    from edge_sharpzo.methods.presets import DEFAULT
+
+    clip = ClipOnnx(tiny_onnx)
+    dataset = load_dataset(photos, shots=6, seed=0)
+    features, _ = encode_photos(clip, dataset.train.paths, photos)
+    objective = PromptObjective(clip, dataset.names, features, dataset.train.labels)
+    optimizer = SharpZO(objective.dim, DEFAULT.settings, seed=0)
+    start = objective.losses(optimizer.mean[None], "validation")[0]
+    for _ in range(12):
+        optimizer.tell(objective.losses(optimizer.ask(), optimizer.kind))
+    assert objective.losses(optimizer.mean[None], "validation")[0] < start
+
+
+def test_interrupting_keeps_the_best_prompt(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    arguments = ["tune", "--onnx", tiny_onnx, "--data", photos, "--out", tmp_path / "run", "--shots", 6, "--minutes", 0.5]
+    with subprocess.Popen([sys.executable, "-m", "edge_sharpzo", *map(str, arguments)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "queries" in line:
+                break
+        time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=60) == 130
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["stopped_because"] == "interrupted"
+
+
+def test_folder_with_val_is_validated_on_it(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    for name, hue in (("red_things", 0), ("green_things", 90), ("blue_things", 170)):
+        write_photos(tmp_path / "data" / "val" / name, hue, 2, seed=9)
+    summary = tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--budget", 60)
+    assert (summary["data"]["train"], summary["data"]["val"]) == (18, 6)

@@ -1,0 +1,142 @@
+"""Every tower family, exported and compared with open_clip's own dense computation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import FAMILIES, Exported, write_model
+
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.text_tower import TextTower
+from export.check import Agreement, dense_reference
+from export.convert import export, verify
+from export.source import ExportError, _with_matching_gelu, load_source
+
+PACKED = {"vit", "vit-quickgelu", "resnet", "custom-text-causal", "layer-scale"}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_features_equal_open_clip(family: str, exported: Callable[[str], Exported], photos: Path) -> None:
+    model = exported(family)
+    agreements, same_class = verify(model.source, model.onnx, sorted(photos.rglob("*.png"))[:6])
+    assert len(agreements) == 6
+    for agreement in agreements:
+        assert agreement.max_abs <= 1e-5, agreement
+        assert agreement.cosine >= 0.99999, agreement
+    assert same_class
+    assert ClipOnnx(model.onnx).card.text.layout == ("packed" if family in PACKED else "dense")
+
+
+def test_a_wrong_context_would_be_seen(exported: Callable[[str], Exported]) -> None:
+    model = exported("vit")
+    clip = ClipOnnx(model.onnx)
+    prompt = clip.prompts.for_tuning(["cat", "old dog"], "a photo of a {}.")
+    ids = torch.tensor([clip.prompts.padded(f"a photo of a {name}.") for name in ("cat", "old dog")])
+    contexts = np.random.default_rng(0).standard_normal((2, 4, 32)).astype(np.float32)
+    ours = TextTower(clip, prompt.classes, 4)(contexts)
+    assert not Agreement.of("", ours, dense_reference(model.source.model, ids, contexts[::-1].copy(), 1)).holds("fp32")
+
+
+def test_towers_are_loaded_apart(tiny_onnx: Path) -> None:
+    clip = ClipOnnx(tiny_onnx)
+    assert [i.name for i in clip.session("image").get_inputs()] == ["pixel_values"]
+    assert [i.name for i in clip.session("tokens").get_inputs()] == ["token_ids"]
+    assert [i.name for i in clip.session("text").get_inputs()] == ["ctx", "names", "positions", "mask", "eot"]
+    assert [o.name for o in onnx.load(tiny_onnx).graph.output] == ["image_features", "text_features", "token_embeddings"]
+
+
+def test_token_table_is_reachable(exported: Callable[[str], Exported]) -> None:
+    model = exported("vit")
+    rows = ClipOnnx(model.onnx).token_embeddings([5, 49406, 5])
+    assert np.array_equal(rows, model.source.model.token_embedding.weight.detach().numpy()[[5, 49406, 5]])
+
+
+def test_half_precision_is_smaller_and_close(exported: Callable[[str], Exported], tmp_path: Path, photos: Path) -> None:
+    model = exported("vit")
+    export(model.source, tmp_path / "half.onnx", "fp16")
+    assert (tmp_path / "half.onnx").stat().st_size < 0.75 * model.onnx.stat().st_size
+    agreements, _ = verify(model.source, tmp_path / "half.onnx", sorted(photos.rglob("*.png"))[:3])
+    assert all(agreement.holds("fp16") for agreement in agreements)
+
+
+def test_weights_that_fit_into_half_precision_are_stored_so_without_loss(tmp_path: Path) -> None:
+    source = load_source(f"local-dir:{write_model(tmp_path / 'model', 'vit')}", None)
+    source.model.half().float()
+    export(source, tmp_path / "clip.onnx", "fp32")
+    kinds = {t.data_type for t in onnx.load(tmp_path / "clip.onnx").graph.initializer if np.prod(t.dims) >= 1024}
+    assert kinds == {onnx.TensorProto.FLOAT16}
+    agreements, _ = verify(source, tmp_path / "clip.onnx", [])
+    assert all(agreement.max_abs <= 1e-5 for agreement in agreements)
+
+
+def test_large_weights_lie_beside_the_file(exported: Callable[[str], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.graph.INLINE_LIMIT", 0)
+    files = export(exported("vit").source, tmp_path / "clip.onnx", "fp32")
+    assert [f.name for f in files] == ["clip.onnx", "clip.onnx.data"]
+    agreements, _ = verify(exported("vit").source, tmp_path / "clip.onnx", [])
+    assert all(agreement.max_abs <= 1e-5 for agreement in agreements)
+
+
+def test_the_card_tells_what_the_device_needs(tiny_onnx: Path) -> None:
+    card = ClipOnnx(tiny_onnx).card
+    assert card.image.size == (32, 32)
+    assert card.image.mean == (0.48, 0.46, 0.41)
+    assert (card.text.start, card.text.end, card.text.context_length) == ((49406,), (49407,), 77)
+    assert (card.text.words, card.text.n_ctx) == ("a photo of a", 4)
+    assert card.weights_sha256 is not None
+    assert len(card.weights_sha256) == 64
+    assert card.text.embedding_std == pytest.approx(0.0283, rel=0.1)  # sqrt(0.02^2 + 0.02^2)
+
+
+def test_a_text_tower_without_an_exact_form_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FAMILIES, "coca", {**FAMILIES["custom-text-causal"], "text_cfg": {**FAMILIES["vit"]["text_cfg"], "embed_cls": True}})
+    source = load_source(f"local-dir:{write_model(tmp_path / 'model', 'coca')}", None)
+    with pytest.raises(ExportError, match="class token"):
+        export(source, tmp_path / "clip.onnx", "fp32")
+    assert not (tmp_path / "clip.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "quick", "wanted"),
+    [("ViT-B-16", True, "ViT-B-16-quickgelu"), ("ViT-B-16-quickgelu", False, "ViT-B-16"), ("ViT-B-16", False, "ViT-B-16"), ("RN50", True, "RN50-quickgelu")],
+)
+def test_the_activation_that_the_weights_need_is_chosen(name: str, quick: bool, wanted: str) -> None:
+    assert _with_matching_gelu(name, quick) == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "words"),
+    [
+        ("ViT-B-99", "openai", "--list"),
+        ("ViT-B-32", None, "--pretrained"),
+        ("ViT-B-32", "no-such-tag", "openai"),
+        ("local-dir:/nowhere", None, "open_clip_config.json"),
+        ("ViT-B-32", "openai", "download the weights elsewhere"),
+    ],
+)
+def test_messages_name_the_cure(name: str, pretrained: str | None, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> str:
+        raise OSError("no network")
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained", unreachable)
+    with pytest.raises(ExportError, match=words):
+        load_source(name, pretrained)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    weights = write_model(tmp_path / "model", "vit") / "open_clip_model.safetensors"
+    with pytest.raises(ExportError, match="does not hold weights for ViT-B-32"):
+        load_source("ViT-B-32", str(weights))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ViT-B-16", "RN50", "MobileCLIP-S1"])
+def test_full_size_models_equal_open_clip(name: str, tmp_path: Path, photos: Path) -> None:
+    source = load_source(name, None, random_weights_seed=0)
+    export(source, tmp_path / "clip.onnx", "fp32")
+    agreements, same_class = verify(source, tmp_path / "clip.onnx", sorted(photos.rglob("*.png"))[:4])
+    assert all(agreement.holds("fp32") for agreement in agreements)
+    assert same_class
