@@ -1,7 +1,7 @@
 """Opens `clip.onnx`: its card, its tokenizer, and one onnxruntime session for each tower."""
 
 import hashlib
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,18 @@ class ClipOnnx:
         produced = {output.name for output in model.graph.output}
         if missing := [name for name in TOWERS.values() if name not in produced]:
             raise UserError(f"{self.path} has no output {missing[0]}: export it again with this version")
+        self._check_shapes(model)
+
+    def _check_shapes(self, model: onnx.ModelProto) -> None:
+        """Raises UserError when the graph's fixed dimensions are not those of the card."""
+        values = [*model.graph.input, *model.graph.output]
+        shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in values}
+        card = self.card
+        wanted = {"pixel_values": list(card.image.size), "ctx": [card.text.width]}
+        wanted |= {"image_features": [card.feature_dim], "text_features": [card.feature_dim], "token_embeddings": [card.text.width]}
+        for name, dims in wanted.items():
+            if shapes.get(name, [])[-len(dims) :] != dims:
+                raise UserError(f"{self.path} carries a card that does not fit its graph ({name}): export it again")
 
     def _load(self) -> onnx.ModelProto:
         """The graph without external data. The file is untrusted: only standard operators, no data outside its folder."""
@@ -80,7 +92,20 @@ class ClipOnnx:
         from edge_sharpzo.prompts import Prompts
 
         text = self.card.text
-        return Prompts(self._tokenizer_json, text.clean, text.start, text.end, text.pad, text.context_length)
+        try:
+            return Prompts(self._tokenizer_json, text.clean, text.start, text.end, text.pad, text.context_length, text.words)
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise UserError(f"{self.path} carries a damaged tokenizer: export it again") from error
+
+    def encode_images(self, paths: Sequence[str | Path]) -> np.ndarray:
+        """L2-normalised features [N, D], float32, of photos. Raises UserError for a photo that cannot be read."""
+        from edge_sharpzo.features import encode_photos
+
+        def refuse(path: Path, reason: str) -> None:
+            raise UserError(f"cannot read {path}: {reason}")
+
+        features, _ = encode_photos(self, [Path(path) for path in paths], None, skipped=refuse)
+        return features
 
     def session(self, tower: str) -> "onnxruntime.InferenceSession":
         """A session of one tower: `image`, `text` or `tokens`."""

@@ -23,10 +23,6 @@ class Photos:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def keep(self, readable: np.ndarray) -> "Photos":
-        """Only those for which the mask `readable` [N] is true."""
-        return Photos([p for p, ok in zip(self.paths, readable, strict=True) if ok], self.labels[readable])
-
 
 @dataclass
 class Dataset:
@@ -72,8 +68,8 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
         raise UserError(f"--shots {shots}: ask for at least one photo a class")
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give --data a folder with one subfolder of photos for each class")
-    source = root / "train" if (root / "train").is_dir() else root
-    by_class = {folder.name: _photos_in(folder) for folder in _subfolders(source) if source != root or folder.name not in SPLITS}
+    source = root / "train" if _is_split(root / "train") else root
+    by_class = {folder.name: _photos_in(folder) for folder in _subfolders(source) if source != root or not _is_split(folder)}
     by_class = {name: photos for name, photos in by_class.items() if photos}
     if len(by_class) < 2:
         found = f"only the class '{next(iter(by_class))}'" if by_class else "no class folders with photos"
@@ -90,7 +86,7 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
     short = 0
     for label, name in enumerate(folders):
         photos = by_class[name]
-        order = np.random.default_rng([seed, *name.encode()]).permutation(len(photos))
+        order = np.random.default_rng([seed, *name.encode(errors="surrogateescape")]).permutation(len(photos))
         photos = [photos[i] for i in order]
         wanted_val = 0 if own_val is not None else min(shots, MAX_VALIDATION_SHOTS)
         n_val = min(wanted_val, max(0, len(photos) - 1))
@@ -127,19 +123,25 @@ def _display_names(folders: list[str], class_names: Path | None) -> list[str]:
     given = read_class_names(class_names) if class_names else {}
     if unknown := sorted(set(given) - set(folders)):
         raise UserError(f"{class_names} names '{unknown[0]}', which is no class folder: the folders are {', '.join(folders[:8])}")
-    return [given.get(folder, folder.replace("_", " ")) for folder in folders]
+    names = [given.get(folder, folder.replace("_", " ")) for folder in folders]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"two classes are both called '{twice[0]}': rename a folder, or give them names with --class-names")
+    return names
 
 
 def _split_folder(root: Path, split: str, folders: list[str]) -> Photos | None:
     base = root / split
-    if not base.is_dir():
+    if not _is_split(base):
         return None
     present = [f.name for f in _subfolders(base) if _photos_in(f)]
-    if not present:
-        return None
     if unknown := [name for name in present if name not in folders]:
         raise UserError(f"{base / unknown[0]} is no class of the training photos: rename it, or add training photos for it")
     return _collect(base, folders)
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether `folder` is train/, val/ or test/ with class folders in it, and not a class of that name."""
+    return folder.name in SPLITS and folder.is_dir() and any(_photos_in(f) for f in _subfolders(folder))
 
 
 def _collect(base: Path, folders: list[str]) -> Photos:

@@ -1,6 +1,5 @@
 """Shows a run while it goes: a live bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Self
@@ -16,9 +15,9 @@ PLAIN_EVERY = 5.0  # seconds between plain lines
 class Display:
     """Progress of one `tune`; a context manager."""
 
-    def __init__(self, quiet: bool = False):
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._live = self._console.is_terminal and not quiet
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._live = self._console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -76,8 +75,3 @@ class Display:
             self._last_line = now
             return True
         return False
-
-
-def is_terminal() -> bool:
-    """Whether stdout is looked at by a person."""
-    return sys.stdout.isatty()

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,9 @@ class FeatureCache:
     """Features by photo content, for one model and one set of photos: a safetensors file that is rebuilt when damaged."""
 
     def __init__(self, clip: ClipOnnx, root: Path):
-        place = hashlib.sha256(str(root.resolve()).encode(errors="surrogateescape")).hexdigest()
+        # Features differ in their last digits between providers and versions of onnxruntime.
+        place = f"{root.resolve()} {clip.provider} {version('onnxruntime')}"
+        place = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
         self.path = cache_folder() / f"{clip.sha256[:16]}-{place[:16]}-{PREPROCESSING}.safetensors"
         self.dim = clip.card.feature_dim
         self._rows: dict[bytes, np.ndarray] = {}
@@ -55,7 +58,7 @@ class FeatureCache:
         }
         try:
             write_atomic(self.path, lambda part: save_file(tensors, part))
-        except OSError:
+        except (OSError, SafetensorError):
             return
 
 
@@ -91,19 +94,21 @@ def encode_photos(
         elif key:
             todo.append(index)
     progress(len(paths) - len(todo), len(paths))
-    session = clip.session("image") if todo else None
-    for start in range(0, len(todo), BATCH):
-        batch, pixels = [], []
-        for index in todo[start : start + BATCH]:
-            try:
-                pixels.append(preprocess(load_image(paths[index]), clip.card.image))
-                batch.append(index)
-            except UnreadableImageError as error:
-                skipped(paths[index], str(error))
-        if batch and session is not None:
-            features[batch] = session.run(None, {"pixel_values": np.stack(pixels)})[0]
-            readable[batch] = True
-        progress(len(paths) - len(todo) + min(start + BATCH, len(todo)), len(paths))
-    if cache and todo and readable.any():
-        cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
+    try:
+        session = clip.session("image") if todo else None
+        for start in range(0, len(todo), BATCH):
+            batch, pixels = [], []
+            for index in todo[start : start + BATCH]:
+                try:
+                    pixels.append(preprocess(load_image(paths[index]), clip.card.image))
+                    batch.append(index)
+                except UnreadableImageError as error:
+                    skipped(paths[index], str(error))
+            if batch and session is not None:
+                features[batch] = session.run(None, {"pixel_values": np.stack(pixels)})[0]
+                readable[batch] = True
+            progress(len(paths) - len(todo) + min(start + BATCH, len(todo)), len(paths))
+    finally:  # an interrupted run has not encoded its photos in vain
+        if cache and todo and readable.any():
+            cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
     return features, readable

@@ -58,9 +58,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def preprocess(image: Image.Image, card: ImageCard) -> np.ndarray:
-    """pixel values [3, H, W], float32, of an RGB image; equal to open_clip's inference transform."""
+    """pixel values [3, H, W], float32, of an RGB image; equal to open_clip's inference transform.
+
+    Raises UnreadableImageError for a strip so narrow that resizing its short side would exhaust memory.
+    """
     height, width = card.size
-    image = image.resize(_resized(image.size, card), _RESAMPLING[card.interpolation])
+    target = _resized(image.size, card)
+    if target[0] * target[1] > MAX_PIXELS:
+        raise UnreadableImageError(f"{image.width} x {image.height} pixels is too narrow a strip")
+    image = image.resize(target, _RESAMPLING[card.interpolation])
     left, top = round((image.width - width) / 2), round((image.height - height) / 2)
     if image.size != (width, height):
         if image.width < width or image.height < height:  # resize mode `longest` pads

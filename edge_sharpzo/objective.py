@@ -9,7 +9,8 @@ from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.text_tower import TextTower
 
 DEFAULT_TEMPLATE = "a photo of a {}."
-SLAB = 64  # candidates whose text features are held at once
+SLAB = 64  # candidates whose text features are held at once,
+SLAB_LOGITS = 2**24  # or fewer, so that their logits stay below so many numbers
 
 
 def cross_entropy(text: np.ndarray, features: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
@@ -75,7 +76,8 @@ class PromptObjective:
 
     def losses(self, points: np.ndarray, kind: str) -> np.ndarray:
         """Training loss [P] float64 of points [P, dim]; counts P queries of `kind`."""
-        slabs = (self.text_features(points[i : i + SLAB], kind) for i in range(0, len(points), SLAB))
+        size = max(1, min(SLAB, SLAB_LOGITS // (len(self.labels) * self._tower.classes)))
+        slabs = (self.text_features(points[i : i + size], kind) for i in range(0, len(points), size))
         return np.concatenate([self.loss_of(text) for text in slabs])
 
     def loss_of(self, text: np.ndarray) -> np.ndarray:

@@ -29,12 +29,22 @@ class Prompts:
     Raises UserError when a prompt does not fit into `context_length` tokens.
     """
 
-    def __init__(self, tokenizer_json: str, clean: str, start: Sequence[int], end: Sequence[int], pad: int, context_length: int):
+    def __init__(
+        self,
+        tokenizer_json: str,
+        clean: str,
+        start: Sequence[int],
+        end: Sequence[int],
+        pad: int,
+        context_length: int,
+        words: str = DEFAULT_WORDS,
+    ):
         self._tokenizer = Tokenizer.from_str(tokenizer_json)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._clean = clean
         self.start, self.end, self.pad, self.context_length = list(start), list(end), pad, context_length
+        self._words = words
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` alone."""
@@ -56,11 +66,11 @@ class Prompts:
     def for_tuning(self, names: Sequence[str], template: str, context_tokens: int | None = None) -> "TunablePrompt":
         """Splits `template` at its class name: the words before it become the context, the rest stays behind the name.
 
-        With no words before the name the context starts from "a photo of a". `context_tokens` asks for another
+        With no words before the name the context starts from the model's own ("a photo of a"). `context_tokens` asks for another
         number of vectors: the words' last ones, or the words over and over.
         """
         words, _, after = template.partition("{}")
-        words = words if self.encode(words) else DEFAULT_WORDS
+        words = words if self.encode(words) else self._words
         context = self.encode(words)
         if context_tokens is not None:
             context = (context * (context_tokens // len(context) + 1))[-context_tokens:]

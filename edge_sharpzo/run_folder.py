@@ -1,6 +1,7 @@
 """A run on disk: settings, summary, history and the tuned prompt."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def create(folder: Path, config: dict[str, Any]) -> None:
     """Starts a run in `folder`. Raises UserError if it holds results already or cannot be written."""
     if any((folder / name).exists() for name in (PROMPT, HISTORY, SUMMARY)):
         raise UserError(f"{folder} already holds a run: choose another --out, or delete it")
+    if (folder / CONFIG).exists() and "model_sha256" not in load_config(folder):
+        raise UserError(f"{folder / CONFIG} is not a file of edge-sharpzo: choose another --out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
@@ -46,8 +49,7 @@ def create(folder: Path, config: dict[str, Any]) -> None:
 
 
 def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]], prompt: TunedPrompt) -> None:
-    """Writes the results; the summary last, so that its presence means a whole run."""
-    write_text(folder / HISTORY, "".join(json.dumps(line) + "\n" for line in history))
+    """Writes the results; the summary last, so that its presence means a whole run. Raises UserError if it cannot."""
     labels = {"folders": prompt.folders, "names": prompt.names}
     metadata = {
         "labels": json.dumps(labels, ensure_ascii=False),
@@ -56,8 +58,19 @@ def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]],
         "model_sha256": prompt.model_sha256,
     }
     tensors = {"context": np.ascontiguousarray(prompt.context), "text_features": np.ascontiguousarray(prompt.text_features)}
-    write_atomic(folder / PROMPT, lambda part: save_file(tensors, part, metadata=metadata))
-    write_text(folder / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    try:
+        write_atomic(folder / PROMPT, lambda part: save_file(tensors, part, metadata=metadata))
+        write_text(folder / HISTORY, "".join(json.dumps(_without_nan(line)) + "\n" for line in history))
+        write_text(folder / SUMMARY, json.dumps(_without_nan(summary), indent=1, ensure_ascii=False) + "\n")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write the results to {folder} ({error}): make room there and tune again") from error
+
+
+def _without_nan(value: Any) -> Any:
+    """`value` for JSON, which has no NaN and no infinity: null instead."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def load_prompt(folder: Path) -> TunedPrompt:

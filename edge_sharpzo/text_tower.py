@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 CHUNK_TOKENS = 160  # of class tokens in one packed sequence: attention grows with its square, the shared part is paid once a chunk
 BATCH = 16  # candidates in one call
+DENSE_CLASSES, DENSE_BATCH = 16, 4  # the same for dense towers, where every class costs all its positions
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,10 @@ class TextTower:
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""
         contexts = np.ascontiguousarray(contexts, np.float32)
+        batch = BATCH if self.card.layout == "packed" else DENSE_BATCH
         parts = [
-            np.concatenate([self._session.run(None, {"ctx": contexts[i : i + BATCH], **feed})[0] for feed in self._feeds], axis=1)
-            for i in range(0, len(contexts), BATCH)
+            np.concatenate([self._session.run(None, {"ctx": contexts[i : i + batch], **feed})[0] for feed in self._feeds], axis=1)
+            for i in range(0, len(contexts), batch)
         ]
         return np.concatenate(parts)
 
@@ -108,7 +110,7 @@ class TextTower:
         pooled = {"end": [first + len(row) - 1 for row in classes], "last": [card.context_length - 1] * len(classes), "first": [0] * len(classes)}
         rows = clip.token_embeddings([*card.start, *padded.ravel().tolist()])
         before, after = np.split(rows, [len(card.start)])
-        feed = {"after": after.reshape(len(classes), room, card.width), "eot": np.array(pooled[card.pool], np.int64)}
+        whole = {"after": after.reshape(len(classes), room, card.width), "eot": np.array(pooled[card.pool], np.int64)}
         if card.start:  # without start tokens the graph has no such input
-            feed["before"] = np.repeat(before[None], len(classes), axis=0)
-        return [feed]
+            whole["before"] = np.repeat(before[None], len(classes), axis=0)
+        return [{name: rows[i : i + DENSE_CLASSES] for name, rows in whole.items()} for i in range(0, len(classes), DENSE_CLASSES)]

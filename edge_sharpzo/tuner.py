@@ -1,5 +1,6 @@
 """The tuning loop: asks a method for points, pays for their queries, keeps the best validated prompt."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ class Best:
     def beaten_by(self, record: Record) -> bool:
         """Lower validation loss wins; without validation photos, lower training loss. NaN never does."""
         ours, theirs = (r.loss if r.val_loss is None else r.val_loss for r in (self.record, record))
-        return theirs < ours
+        return theirs < ours or (math.isnan(ours) and math.isfinite(theirs))
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Outcome:
 
     best: Best
     start: Record
-    stopped_because: str  # finished, budget, time or interrupted
+    stopped_because: str  # finished, budget, time, interrupted, or not finite: no loss was, for many batches in a row
 
 
 def tune(
@@ -64,7 +65,7 @@ def tune(
     `validation` holds features [V, D] and labels [V], V may be 0. The unchanged prompt (w = 0) takes part, so
     the result never validates worse than it. Ctrl-C ends the loop early and keeps the best prompt.
 
-    Raises UserError when losses are not finite for many batches in a row.
+    Raises UserError when the budget does not pay for the first step.
     """
     started, bad, validated_at = time.monotonic(), 0, 0
 
@@ -84,6 +85,10 @@ def tune(
         while not optimizer.finished:
             kind, points = optimizer.kind, optimizer.ask()
             if budget is not None and objective.queries.total() + len(points) + 1 > budget:
+                if optimizer.step == 0:
+                    raise UserError(
+                        f"--budget {budget} does not pay for the first step: it takes {len(points) + objective.queries.total() + 1} queries"
+                    )
                 reason = "budget"
                 break
             if seconds is not None and time.monotonic() - started > seconds:
@@ -92,7 +97,8 @@ def tune(
             losses = objective.losses(points, kind)
             bad = 0 if np.isfinite(losses).any() else bad + 1
             if bad >= MAX_BAD_BATCHES:
-                raise UserError(f"the loss was not finite {bad} times in a row: try --precision fp32 at export, or another --provider")
+                reason = "not finite"
+                break
             step = optimizer.step
             optimizer.tell(losses)
             used = objective.queries.total()
@@ -103,8 +109,8 @@ def tune(
                 if best.beaten_by(record):
                     record = replace(record, best=True)
                     best = Best(optimizer.mean.copy(), text, record)
-                if record.val_accuracy is not None:
-                    optimizer.observe(record.val_accuracy)
+                seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.features, objective.labels)
+                optimizer.observe(seen or 0.0)
                 on_record(record)
     except KeyboardInterrupt:
         reason = "interrupted"

@@ -1,11 +1,14 @@
 """`python -m export`: CLIP in PyTorch -> `clip.onnx`, checked before success is reported."""
 
+import tempfile
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from PIL import Image
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -17,10 +20,20 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+class Activation(StrEnum):
+    """The non-linearity in the towers' blocks."""
+
+    gelu = "gelu"
+    quickgelu = "quickgelu"
+
+
 @app.command()
 def main(
     model: Annotated[str, typer.Option(help="open_clip model name, or local-dir:FOLDER")] = "local-dir:models/lite-clip",
     pretrained: Annotated[str, typer.Option(help="weights: one of the model's tags, or a file")] = "",
+    activation: Annotated[
+        Activation | None, typer.Option(help="what a weights file was trained with; OpenAI's: quickgelu, most others: gelu", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option(help="file to write")] = Path("models/clip.onnx"),
     precision: Annotated[Precision, typer.Option(help="fp32 is exact; fp16 halves the file and moves features by up to 5e-3")] = Precision.fp32,
     photos: Annotated[Path | None, typer.Option(help="folder of photos for the check (default: the photos of conformal-clip-data)")] = None,
@@ -37,30 +50,27 @@ def main(
         for name, tag in open_clip.list_pretrained():
             print(f"{name}  {tag}")
         return
-    try:
-        source = load_source(model, pretrained or None, random_weights_seed=0 if random_weights else None)
-        files = export(source, out, precision.value)
-    except ExportError as error:
-        typer.echo(f"export: {error}", err=True)
-        raise typer.Exit(2) from None
-    failures = []
-    try:
-        agreements, same_class = verify(source, out, _photos(photos))
-        for agreement in agreements:
-            fits = agreement.holds(precision.value)
-            print(f"  {'ok  ' if fits else 'FAIL'} {agreement.what}: max-abs {agreement.max_abs:.1e}, cosine {agreement.cosine:.7f}")
-            failures += [] if fits else [agreement.what]
-        print(f"  {'ok  ' if same_class else 'FAIL'} zero-shot prediction")
-        failures += [] if same_class else ["zero-shot prediction"]
-    except Exception:
-        _delete(files)
-        raise
-    if failures:
-        _delete(files)
-        typer.echo(f"export: {out} does not agree with PyTorch ({', '.join(failures)}); deleted", err=True)
-        raise typer.Exit(1)
-    size = sum(f.stat().st_size for f in files) / 1e6
-    print(f"wrote {' and '.join(str(f) for f in files)} ({size:.1f} MB)")
+    pictures = _photos(photos)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        try:
+            source = load_source(model, pretrained or None, activation, random_weights_seed=0 if random_weights else None)
+            files = export(source, Path(folder) / out.name, precision.value)
+        except ExportError as error:
+            typer.echo(f"export: {error}", err=True)
+            raise typer.Exit(2) from None
+        agreements, same_class = verify(source, files[0], pictures or _noise(Path(folder)))
+        checks = [(f"{a.what}: max-abs {a.max_abs:.1e}, cosine {a.cosine:.7f}", a.holds(precision.value)) for a in agreements]
+        checks.append(("zero-shot prediction", same_class))
+        for what, holds in checks:
+            print(f"  {'ok  ' if holds else 'FAIL'} {what}")
+        if not all(holds for _, holds in checks):
+            typer.echo(f"export: the ONNX file does not agree with PyTorch; {out} was not written", err=True)
+            raise typer.Exit(1)
+        size = sum(file.stat().st_size for file in files) / 1e6
+        for file in reversed(files):  # the weights first: the graph without them would be broken
+            file.replace(out.parent / file.name)
+    print(f"wrote {' and '.join(str(out.parent / file.name) for file in files)} ({size:.1f} MB)")
 
 
 def _photos(folder: Path | None, count: int = 8) -> list[Path]:
@@ -68,7 +78,7 @@ def _photos(folder: Path | None, count: int = 8) -> list[Path]:
     if folder is None:
         spec = find_spec("conformal_clip_data")
         if spec is None or spec.origin is None:
-            print("  no photos to check the image tower with: give --photos FOLDER, or pip install conformal-clip-data")
+            print("  no photos for the check, noise instead: give --photos FOLDER, or pip install conformal-clip-data")
             return []
         folder = Path(spec.origin).parent
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
@@ -78,9 +88,13 @@ def _photos(folder: Path | None, count: int = 8) -> list[Path]:
     return found[:: max(1, len(found) // count)][:count]
 
 
-def _delete(files: list[Path]) -> None:
+def _noise(folder: Path, count: int = 4) -> list[Path]:
+    """Seeded noise pictures, for a check without photos."""
+    rng = np.random.default_rng(0)
+    files = [folder / f"noise{i}.png" for i in range(count)]
     for file in files:
-        file.unlink(missing_ok=True)
+        Image.fromarray(rng.integers(0, 256, (300, 400, 3), np.uint8)).save(file)
+    return files
 
 
 if __name__ == "__main__":

@@ -17,13 +17,9 @@ from export.towers import DenseTextTower, ImageTower, PackedTextTower, TokenTabl
 POOLS = {"argmax": "end", "eos": "end", "last": "last", "first": "first"}
 
 
-def model_card(source: Source, tokens: TokenizerCard, precision: str) -> ModelCard:
-    """Everything the device must know about `source`. Raises ExportError where its text tower has no exact form."""
+def model_card(source: Source, tokens: TokenizerCard, layout: str, precision: str) -> ModelCard:
+    """Everything the device must know about `source`."""
     text, pool_type = as_text_module(source.model)
-    try:
-        layout = text_layout(text, pool_type)
-    except UnsupportedTowerError as error:
-        raise ExportError(f"{source.name} cannot be exported: {error}") from error
     prompts = Prompts(tokens.json, tokens.clean, tokens.start, tokens.end, tokens.pad, text.context_length)
     table = text.token_embedding.weight.detach().float()
     bias = getattr(source.model, "logit_bias", None)
@@ -69,10 +65,17 @@ def _feature_dim(source: Source) -> int:
 
 
 def export(source: Source, out: Path, precision: str) -> list[Path]:
-    """Writes `source` to `out`; returns the files written. Nothing is checked yet, see `verify`."""
-    text, _ = as_text_module(source.model)
+    """Writes `source` to `out`; returns the files written. Nothing is checked yet, see `verify`.
+
+    Raises ExportError where its text tower or tokenizer has no exact form on the device.
+    """
+    text, pool_type = as_text_module(source.model)
+    try:
+        layout = text_layout(text, pool_type)
+    except UnsupportedTowerError as error:
+        raise ExportError(f"{source.name} cannot be exported: {error}") from error
     tokens = tokenizer_card(source.tokenizer, text.context_length)
-    card = model_card(source, tokens, precision)
+    card = model_card(source, tokens, layout, precision)
     tower = PackedTextTower(text, tokens.start[0]) if card.text.layout == "packed" else DenseTextTower(text)
     model = build_graph(Towers(ImageTower(source.model.visual), tower, TokenTable(text)), card)
     store_in_half(model, lossy=precision == "fp16")
@@ -82,10 +85,6 @@ def export(source: Source, out: Path, precision: str) -> list[Path]:
 def verify(source: Source, out: Path, photos: list[Path]) -> tuple[list[Agreement], bool]:
     """Compares the file with PyTorch: features, and one seeded zero-shot prediction for each photo."""
     clip = ClipOnnx(out)
-    agreements = check_text(clip, source.model, source.tokenizer)
-    same_class = True
-    if photos:
-        images, ours, theirs = check_images(clip, source.model, photos)
-        agreements = images + agreements
-        same_class = zero_shot_agrees(clip, source.model, source.tokenizer, ours, theirs)
-    return agreements, same_class
+    images, ours, theirs = check_images(clip, source.model, photos)
+    agreements = images + check_text(clip, source.model, source.tokenizer)
+    return agreements, zero_shot_agrees(clip, source.model, source.tokenizer, ours, theirs)

@@ -111,7 +111,7 @@ def store_in_half(model: onnx.ModelProto, lossy: bool) -> None:
 
 
 def write(model: onnx.ModelProto, card: ModelCard, tokenizer_json: str, path: Path) -> list[Path]:
-    """Writes `path` beside its place and renames it, metadata inside; returns the files that make up the model."""
+    """Writes the model with its metadata to `path`; returns that file and, for large models, its `.data` beside it."""
     del model.metadata_props[:]
     for key, value in ((CARD_KEY, card.to_json()), (TOKENIZER_KEY, tokenizer_json)):
         model.metadata_props.add(key=key, value=value)
@@ -120,12 +120,11 @@ def write(model: onnx.ModelProto, card: ModelCard, tokenizer_json: str, path: Pa
         del node.metadata_props[:]
         node.doc_string = ""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, data = path.with_name(path.name + ".part"), path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)
+    data = path.with_name(path.name + ".data")
+    data.unlink(missing_ok=True)  # onnx appends
     size = sum(len(t.raw_data) for t in model.graph.initializer)
     if size > INLINE_LIMIT:
-        onnx.save(model, str(part), save_as_external_data=True, location=data.name, size_threshold=SMALL)
+        onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=SMALL)
     else:
-        onnx.save(model, str(part))
-    part.replace(path)
+        onnx.save(model, str(path))
     return [path, data] if data.exists() else [path]

@@ -32,9 +32,10 @@ class Source:
     preprocess: dict[str, Any]  # size, mean, std, interpolation, resize_mode, fill_color
 
 
-def load_source(name: str, pretrained: str | None, random_weights_seed: int | None = None) -> Source:
+def load_source(name: str, pretrained: str | None, activation: str | None = None, random_weights_seed: int | None = None) -> Source:
     """Loads `name` (an open_clip model or `local-dir:FOLDER`) with weights `pretrained` (a tag or a file).
 
+    `activation` (`gelu` or `quickgelu`) says what a weights file was trained with; a tag knows.
     `random_weights_seed` builds the model without weights instead; for tests and benchmarks.
     Raises ExportError when the name, the tag or the file does not fit, or a download is not possible.
     """
@@ -57,7 +58,7 @@ def load_source(name: str, pretrained: str | None, random_weights_seed: int | No
         tags = ", ".join(list_pretrained_tags_by_model(name)) or "none"
         raise ExportError(f"which weights for {name}? Add --pretrained with one of its tags ({tags}) or a weights file")
     if Path(pretrained).is_file():
-        chosen = _with_matching_gelu(name, needs_quick_gelu=None)
+        chosen = _for_weights_file(name, activation)
         return _source(_create(chosen, pretrained), chosen, Path(pretrained).name, _sha256(Path(pretrained)), None)
     card = get_pretrained_cfg(name, pretrained)
     if not card:
@@ -67,15 +68,24 @@ def load_source(name: str, pretrained: str | None, random_weights_seed: int | No
     return _source(_create(chosen, pretrained), chosen, pretrained, _downloaded_sha256(card), None)
 
 
-def _with_matching_gelu(name: str, needs_quick_gelu: bool | None) -> str:
-    """The configuration of `name` with the activation its weights were trained with (QuickGELU or GELU).
+def _for_weights_file(name: str, activation: str | None) -> str:
+    """The configuration for a weights file, which does not tell its activation: where open_clip has both, the user must."""
+    if activation is not None:
+        return _with_matching_gelu(name, activation == "quickgelu")
+    if f"{name}-quickgelu" in open_clip.list_models():
+        raise ExportError(
+            f"open_clip has {name} with GELU and with QuickGELU, and a weights file does not tell which it needs (the wrong one "
+            "gives wrong features): add --activation quickgelu for OpenAI's weights, --activation gelu for most others"
+        )
+    return name
 
-    A weights file does not tell (`None`): a name that exists in both forms must then be given in full.
-    """
+
+def _with_matching_gelu(name: str, needs_quick_gelu: bool) -> str:
+    """The configuration of `name` with the activation its weights were trained with (QuickGELU or GELU)."""
     plain = name.removesuffix("-quickgelu")
     config = open_clip.get_model_config(name) or {}
     uses_quick_gelu = bool(config.get("quick_gelu", False))
-    if needs_quick_gelu is None or needs_quick_gelu == uses_quick_gelu:
+    if needs_quick_gelu == uses_quick_gelu:
         return name
     other = f"{plain}-quickgelu" if needs_quick_gelu else plain
     if other not in open_clip.list_models():
@@ -109,7 +119,7 @@ def _source(model: nn.Module, name: str, weights: str, sha256: str | None, licen
     preprocess["size"] = list(image_size) if isinstance(image_size, (list, tuple)) else [image_size, image_size]
     try:
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}" if folder else name)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         raise ExportError(f"cannot load the tokenizer of {name}: {str(error).strip().splitlines()[0]}") from error
     return Source(model, tokenizer, name, weights, sha256, licence, preprocess)
 

@@ -141,11 +141,18 @@ def test_options(more: tuple[object, ...], tiny_onnx: Path, photos: Path, tmp_pa
     assert summary["data"]["train"] == (3 if "--shots" in more else 6)
 
 
+def test_the_default_reaches_both_stages(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    summary = tune(tiny_onnx, photos, tmp_path / "run", "--budget", 7500)
+    assert {"population", "sharpness", "mask", "rge"} <= set(summary["queries"]["by_kind"])
+    stages = [json.loads(line)["stage"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(stages)) == ["start", "warm-up", "search"]
+
+
 def test_the_papers_preset_runs_the_papers_loop(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     summary = tune(tiny_onnx, photos, tmp_path / "run", "--preset", "paper", "--paper-task", "eurosat", "--budget", 2300)
     kinds = summary["queries"]["by_kind"]
     assert (kinds["sharpness"], kinds["population"]) == (2048, 80)
-    assert summary["preset"] == "paper (eurosat)"
+    assert (summary["preset"], summary["paper_task"]) == ("paper", "eurosat")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["preset"]["settings"]["sigma"] == 0.4
 

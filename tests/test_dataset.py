@@ -68,6 +68,11 @@ def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
     assert all(p.suffix == ".png" and not p.name.startswith(".") for p in dataset.test.paths)
 
 
+def test_a_class_may_be_called_train(flat: Path) -> None:
+    write_photos(flat / "train", 20, 12, seed=0)
+    assert load_dataset(flat, 5, 0).folders == ["green_things", "red_things", "train"]
+
+
 def test_display_names(flat: Path, tmp_path: Path) -> None:
     file = tmp_path / "names.txt"
     file.write_text("# names\nred_things = a red square\n\n")

@@ -18,10 +18,14 @@ from export.source import ExportError, _with_matching_gelu, load_source
 PACKED = {"vit", "vit-quickgelu", "resnet", "custom-text-causal", "layer-scale"}
 
 
+def some(photos: Path) -> list[Path]:
+    return sorted(photos.rglob("*.png"))[::6]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_features_equal_open_clip(family: str, exported: Callable[[str], Exported], photos: Path) -> None:
     model = exported(family)
-    agreements, same_class = verify(model.source, model.onnx, sorted(photos.rglob("*.png"))[:6])
+    agreements, same_class = verify(model.source, model.onnx, some(photos))
     assert len(agreements) == 6
     for agreement in agreements:
         assert agreement.max_abs <= 1e-5, agreement
@@ -58,25 +62,27 @@ def test_half_precision_is_smaller_and_close(exported: Callable[[str], Exported]
     model = exported("vit")
     export(model.source, tmp_path / "half.onnx", "fp16")
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * model.onnx.stat().st_size
-    agreements, _ = verify(model.source, tmp_path / "half.onnx", sorted(photos.rglob("*.png"))[:3])
+    agreements, _ = verify(model.source, tmp_path / "half.onnx", some(photos))
     assert all(agreement.holds("fp16") for agreement in agreements)
 
 
-def test_weights_that_fit_into_half_precision_are_stored_so_without_loss(tmp_path: Path) -> None:
+def test_weights_that_fit_into_half_precision_are_stored_so_without_loss(tmp_path: Path, photos: Path) -> None:
     source = load_source(f"local-dir:{write_model(tmp_path / 'model', 'vit')}", None)
     source.model.half().float()
     export(source, tmp_path / "clip.onnx", "fp32")
     kinds = {t.data_type for t in onnx.load(tmp_path / "clip.onnx").graph.initializer if np.prod(t.dims) >= 1024}
     assert kinds == {onnx.TensorProto.FLOAT16}
-    agreements, _ = verify(source, tmp_path / "clip.onnx", [])
+    agreements, _ = verify(source, tmp_path / "clip.onnx", some(photos))
     assert all(agreement.max_abs <= 1e-5 for agreement in agreements)
 
 
-def test_large_weights_lie_beside_the_file(exported: Callable[[str], Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_weights_lie_beside_the_file(
+    exported: Callable[[str], Exported], tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("export.graph.INLINE_LIMIT", 0)
     files = export(exported("vit").source, tmp_path / "clip.onnx", "fp32")
     assert [f.name for f in files] == ["clip.onnx", "clip.onnx.data"]
-    agreements, _ = verify(exported("vit").source, tmp_path / "clip.onnx", [])
+    agreements, _ = verify(exported("vit").source, tmp_path / "clip.onnx", some(photos))
     assert all(agreement.max_abs <= 1e-5 for agreement in agreements)
 
 
@@ -101,7 +107,12 @@ def test_a_text_tower_without_an_exact_form_is_refused(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("name", "quick", "wanted"),
-    [("ViT-B-16", True, "ViT-B-16-quickgelu"), ("ViT-B-16-quickgelu", False, "ViT-B-16"), ("ViT-B-16", False, "ViT-B-16"), ("RN50", True, "RN50-quickgelu")],
+    [
+        ("ViT-B-16", True, "ViT-B-16-quickgelu"),
+        ("ViT-B-16-quickgelu", False, "ViT-B-16"),
+        ("ViT-B-16", False, "ViT-B-16"),
+        ("RN50", True, "RN50-quickgelu"),
+    ],
 )
 def test_the_activation_that_the_weights_need_is_chosen(name: str, quick: bool, wanted: str) -> None:
     assert _with_matching_gelu(name, quick) == wanted
@@ -129,7 +140,13 @@ def test_messages_name_the_cure(name: str, pretrained: str | None, words: str, m
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     weights = write_model(tmp_path / "model", "vit") / "open_clip_model.safetensors"
     with pytest.raises(ExportError, match="does not hold weights for ViT-B-32"):
-        load_source("ViT-B-32", str(weights))
+        load_source("ViT-B-32", str(weights), "gelu")
+
+
+def test_a_weights_file_must_come_with_its_activation(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(b"x")
+    with pytest.raises(ExportError, match="--activation quickgelu for OpenAI"):
+        load_source("ViT-B-32", str(tmp_path / "weights.bin"))
 
 
 @pytest.mark.slow
@@ -137,6 +154,6 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
 def test_full_size_models_equal_open_clip(name: str, tmp_path: Path, photos: Path) -> None:
     source = load_source(name, None, random_weights_seed=0)
     export(source, tmp_path / "clip.onnx", "fp32")
-    agreements, same_class = verify(source, tmp_path / "clip.onnx", sorted(photos.rglob("*.png"))[:4])
+    agreements, same_class = verify(source, tmp_path / "clip.onnx", some(photos))
     assert all(agreement.holds("fp32") for agreement in agreements)
     assert same_class

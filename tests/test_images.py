@@ -65,6 +65,11 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
     assert np.asarray(load_image(tmp_path / "a.gif"))[0, 0].tolist() == [255, 0, 0]
 
 
+def test_a_strip_too_narrow_to_resize_is_refused() -> None:
+    with pytest.raises(UnreadableImageError, match="too narrow a strip"):
+        preprocess(Image.new("RGB", (1, 100_000)), ImageCard((224, 224), "shortest", "bicubic", MEAN, STD))
+
+
 def truncated(path: Path) -> None:
     noise(60, 60).save(path, "JPEG")
     path.write_bytes(path.read_bytes()[:900])

@@ -9,7 +9,7 @@ import pytest
 
 from edge_sharpzo.methods import Optimizer
 from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
-from edge_sharpzo.methods.presets import DEFAULT, PAPER_TASKS, SharpZOSettings, paper_preset, planned_queries
+from edge_sharpzo.methods.presets import DEFAULT, PAPER_TASKS, SharpZOSettings, paper_preset, planned_queries, within_budget
 from edge_sharpzo.methods.sharpzo import SharpZO, pruning_mask, sharpness_direction
 
 DIM = 12
@@ -49,6 +49,7 @@ def run(optimizer: Optimizer, budget: int, loss: Callable[[np.ndarray], np.ndarr
 METHODS: dict[str, Callable[[int], Optimizer]] = {
     "sharpzo": lambda seed: SharpZO(DIM, SMALL, seed),
     "sharpzo, eps* refreshed every 4": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "sharpness_every": 4}), seed),
+    "sharpzo, normalised steps": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01}), seed),
     "sharpzo, automatic change": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "change_point": None}), seed),
 }
 
@@ -68,7 +69,7 @@ def test_seed_zero_is_a_seed_like_any_other(make: Callable[[int], Optimizer]) ->
 
 
 def test_the_global_generator_is_left_alone(make: Callable[[int], Optimizer]) -> None:
-    np.random.seed(1)  # noqa: NPY002
+    np.random.seed(1)
     before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
     run(make(0), 1000)
     assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]
@@ -177,6 +178,14 @@ def test_masked_coordinates_stand_still_in_stage_two() -> None:
     assert (optimizer._mask == 0).sum() == DIM // 2
 
 
+def test_normalised_steps_do_not_see_the_scale_of_the_loss() -> None:
+    settings = SharpZOSettings(**{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01, "rho": 0.0})
+    plain, scaled = SharpZO(DIM, settings, 0), SharpZO(DIM, settings, 0)
+    run(plain, 10**9)
+    run(scaled, 10**9, lambda points: 1000 * quadratic(points))
+    assert np.allclose(plain.mean, scaled.mean, atol=1e-6)
+
+
 def test_automatic_change_after_so_many_generations_without_gain() -> None:
     settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "patience": 3, "min_gain": 0.01})
     optimizer = SharpZO(DIM, settings, 0)
@@ -206,3 +215,10 @@ def test_paper_eurosat_column() -> None:
 
 def test_the_default_scales_with_the_model() -> None:
     assert DEFAULT.projection_std is None
+
+
+def test_a_budget_places_an_open_change_point() -> None:
+    settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "rho": 0.0})
+    assert within_budget(settings, DIM, 1100).change_point == int(0.7 * 1100 / 11)
+    assert within_budget(SMALL, DIM, 1100) is SMALL
+    assert within_budget(settings, DIM, 100).change_point == settings.steps  # a mask would cost too much of it

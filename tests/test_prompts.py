@@ -20,7 +20,18 @@ def prompts(tiny_onnx: Path) -> Prompts:
 def test_ids_equal_open_clip(prompts: Prompts) -> None:
     tokenizer, pick = SimpleTokenizer(), random.Random(0)
     texts = [pick.choice(OPENAI_IMAGENET_TEMPLATES)(pick.choice(IMAGENET_CLASSNAMES)) for _ in range(500)]
-    texts += ["Größe ÄÖÜ", "日本語 寿司", "emoji 😀🎉 x", "we've DON'T", "a&amp;b &lt;", "  two   spaces\t\n", "U.S.A. no. 5", "e\u0301", "a..b!!?", ""]
+    texts += [
+        "Größe ÄÖÜ",
+        "日本語 寿司",
+        "emoji 😀🎉 x",
+        "we've DON'T",
+        "a&amp;b &lt;",
+        "  two   spaces\t\n",
+        "U.S.A. no. 5",
+        "e\u0301",
+        "a..b!!?",
+        "",
+    ]
     for text in texts:
         assert prompts.padded(text) == tokenizer([text])[0].tolist(), text
 

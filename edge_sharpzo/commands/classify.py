@@ -7,7 +7,7 @@ import numpy as np
 
 from edge_sharpzo import run_folder
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.dataset import labelled_photos
+from edge_sharpzo.dataset import Photos, labelled_photos
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
@@ -20,7 +20,8 @@ def _open_run(run: Path, onnx: Path | None, threads: int) -> tuple[ClipOnnx, Tun
     """The run's prompt and the model it was tuned for. Raises UserError when the model file is another one."""
     prompt = run_folder.load_prompt(run)
     if onnx is None:
-        stored = run_folder.load_config(run).get("options", {}).get("onnx")
+        options = run_folder.load_config(run).get("options")
+        stored = options.get("onnx") if isinstance(options, dict) else None
         if not isinstance(stored, str):
             raise UserError(f"{run / run_folder.CONFIG} does not say which model was tuned: add --onnx FILE")
         onnx = Path(stored)
@@ -54,9 +55,16 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
 
 
 def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Display) -> dict[str, Any]:
-    """Accuracy of a run on labelled photos, whole and by class. Raises UserError."""
+    """Accuracy of a run on labelled photos that it was not tuned on, whole and by class. Raises UserError."""
     clip, prompt = _open_run(run, onnx, threads)
     photos = labelled_photos(data, prompt.folders)
+    tuned_on = set(run_folder.load_config(run).get("tuned_on") or [])
+    fresh = [i for i, path in enumerate(photos.paths) if str(path.resolve()) not in tuned_on]
+    if len(fresh) < len(photos.paths):
+        display.say(f"note: {len(photos.paths) - len(fresh)} of {len(photos.paths)} photos were tuned on and are left out")
+        photos = Photos([photos.paths[i] for i in fresh], photos.labels[fresh])
+    if not fresh:
+        raise UserError(f"all photos under {data} were tuned on: give --data other photos")
     skipped: list[Path] = []
 
     def skip(path: Path, reason: str) -> None:

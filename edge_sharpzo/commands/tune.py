@@ -15,7 +15,7 @@ from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
 from edge_sharpzo.machine import peak_rss_mb, versions
-from edge_sharpzo.methods.presets import Preset, planned_queries, preset
+from edge_sharpzo.methods.presets import Preset, planned_queries, preset, within_budget
 from edge_sharpzo.methods.sharpzo import SharpZO
 from edge_sharpzo.objective import PromptObjective, accuracy
 from edge_sharpzo.text_tower import TextTower
@@ -58,7 +58,9 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     chosen = preset(options.preset, options.paper_task)
     clip = ClipOnnx(options.onnx, options.threads, options.provider)
     dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
-    clip.prompts.for_tuning(dataset.names, options.template, options.context_tokens)  # a name too long fails before hours of work
+    # A name too long fails before the photos are encoded.
+    clip.prompts.for_tuning(dataset.names, options.template, options.context_tokens)
+    rows = clip.prompts.as_written(dataset.names, options.template)
     run_folder.create(options.out, _config(options, chosen, clip, dataset))
     for note in dataset.notes:
         display.say(f"note: {note}")
@@ -80,10 +82,11 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
         projection_std=chosen.projection_std,
         seed=options.seed,
     )
-    as_written = TextTower(clip, clip.prompts.as_written(dataset.names, options.template), 0).as_written()
+    as_written = TextTower(clip, rows, 0).as_written()
     objective.queries["zero_shot"] += 1
     budget = options.budget or (None if options.minutes else chosen.budget)
-    display.start_tuning(budget or planned_queries(chosen.settings, chosen.dim))
+    settings = within_budget(chosen.settings, chosen.dim, budget) if budget else chosen.settings
+    display.start_tuning(budget or planned_queries(settings, chosen.dim))
     history: list[Record] = []
 
     def keep(record: Record) -> None:
@@ -92,7 +95,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
 
     outcome = tune(
         objective,
-        SharpZO(chosen.dim, chosen.settings, options.seed),
+        SharpZO(chosen.dim, settings, options.seed),
         (val.features, val.labels),
         budget=budget,
         seconds=60 * options.minutes if options.minutes else None,
@@ -169,6 +172,7 @@ def _config(options: TuneOptions, chosen: Preset, clip: ClipOnnx, dataset: Datas
         "model_sha256": clip.sha256,
         "folders": dataset.folders,
         "names": dataset.names,
+        "tuned_on": [str(path.resolve()) for path in (*dataset.train.paths, *dataset.val.paths)],
     }
 
 
@@ -185,6 +189,7 @@ def _summary(
     return {
         "method": options.method,
         "preset": chosen.name,
+        "paper_task": options.paper_task if chosen.name == "paper" else None,
         "seed": options.seed,
         "model": {"name": clip.card.name, "weights": clip.card.weights, "sha256": clip.sha256},
         "data": {

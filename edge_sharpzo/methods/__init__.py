@@ -46,5 +46,8 @@ class Optimizer(Protocol):
         ...
 
     def observe(self, validation_accuracy: float) -> None:
-        """Validation accuracy (0 to 1) at `mean`, once after each completed step."""
+        """Validation accuracy (0 to 1) at `mean`; training accuracy where there are no validation photos.
+
+        The tuning loop calls it after steps, at most once every `tuner.VALIDATE_EVERY` queries.
+        """
         ...

@@ -1,6 +1,6 @@
 """Settings of SharpZO: this project's defaults, and the paper's Table 8."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 from edge_sharpzo.errors import UserError
@@ -12,7 +12,7 @@ class SharpZOSettings:
 
     sigma: float  # initial step size of CMA-ES
     rho: float  # length of the sharpness perturbation eps*
-    learning_rate: float  # eta of stage 2
+    learning_rate: float  # eta of stage 2; of normalised steps: rms length of a step's coordinates
     mu_rge: float  # finite-difference step of stage 2
     mu_sharpness: float  # of the CGE behind eps*
     mu_mask: float  # of the CGE behind the pruning mask
@@ -24,6 +24,7 @@ class SharpZOSettings:
     directions: int = 1  # q
     pruning_ratio: float = 0.5
     start_std: float = 0.02  # w ~ N(0, start_std^2) at the start
+    normalized_steps: bool = False  # stage 2 divides its estimates by their running rms, so that eta suits any loss
     patience: int = 10  # generations without a gain before an automatic change
     min_gain: float = 0.01  # in validation accuracy
 
@@ -70,24 +71,43 @@ def paper_preset(task: str) -> Preset:
         steps=20_000,
         change_point=change_point,
     )
-    return Preset(f"paper ({task})", settings, projection_std=projection_std)
+    return Preset("paper", settings, projection_std=projection_std)
 
 
+# A point at a distance of sqrt(dim) moves every context element by one standard deviation of the token embeddings,
+# and good prompts lie 10 to 20 of those from the initial words; hence sigma. rho and the finite-difference steps
+# keep about the paper's proportions to sigma.
 DEFAULT = Preset(
     "default",
     SharpZOSettings(
-        sigma=8.0,
-        rho=2.0,
-        learning_rate=1.0,
-        mu_rge=0.5,
+        sigma=16.0,
+        rho=4.0,
+        learning_rate=0.8,
+        normalized_steps=True,
+        mu_rge=0.1,
         mu_sharpness=0.5,
         mu_mask=0.5,
-        steps=1_000_000,
+        steps=10**9,  # the budget ends it
         change_point=None,
-        sharpness_every=25,
+        sharpness_every=100,
+        mask_every=1000,
     ),
-    budget=10_000,
+    budget=15_000,
 )
+WARM_UP_SHARE = 0.7  # of the default's budget
+
+
+def within_budget(settings: SharpZOSettings, dim: int, budget: int) -> SharpZOSettings:
+    """Settings whose stage 1 takes `WARM_UP_SHARE` of `budget`, where they leave the change point open.
+
+    Stage 1 takes all of it where the first pruning mask (2 dim queries) would eat half of the rest.
+    """
+    if settings.change_point is not None:
+        return settings
+    if settings.pruning_ratio > 0 and (1 - WARM_UP_SHARE) * budget < 4 * dim:
+        return replace(settings, change_point=settings.steps)
+    generation = settings.population + 1 + (2 * dim / settings.sharpness_every if settings.rho > 0 else 0)
+    return replace(settings, change_point=max(1, int(WARM_UP_SHARE * budget / generation)))
 
 
 def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:
@@ -95,7 +115,7 @@ def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:
     if settings.change_point is None:
         return None
     warm_up, search = settings.change_point, settings.steps - settings.change_point
-    refreshes = ceil(warm_up / settings.sharpness_every) * (settings.rho > 0) + ceil(search / settings.mask_every) * (settings.pruning_ratio > 0)
+    refreshes = (warm_up // settings.sharpness_every) * (settings.rho > 0) + ceil(search / settings.mask_every) * (settings.pruning_ratio > 0)
     return warm_up * settings.population + search * 2 * settings.directions + refreshes * 2 * dim
 
 

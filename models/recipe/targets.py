@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 KERNEL_WIDTH = 0.4
 RIDGE = 0.1
-SOFTMAX_TEMPERATURE = 0.08
+SOFTMAX_TEMPERATURE = 0.12
 ANCESTOR_WEIGHT = 0.5
 KERNEL_SHARE = 0.4  # of the blend; the softmax has the rest
 
@@ -130,7 +130,7 @@ def build_targets(sources: Sources, sentences: "SentenceTransformer", classes: t
     for index, offset in enumerate(class_offsets):
         vectors[row[offset]], kinds[row[offset]] = classes[index], CLASS
 
-    nouns, noun_kinds, visibility = _nouns(sources, offsets, lemma_vectors, vectors, kinds)
+    nouns, noun_kinds, visibility = _nouns(sources, teacher, offsets, lemma_vectors, vectors, kinds)
     parents = [
         [(synsets[a].lemmas[0], row[a]) for a in sorted(ancestors(o)) if a != o and a in row and 2 <= len(below[a]) <= 250] for o in class_offsets
     ]
@@ -188,7 +188,7 @@ def _synset_vectors(
 
 
 def _nouns(
-    sources: Sources, offsets: list[str], lemma_vectors: dict[str, torch.Tensor], vectors: torch.Tensor, kinds: list[int]
+    sources: Sources, teacher: Teacher, offsets: list[str], lemma_vectors: dict[str, torch.Tensor], vectors: torch.Tensor, kinds: list[int]
 ) -> tuple[Words, list[int], list[float]]:
     """One vector for each lemma that is no class name itself: its senses' mean, frequent and visible ones first."""
     synsets, senses = sources.nouns, sources.noun_senses
@@ -212,4 +212,9 @@ def _nouns(
         means.append(F.normalize(mean, dim=0))
         best_kinds.append(max(kinds[i] for i in indices))
         visibility.append(max(VISIBILITY.get(synsets[offsets[i]].lexname, HIDDEN) for i in indices))
-    return Words(texts, torch.stack(means)), best_kinds, visibility
+    mixed = torch.stack(means)
+    # A word's senses say what WordNet knows, its embedding what people mean by it most.
+    plain = torch.tensor([kind == OTHER for kind in best_kinds])
+    embedded = torch.stack([lemma_vectors[text] for text in texts])[plain]
+    mixed[plain] = F.normalize(mixed[plain] + teacher(embedded, embedded), dim=1)
+    return Words(texts, mixed), best_kinds, visibility

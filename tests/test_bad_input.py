@@ -1,0 +1,245 @@
+"""Whatever is wrong: one line that names it and its cure, exit code 2, no traceback, nothing half-written."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import write_photos
+from onnx import TensorProto, helper
+from test_commands import invoke, tune
+
+from edge_sharpzo.card import CARD_KEY, TOKENIZER_KEY
+
+
+@dataclass
+class Place:
+    """A model, photos, a finished run, and room for broken ones."""
+
+    onnx: Path
+    photos: Path
+    run: Path
+    tmp: Path
+
+    def tune(self, *more: object, onnx: Path | None = None, data: Path | None = None) -> list[object]:
+        return ["tune", "--onnx", onnx or self.onnx, "--data", data or self.photos, "--out", self.tmp / "out", "--shots", 6, "--budget", 50, *more]
+
+    def copied_photos(self) -> Path:
+        return Path(shutil.copytree(self.photos, self.tmp / "data"))
+
+    def edited_model(self, edit: Callable[[onnx.ModelProto], object]) -> Path:
+        model = onnx.load(self.onnx)
+        edit(model)
+        onnx.save(model, self.tmp / "edited.onnx")
+        return self.tmp / "edited.onnx"
+
+    def edited_card(self, old: str, new: str) -> Path:
+        def edit(model: onnx.ModelProto) -> None:
+            card = next(entry for entry in model.metadata_props if entry.key == CARD_KEY)
+            assert old in card.value
+            card.value = card.value.replace(old, new)
+
+        return self.edited_model(edit)
+
+    def file(self, name: str, content: bytes | str = b"") -> Path:
+        path = self.tmp / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+
+@pytest.fixture(scope="module")
+def finished_run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    tune(tiny_onnx, photos, folder, "--budget", 50)
+    return folder
+
+
+@pytest.fixture
+def place(tiny_onnx: Path, photos: Path, finished_run: Path, tmp_path: Path) -> Place:
+    return Place(tiny_onnx, photos, finished_run, tmp_path)
+
+
+def foreign_onnx(place: Place) -> Path:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy"]
+    onnx.save(helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])), place.tmp / "foreign.onnx")
+    return place.tmp / "foreign.onnx"
+
+
+def custom_operator(model: onnx.ModelProto) -> None:
+    model.graph.node[0].domain = "evil.corp"
+
+
+def data_elsewhere(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+
+
+def damaged_tokenizer(model: onnx.ModelProto) -> None:
+    entry = next(entry for entry in model.metadata_props if entry.key == TOKENIZER_KEY)
+    entry.value = entry.value[: len(entry.value) // 2]
+
+
+def without_output(model: onnx.ModelProto) -> None:
+    del model.graph.output[0]
+
+
+def unreadable_class(place: Place) -> Path:
+    data = place.copied_photos()
+    for file in (data / "train" / "red_things").iterdir():
+        file.write_bytes(b"not a photo")
+    return data
+
+
+def damaged_run(place: Place, name: str, content: bytes) -> Path:
+    run = Path(shutil.copytree(place.run, place.tmp / "run"))
+    (run / name).write_bytes(content)
+    return run
+
+
+def photo(place: Place) -> Path:
+    return place.photos / "test" / "red_things" / "000.png"
+
+
+CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
+    "no such model": (lambda p: p.tune(onnx=p.tmp / "none.onnx"), "does not exist: make it with `make export`"),
+    "a folder as model": (lambda p: p.tune(onnx=p.tmp), "does not exist"),
+    "an empty model": (lambda p: p.tune(onnx=p.file("a.onnx")), "not an ONNX file"),
+    "text as model": (lambda p: p.tune(onnx=p.file("a.onnx", "hello, world")), "not an ONNX file"),
+    "a truncated model": (lambda p: p.tune(onnx=p.file("a.onnx", p.onnx.read_bytes()[:100_000])), "not an ONNX file, or it is damaged"),
+    "a photo as model": (lambda p: p.tune(onnx=photo(p)), "not an ONNX file"),
+    "another tool's ONNX": (lambda p: p.tune(onnx=foreign_onnx(p)), "was not exported by edge-sharpzo"),
+    "a custom operator": (lambda p: p.tune(onnx=p.edited_model(custom_operator)), "evil.corp"),
+    "weights outside its folder": (lambda p: p.tune(onnx=p.edited_model(data_elsewhere)), "../../etc/passwd beside it"),
+    "an output missing": (lambda p: p.tune(onnx=p.edited_model(without_output)), "has no output image_features"),
+    "a card of another format": (lambda p: p.tune(onnx=p.edited_card('"format": 1', '"format": 7')), "another format"),
+    "a card that is no JSON": (lambda p: p.tune(onnx=p.edited_card('{"format"', "{format")), "damaged model card"),
+    "a card with a field missing": (lambda p: p.tune(onnx=p.edited_card('"layout"', '"lay"')), "damaged model card"),
+    "a damaged tokenizer": (lambda p: p.tune(onnx=p.edited_model(damaged_tokenizer)), "carries a damaged tokenizer"),
+    "a card of another graph": (
+        lambda p: p.tune(onnx=p.edited_card('"feature_dim": 24', '"feature_dim": 25')),
+        "does not fit its graph (image_features)",
+    ),
+    "settings without options": (lambda p: ["predict", damaged_run(p, "config.json", b'{"options": []}'), photo(p)], "does not say which model"),
+    "two classes of one name": (
+        lambda p: p.tune("--class-names", p.file("n.txt", "red_things = a\nblue_things = a")),
+        "two classes are both called 'a'",
+    ),
+    "out holds another tool's settings": (lambda p: p.tune("--out", p.file("config.json", "{}").parent), "is not a file of edge-sharpzo"),
+    "an absurd image size": (lambda p: p.tune(onnx=p.edited_card('"size": [32, 32]', '"size": [99999, 99999]')), "image size"),
+    "a logit scale of NaN": (lambda p: p.tune(onnx=p.edited_card('"logit_scale": ', '"logit_scale": NaN, "x": ')), "damaged model card"),
+    "no data folder": (lambda p: p.tune(data=p.tmp / "none"), "is not a folder"),
+    "a file as data folder": (lambda p: p.tune(data=photo(p)), "is not a folder"),
+    "a folder without classes": (lambda p: p.tune(data=p.tmp), "no class folders with photos"),
+    "more shots than photos": (lambda p: p.tune("--shots", 7), "has 6 photos and --shots asks for 7"),
+    "no shots": (lambda p: p.tune("--shots", 0), "at least one photo a class"),
+    "a class with no readable photo": (lambda p: p.tune(data=unreadable_class(p)), "no training photo of 'red_things' can be read"),
+    "a name too long": (lambda p: p.tune("--template", "word " * 80 + "{}"), "shorten the class name"),
+    "more context than the model reads": (lambda p: p.tune("--context-tokens", 75), "tokens and the model reads 77"),
+    "no context": (lambda p: p.tune("--context-tokens", 0), "ask for at least one"),
+    "a template without the name": (lambda p: p.tune("--template", "a photo"), "needs the class name's place"),
+    "a template with two": (lambda p: p.tune("--template", "{} {}"), "needs the class name's place"),
+    "an unknown method": (lambda p: p.tune("--method", "adam"), "this version has sharpzo"),
+    "an unknown preset": (lambda p: p.tune("--preset", "fast"), "choose default or paper"),
+    "an unknown task": (lambda p: p.tune("--preset", "paper", "--paper-task", "mnist"), "eurosat"),
+    "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of cpu, cuda"),
+    "a provider that is not there": (lambda p: p.tune("--provider", "coreml"), "this onnxruntime has no provider 'CoreMLExecutionProvider'. It has:"),
+    "a negative seed": (lambda p: p.tune("--seed", -1), "use 0 or a positive number"),
+    "a budget of nothing": (lambda p: p.tune("--budget", 0), "at least 1"),
+    "no minutes": (lambda p: p.tune("--minutes", -2), "give a positive number"),
+    "negative threads": (lambda p: p.tune("--threads", -2), "use 0 for all cores"),
+    "a number that is none": (lambda p: p.tune("--shots", "many"), "Invalid value for '--shots'"),
+    "an unknown option": (lambda p: p.tune("--colour", "red"), "No such option"),
+    "no such class-name file": (lambda p: p.tune("--class-names", p.tmp / "none.txt"), "cannot read the class names"),
+    "a bad class-name file": (lambda p: p.tune("--class-names", p.file("n.txt", "red_things")), "line 1: expected 'folder = name'"),
+    "a class-name file in another encoding": (lambda p: p.tune("--class-names", p.file("n.txt", b"a = \xff\xfe")), "cannot read the class names"),
+    "out is a file": (lambda p: p.tune("--out", photo(p)), "cannot write to"),
+    "out holds a run": (lambda p: p.tune("--out", p.run), "already holds a run"),
+    "predict without a run": (lambda p: ["predict", p.tmp, photo(p)], "is not a finished run"),
+    "predict no photo": (lambda p: ["predict", p.run, p.file("a.jpg", "x")], "none of the 1 files is a photo"),
+    "predict nothing there": (lambda p: ["predict", p.run, p.tmp / "none.jpg"], "none of the 1 files is a photo"),
+    "predict with another model": (
+        lambda p: ["predict", p.run, photo(p), "--onnx", p.edited_card('"name": "', '"name": "other ')],
+        "is not the model that",
+    ),
+    "predict with the model gone": (
+        lambda p: ["predict", damaged_run(p, "config.json", b'{"options": {"onnx": "/nowhere/clip.onnx"}}'), photo(p)],
+        "is gone: add --onnx",
+    ),
+    "predict with a damaged prompt": (lambda p: ["predict", damaged_run(p, "prompt.safetensors", b"x" * 50), photo(p)], "is damaged"),
+    "predict with a truncated prompt": (
+        lambda p: ["predict", damaged_run(p, "prompt.safetensors", (p.run / "prompt.safetensors").read_bytes()[:300]), photo(p)],
+        "is damaged",
+    ),
+    "predict with damaged settings": (lambda p: ["predict", damaged_run(p, "config.json", b"{"), photo(p)], "cannot read"),
+    "settings that are no object": (lambda p: ["predict", damaged_run(p, "config.json", b"[]"), photo(p)], "is damaged"),
+    "eval without photos": (lambda p: ["eval", p.run, "--data", p.tmp], "no photos of the run's classes"),
+    "eval without a folder": (lambda p: ["eval", p.run, "--data", p.tmp / "none"], "is not a folder"),
+    "info on nothing": (lambda p: ["info", p.tmp / "none"], "does not exist"),
+    "info on a folder without a run": (lambda p: ["info", p.tmp], "holds no finished run"),
+    "info on a damaged summary": (lambda p: ["info", damaged_run(p, "summary.json", b"{")], "is damaged"),
+    "an unknown command": (lambda p: ["fly"], "No such command"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input(case: str, place: Place) -> None:
+    make, words = CASES[case]
+    arguments = make(place)
+    before = {p: p.read_bytes() for p in place.run.iterdir()}
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert words in " ".join(result.stderr.split()), result.stderr
+    assert "Traceback" not in result.output
+    assert not (place.tmp / "out" / "summary.json").exists()
+    assert {p: p.read_bytes() for p in place.run.iterdir()} == before
+
+
+def test_a_class_of_the_run_may_lack_photos_in_eval(place: Place) -> None:
+    write_photos(place.tmp / "few" / "red_things", 0, 2, seed=3)
+    result = invoke("eval", place.run, "--data", place.tmp / "few")
+    assert result.exit_code == 0
+    assert "on 2 photos" in result.stdout
+
+
+def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    run = Path(shutil.copytree(place.run, place.tmp / "run"))
+    tensors = load_file(run / "prompt.safetensors")
+    with safe_open(run / "prompt.safetensors", "np") as stored:
+        metadata = stored.metadata()
+    tensors["text_features"] = np.full_like(tensors["text_features"], np.nan)
+    save_file(tensors, run / "prompt.safetensors", metadata=metadata)
+    result = invoke("predict", run, photo(place))
+    assert result.exit_code == 2
+    assert "its features do not fit" in result.stderr
+
+
+def test_a_budget_too_small_for_one_step_says_so(place: Place) -> None:
+    result = invoke(*place.tune("--budget", 42))
+    assert result.exit_code == 2
+    assert "does not pay for the first step: it takes 43 queries" in result.stderr
+
+
+def test_a_run_that_cannot_be_written_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("edge_sharpzo.run_folder.save_file", disk_full)
+    result = invoke(*place.tune())
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert not list((place.tmp / "out").glob("*prompt*"))
+
+
+def test_photos_that_were_tuned_on_are_left_out_of_eval(place: Place) -> None:
+    result = invoke("eval", place.run, "--data", place.photos / "train")
+    assert result.exit_code == 2
+    assert "were tuned on" in result.stderr
