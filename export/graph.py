@@ -55,6 +55,7 @@ def _examples(card: ModelCard) -> tuple[list[str], list[Tensor], list[dict[int, 
 def build_graph(towers: Towers, card: ModelCard) -> onnx.ModelProto:
     """Exports the towers with torch's exporter; P, K, T, n_ctx and the photo count are dynamic."""
     names, tensors, shapes = _examples(card)
+    fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # its fused operator has no ONNX form
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
@@ -70,6 +71,7 @@ def build_graph(towers: Towers, card: ModelCard) -> onnx.ModelProto:
             optimize=False,
             verbose=False,
         )
+    torch.backends.mha.set_fastpath_enabled(fast_path)
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     # Not torch's whole optimisation: it would fold batch norms into convolutions, whose weights then no longer

@@ -71,17 +71,16 @@ class TextTower(nn.Module):
         """One residual block for the rows `queries` [B, Q, W], attending to `keys` [B, L, W]; `mask` [Q, L] is added."""
         attention = block.attn
         batch, width, heads = queries.shape[0], queries.shape[2], attention.num_heads
-        weight_q, weight_k, weight_v = attention.in_proj_weight.chunk(3)
-        bias_q, bias_k, bias_v = attention.in_proj_bias.chunk(3)
-
         def split(rows: Tensor) -> Tensor:
             return rows.reshape(batch, -1, heads, width // heads).transpose(1, 2)
 
-        h_q = block.ln_1(queries)
-        h_k = h_q if keys is queries else block.ln_1(keys)
-        q = split(F.linear(h_q, weight_q, bias_q))
-        k = split(F.linear(h_k, weight_k, bias_k))
-        v = split(F.linear(h_k, weight_v, bias_v))
+        weight, bias = attention.in_proj_weight, attention.in_proj_bias
+        if keys is queries:
+            projected = F.linear(block.ln_1(queries), weight, bias).chunk(3, -1)
+        else:
+            own = F.linear(block.ln_1(queries), weight[:width], bias[:width])
+            projected = (own, *F.linear(block.ln_1(keys), weight[width:], bias[width:]).chunk(2, -1))
+        q, k, v = (split(rows) for rows in projected)
         scores = q @ k.transpose(-1, -2) * (1 / math.sqrt(width // heads)) + mask
         mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, -1, width)
         rows = queries + block.ls_1(attention.out_proj(mixed))

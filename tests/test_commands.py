@@ -196,14 +196,11 @@ assert not heavy, heavy
 def test_public_python_surface(tiny_onnx: Path, photos: Path) -> None:
     from edge_sharpzo import ClipOnnx, PromptObjective, SharpZO
     from edge_sharpzo.dataset import load_dataset
-    from edge_sharpzo.features import encode_photos
-    from edge_sharpzo.methods.presets import DEFAULT
 
     clip = ClipOnnx(tiny_onnx)
     dataset = load_dataset(photos, shots=6, seed=0)
-    features, _ = encode_photos(clip, dataset.train.paths, photos)
-    objective = PromptObjective(clip, dataset.names, features, dataset.train.labels)
-    optimizer = SharpZO(objective.dim, DEFAULT.settings, seed=0)
+    objective = PromptObjective(clip, dataset.names, clip.encode_images(dataset.train.paths), dataset.train.labels)
+    optimizer = SharpZO(objective.dim, seed=0)
     start = objective.losses(optimizer.mean[None], "validation")[0]
     for _ in range(12):
         optimizer.tell(objective.losses(optimizer.ask(), optimizer.kind))
