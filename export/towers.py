@@ -71,6 +71,7 @@ class TextTower(nn.Module):
         """One residual block for the rows `queries` [B, Q, W], attending to `keys` [B, L, W]; `mask` [Q, L] is added."""
         attention = block.attn
         batch, width, heads = queries.shape[0], queries.shape[2], attention.num_heads
+
         def split(rows: Tensor) -> Tensor:
             return rows.reshape(batch, -1, heads, width // heads).transpose(1, 2)
 
