@@ -90,13 +90,14 @@ def tune(
     class_names: Annotated[
         Path | None, typer.Option(help="file with lines 'folder = name'; underscores in folders read as spaces without it")
     ] = None,
-    method: Annotated[str, typer.Option(help="sharpzo")] = "sharpzo",
-    preset: Annotated[str, typer.Option(help="default, or paper: the published settings")] = "default",
+    method: Annotated[str | None, typer.Option(help="gauss-newton (the default), sharpzo, cma-es, zo-sgd, cge or random", show_default=False)] = None,
+    preset: Annotated[str, typer.Option(help="default, or paper: SharpZO's published settings")] = "default",
     paper_task: Annotated[str, typer.Option(help="whose column of the paper's Table 8: dtd, eurosat, pets ...")] = "dtd",
     budget: Annotated[int | None, typer.Option(help="queries to spend; a query is one loss evaluation of one candidate")] = None,
     minutes: Annotated[float | None, typer.Option(help="time to spend on tuning")] = None,
     threads: ThreadsOption = 0,
     provider: Annotated[str, typer.Option(help="execution provider: cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
+    head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto for whichever validates best")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
@@ -124,6 +125,7 @@ def tune(
             minutes=minutes,
             threads=_threads(threads),
             provider=PROVIDERS[provider],
+            head=head,
         )
         with _sigterm_as_interrupt(), Display() as display:
             summary = run_tune(options, display)
@@ -143,6 +145,19 @@ def _threads(asked: int) -> int:
     return asked or usable_cores()
 
 
+def _verdict(accuracies: dict[str, Any]) -> str:
+    """Which of prompt and closed-form head won, and what the classifier is made of."""
+    split = "test" if accuracies["tuned"]["test"] is not None else "val"
+    prompt, head = accuracies["tuned"][split], accuracies["head"][split]
+    mixed = accuracies["classifier"]["head"]
+    made = "the tuned prompt alone" if mixed == "none" else f"the tuned prompt with the {mixed} head"
+    if prompt is None:
+        return f"the classifier is {made}"
+    winner = "are level" if prompt == head else "prompt wins" if prompt > head else f"{accuracies['head']['name']} head wins"
+    where = "held-out" if split == "test" else "validation"
+    return f"prompt and closed-form head on {where} photos: {winner}; the classifier is {made}"
+
+
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
 
@@ -150,9 +165,12 @@ def _percent(value: float | None) -> str:
 def _print_summary(summary: dict[str, Any], out: Path) -> None:
     data, queries, seconds = summary["data"], summary["queries"], summary["seconds"]
     print(f"{data['classes']} classes; {data['train']} training, {data['val']} validation, {data['test']} held-out photos")
-    for name, label in (("zero_shot", "zero-shot"), ("tuned", "tuned")):
-        scores = summary["accuracy"][name]
-        print(f"{label:10} validation {_percent(scores['val']):>7}   held-out {_percent(scores['test']):>7}")
+    accuracies = summary["accuracy"]
+    labels = {"zero_shot": "zero-shot", "tuned": "tuned prompt", "head": f"{accuracies['head']['name']} head", "classifier": "classifier"}
+    for name, label in labels.items():
+        scores = accuracies[name]
+        print(f"{label:16} validation {_percent(scores['val']):>7}   held-out {_percent(scores['test']):>7}")
+    print(_verdict(accuracies))
     kinds = ", ".join(f"{count:,} {kind.replace('_', '-')}" for kind, count in queries["by_kind"].items())
     print(f"{queries['total']:,} queries ({kinds})")
     print(f"{seconds['features']:.1f} s for photos, {seconds['tuning']:.1f} s tuning; stopped: {summary['stopped_because']}")

@@ -6,27 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.loss import FewShotLoss
 from edge_sharpzo.text_tower import TextTower
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 SLAB = 64  # candidates whose text features are held at once,
 SLAB_LOGITS = 2**24  # or fewer, so that their logits stay below so many numbers
-
-
-def cross_entropy(text: np.ndarray, features: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
-    """Mean cross-entropy [P] float64 of `scale * features @ text.T` for text features [P, K, D], photos [N, D], labels [N]."""
-    candidates, classes, dim = text.shape
-    logits = scale * (features @ text.reshape(-1, dim).T).reshape(len(features), candidates, classes)
-    top = logits.max(axis=2)
-    log_sum = top + np.log(np.exp(logits - top[:, :, None]).sum(axis=2))
-    return (log_sum - logits[np.arange(len(labels)), :, labels]).mean(axis=0, dtype=np.float64)
-
-
-def accuracy(text: np.ndarray, features: np.ndarray, labels: np.ndarray) -> float | None:
-    """Share of photos [N, D] whose nearest text feature [K, D] is their class's; None without photos."""
-    if not len(labels):
-        return None
-    return float(((features @ text.T).argmax(axis=1) == labels).mean())
 
 
 class PromptObjective:
@@ -44,29 +29,34 @@ class PromptObjective:
         *,
         template: str = DEFAULT_TEMPLATE,
         context_tokens: int | None = None,
-        dim: int = 512,
+        dim: int | None = 512,
         projection_std: float | None = None,
         seed: int = 0,
     ):
         """`names` of the K classes, training photos `features` [N, D] (L2-normalised) with `labels` [N].
 
-        `projection_std` is the standard deviation of A's entries; None scales them so that |w| has the unit of
-        sqrt(dim) standard deviations of the model's token embeddings, which suits any model.
+        `dim` is the length of w; None for the whole prompt space, n_ctx * W, with A the standard deviation of the
+        model's token embeddings times the identity. `projection_std` is the standard deviation of A's entries; None
+        scales them so that |w| has the unit of sqrt(dim) such standard deviations, which suits any model.
         """
         prompt = clip.prompts.for_tuning(names, template, context_tokens)
-        self.dim = dim
-        self.features, self.labels = np.ascontiguousarray(features, np.float32), np.asarray(labels)
+        self.loss = FewShotLoss(features, labels, clip.card.logit_scale)
         self.logit_scale = clip.card.logit_scale
         self.initial_context = clip.token_embeddings(prompt.context)  # p0 [n_ctx, W]
+        self.dim = dim or self.initial_context.size
         self.queries: Counter[str] = Counter()
         self._tower = TextTower(clip, prompt.classes, len(prompt.context))
-        std = clip.card.text.embedding_std / np.sqrt(dim) if projection_std is None else projection_std
-        rng = np.random.default_rng([seed, 0x5A])
-        self._projection = (std * rng.standard_normal((dim, self.initial_context.size))).astype(np.float32)  # A, transposed
+        self._unit = np.float32(clip.card.text.embedding_std)
+        self._projection: np.ndarray | None = None  # A, transposed
+        if dim is not None:
+            std = self._unit / np.sqrt(dim) if projection_std is None else projection_std
+            rng = np.random.default_rng([seed, 0x5A])
+            self._projection = (std * rng.standard_normal((dim, self.initial_context.size))).astype(np.float32)
 
     def contexts(self, points: np.ndarray) -> np.ndarray:
         """Contexts [P, n_ctx, W] float32 of points w [P, dim]."""
-        shift = np.asarray(points, np.float32) @ self._projection
+        points = np.asarray(points, np.float32)
+        shift = self._unit * points if self._projection is None else points @ self._projection
         return self.initial_context + shift.reshape(-1, *self.initial_context.shape)
 
     def text_features(self, points: np.ndarray, kind: str) -> np.ndarray:
@@ -76,10 +66,6 @@ class PromptObjective:
 
     def losses(self, points: np.ndarray, kind: str) -> np.ndarray:
         """Training loss [P] float64 of points [P, dim]; counts P queries of `kind`."""
-        size = max(1, min(SLAB, SLAB_LOGITS // (len(self.labels) * self._tower.classes)))
+        size = max(1, min(SLAB, SLAB_LOGITS // (len(self.loss.labels) * self._tower.classes)))
         slabs = (self.text_features(points[i : i + size], kind) for i in range(0, len(points), size))
-        return np.concatenate([self.loss_of(text) for text in slabs])
-
-    def loss_of(self, text: np.ndarray) -> np.ndarray:
-        """Training loss [P] of text features [P, K, D] at hand; no query."""
-        return cross_entropy(text, self.features, self.labels, self.logit_scale)
+        return np.concatenate([self.loss.values(text) for text in slabs])

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.heads import LinearHead
 from edge_sharpzo.storage import write_atomic, write_text
 
 CONFIG, SUMMARY, HISTORY, PROMPT = "config.json", "summary.json", "history.jsonl", "prompt.safetensors"
@@ -27,12 +28,12 @@ class TunedPrompt:
     template: str
     logit_scale: float
     model_sha256: str
+    head: LinearHead | None = None  # its logits are added to the prompt's
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """Class probabilities [N, K] of image features [N, D]."""
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits [N, K] of image features [N, D]: the prompt's, and the head's where there is one."""
         logits = self.logit_scale * features @ self.text_features.T
-        exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exp / exp.sum(axis=1, keepdims=True)
+        return logits if self.head is None else logits + self.head.logits(features)
 
 
 def create(folder: Path, config: dict[str, Any]) -> None:
@@ -57,7 +58,11 @@ def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]],
         "logit_scale": repr(prompt.logit_scale),
         "model_sha256": prompt.model_sha256,
     }
+    if prompt.head:
+        metadata["head"] = prompt.head.name
     tensors = {"context": np.ascontiguousarray(prompt.context), "text_features": np.ascontiguousarray(prompt.text_features)}
+    if prompt.head:
+        tensors |= {"head_weight": np.ascontiguousarray(prompt.head.weight), "head_bias": np.ascontiguousarray(prompt.head.bias)}
     try:
         write_atomic(folder / PROMPT, lambda part: save_file(tensors, part, metadata=metadata))
         write_text(folder / HISTORY, "".join(json.dumps(_without_nan(line)) + "\n" for line in history))
@@ -82,12 +87,14 @@ def load_prompt(folder: Path) -> TunedPrompt:
         with safe_open(file, "np") as stored:
             metadata = stored.metadata() or {}
             context, text = stored.get_tensor("context"), stored.get_tensor("text_features")
+            head = LinearHead(metadata["head"], stored.get_tensor("head_weight"), stored.get_tensor("head_bias")) if "head" in metadata else None
         labels = json.loads(metadata["labels"])
         folders, names = list(labels["folders"]), list(labels["names"])
-        prompt = TunedPrompt(context, text, folders, names, metadata["template"], float(metadata["logit_scale"]), metadata["model_sha256"])
+        prompt = TunedPrompt(context, text, folders, names, metadata["template"], float(metadata["logit_scale"]), metadata["model_sha256"], head)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}): tune again") from error
     whole = text.ndim == 2 and len(text) == len(prompt.folders) == len(prompt.names) and np.isfinite(text).all()
+    whole = whole and (head is None or (head.weight.shape == text.shape and head.bias.shape == text.shape[:1]))
     if not whole:
         raise UserError(f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes): tune again")
     return prompt

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.loss import accuracy, cross_entropy
 from edge_sharpzo.methods import Optimizer
-from edge_sharpzo.objective import PromptObjective, accuracy, cross_entropy
+from edge_sharpzo.objective import PromptObjective
 
-VALIDATE_EVERY = 40  # queries between two looks at validation; one generation of the paper's population
+VALIDATE_EVERY = 32  # queries between two looks at validation; no more than a round or a generation takes
 MAX_BAD_BATCHES = 10  # batches in a row without one finite loss
 
 
@@ -73,7 +74,7 @@ def tune(
         text = objective.text_features(point[None], "validation")
         features, labels = validation
         val_loss = float(cross_entropy(text, features, labels, objective.logit_scale)[0]) if len(labels) else None
-        loss, used = float(objective.loss_of(text)[0]), objective.queries.total()
+        loss, used = float(objective.loss.values(text)[0]), objective.queries.total()
         return text[0], Record(used, optimizer.step, stage, loss, accuracy(text[0], features, labels), val_loss, best=False)
 
     start_point = np.zeros(objective.dim)
@@ -94,13 +95,14 @@ def tune(
             if seconds is not None and time.monotonic() - started > seconds:
                 reason = "time"
                 break
-            losses = objective.losses(points, kind)
+            outputs = objective.text_features(points, kind) if optimizer.wants_outputs else None
+            losses = objective.losses(points, kind) if outputs is None else objective.loss.values(outputs)
             bad = 0 if np.isfinite(losses).any() else bad + 1
             if bad >= MAX_BAD_BATCHES:
                 reason = "not finite"
                 break
             step = optimizer.step
-            optimizer.tell(losses)
+            optimizer.tell(losses, outputs)
             used = objective.queries.total()
             on_queries(used, optimizer.stage)
             if optimizer.step > step and used - validated_at >= VALIDATE_EVERY:
@@ -109,7 +111,7 @@ def tune(
                 if best.beaten_by(record):
                     record = replace(record, best=True)
                     best = Best(optimizer.mean.copy(), text, record)
-                seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.features, objective.labels)
+                seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)
                 optimizer.observe(seen or 0.0)
                 on_record(record)
     except KeyboardInterrupt:

@@ -89,7 +89,7 @@ def test_test_photos_choose_nothing(run: Path, tiny_onnx: Path, photos: Path, tm
 
 
 def test_predict_and_eval_agree_with_the_run(run: Path, photos: Path) -> None:
-    accuracy = json.loads((run / "summary.json").read_text())["accuracy"]["tuned"]["test"]
+    accuracy = json.loads((run / "summary.json").read_text())["accuracy"]["classifier"]["test"]
     result = invoke("eval", run, "--data", photos, "--json")
     assert json.loads(result.stdout)["accuracy"] == accuracy
     files = sorted((photos / "test").rglob("*.png"))
@@ -103,7 +103,7 @@ def test_plain_output_for_people(run: Path, photos: Path) -> None:
     result = invoke("predict", run, file)
     assert re.fullmatch(rf"{re.escape(str(file))}: \w+_things [\d.]+ %  \(.*\)\n", result.stdout)
     assert "accuracy" in invoke("eval", run, "--data", photos).stdout
-    assert json.loads(invoke("info", run).stdout)["method"] == "sharpzo"
+    assert json.loads(invoke("info", run).stdout)["method"] == "gauss-newton"
 
 
 def test_features_are_encoded_once(tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +141,8 @@ def test_options(more: tuple[object, ...], tiny_onnx: Path, photos: Path, tmp_pa
     assert summary["data"]["train"] == (3 if "--shots" in more else 6)
 
 
-def test_the_default_reaches_both_stages(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
-    summary = tune(tiny_onnx, photos, tmp_path / "run", "--budget", 7500)
+def test_sharpzos_default_reaches_both_stages(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    summary = tune(tiny_onnx, photos, tmp_path / "run", "--method", "sharpzo", "--budget", 7500)
     assert {"population", "sharpness", "mask", "rge"} <= set(summary["queries"]["by_kind"])
     stages = [json.loads(line)["stage"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert list(dict.fromkeys(stages)) == ["start", "warm-up", "search"]

@@ -11,6 +11,7 @@ from edge_sharpzo.dataset import Photos, labelled_photos
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
+from edge_sharpzo.loss import softmax
 from edge_sharpzo.run_folder import TunedPrompt
 
 TOP = 3
@@ -41,7 +42,7 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
     if not readable.any():
         path, reason = next(iter(errors.items()))
         raise UserError(f"none of the {len(images)} files is a photo that can be read ({path}: {reason})")
-    probabilities = prompt.probabilities(features)
+    probabilities = softmax(prompt.logits(features))
     results: list[dict[str, Any]] = []
     for image, row, ok in zip(images, probabilities, readable, strict=True):
         if not ok:
@@ -75,6 +76,6 @@ def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Di
     if not readable.any():
         raise UserError(f"no photo under {data} can be read")
     labels = photos.labels[readable]
-    right = (features[readable] @ prompt.text_features.T).argmax(axis=1) == labels
+    right = prompt.logits(features[readable]).argmax(axis=1) == labels
     by_class = {name: float(right[labels == i].mean()) for i, name in enumerate(prompt.folders) if (labels == i).any()}
     return {"accuracy": float(right.mean()), "photos": len(labels), "skipped": len(skipped), "by_class": by_class}

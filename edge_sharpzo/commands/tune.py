@@ -14,10 +14,11 @@ from edge_sharpzo.dataset import Dataset, load_dataset
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
+from edge_sharpzo.heads import HEADS, LinearHead, choose_head
+from edge_sharpzo.loss import accuracy
 from edge_sharpzo.machine import peak_rss_mb, versions
-from edge_sharpzo.methods.presets import Preset, planned_queries, preset, within_budget
-from edge_sharpzo.methods.sharpzo import SharpZO
-from edge_sharpzo.objective import PromptObjective, accuracy
+from edge_sharpzo.methods.registry import Plan, plan
+from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Outcome, Record, tune
 
@@ -34,13 +35,14 @@ class TuneOptions:
     template: str
     context_tokens: int | None
     class_names: Path | None
-    method: str
+    method: str | None
     preset: str
     paper_task: str
     budget: int | None
     minutes: float | None
     threads: int
     provider: str
+    head: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     """Runs the whole command and returns the summary that it also wrote. Raises UserError."""
     started = time.monotonic()
     _check(options)
-    chosen = preset(options.preset, options.paper_task)
+    chosen = plan(options.method, options.preset, options.paper_task, options.budget, timed=options.minutes is not None)
     clip = ClipOnnx(options.onnx, options.threads, options.provider)
     dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
     # A name too long fails before the photos are encoded.
@@ -84,9 +86,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     )
     as_written = TextTower(clip, rows, 0).as_written()
     objective.queries["zero_shot"] += 1
-    budget = options.budget or (None if options.minutes else chosen.budget)
-    settings = within_budget(chosen.settings, chosen.dim, budget) if budget else chosen.settings
-    display.start_tuning(budget or planned_queries(settings, chosen.dim))
+    display.start_tuning(chosen.planned)
     history: list[Record] = []
 
     def keep(record: Record) -> None:
@@ -95,15 +95,16 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
 
     outcome = tune(
         objective,
-        SharpZO(chosen.dim, settings, options.seed),
+        chosen.make(objective.dim, objective.loss, options.seed),
         (val.features, val.labels),
-        budget=budget,
+        budget=chosen.budget,
         seconds=60 * options.minutes if options.minutes else None,
         on_record=keep,
         on_queries=display.queries,
     )
     seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
 
+    alone, added = _heads(options.head, outcome.best.text, clip.card.logit_scale, train, val)
     tuned = run_folder.TunedPrompt(
         context=objective.contexts(outcome.best.point[None])[0],
         text_features=outcome.best.text,
@@ -112,12 +113,18 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
         template=options.template,
         logit_scale=clip.card.logit_scale,
         model_sha256=clip.sha256,
+        head=added,
     )
     summary = _summary(options, chosen, clip, dataset, splits, skipped, objective, outcome)
     # Test photos are looked at here for the first time, when nothing is left to choose.
     summary["accuracy"] = {
         "zero_shot": {"val": accuracy(as_written, *_pair(val)), "test": accuracy(as_written, *_pair(test))},
         "tuned": {"val": outcome.best.record.val_accuracy, "test": accuracy(outcome.best.text, *_pair(test))},
+        "head": {"name": alone.name, **{name: _share_right(alone.logits, part) for name, part in (("val", val), ("test", test))}},
+        "classifier": {
+            "head": added.name if added else "none",
+            **{n: _share_right(tuned.logits, part) for n, part in (("val", val), ("test", test))},
+        },
     }
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
     summary["peak_rss_mb"] = peak_rss_mb()
@@ -125,9 +132,21 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     return summary
 
 
+def _heads(choice: str, text: np.ndarray, scale: float, train: Split, val: Split) -> tuple[LinearHead, LinearHead | None]:
+    """The best closed-form head alone, and the one to add to the prompt's logits, None for `--head none`."""
+    names = ["gda"] if choice == "gda" else list(HEADS)
+    alone, added = choose_head(names, lambda features: scale * features @ text.T, _pair(train), _pair(val), len(text))
+    return alone, None if choice == "none" or added.name == "none" else added
+
+
+def _share_right(logits: Callable[[np.ndarray], np.ndarray], split: Split) -> float | None:
+    """Accuracy of a classifier on a split; None without photos."""
+    return float((logits(split.features).argmax(axis=1) == split.labels).mean()) if len(split.labels) else None
+
+
 def _check(options: TuneOptions) -> None:
-    if options.method != "sharpzo":
-        raise UserError(f"--method {options.method}: this version has sharpzo")
+    if options.head not in ("none", "gda", "auto"):
+        raise UserError(f"--head {options.head}: choose none, gda or auto")
     if options.template.count("{}") != 1:
         raise UserError(f"--template '{options.template}' needs the class name's place once, as in \"a photo of a {{}}.\"")
     if options.seed < 0:
@@ -164,11 +183,18 @@ def _pair(split: Split) -> tuple[np.ndarray, np.ndarray]:
     return split.features, split.labels
 
 
-def _config(options: TuneOptions, chosen: Preset, clip: ClipOnnx, dataset: Dataset) -> dict[str, Any]:
+def _config(options: TuneOptions, chosen: Plan, clip: ClipOnnx, dataset: Dataset) -> dict[str, Any]:
     paths: Callable[[Any], Any] = lambda v: str(v.resolve()) if isinstance(v, Path) else v  # noqa: E731
     return {
         "options": {name: paths(value) for name, value in asdict(options).items()},
-        "preset": asdict(chosen),
+        "preset": {
+            "name": chosen.preset,
+            "method": chosen.method,
+            "dim": chosen.dim,
+            "projection_std": chosen.projection_std,
+            "budget": chosen.budget,
+            "settings": chosen.settings if isinstance(chosen.settings, dict) else asdict(chosen.settings),
+        },
         "model_sha256": clip.sha256,
         "folders": dataset.folders,
         "names": dataset.names,
@@ -178,7 +204,7 @@ def _config(options: TuneOptions, chosen: Preset, clip: ClipOnnx, dataset: Datas
 
 def _summary(
     options: TuneOptions,
-    chosen: Preset,
+    chosen: Plan,
     clip: ClipOnnx,
     dataset: Dataset,
     splits: dict[str, Split],
@@ -187,9 +213,9 @@ def _summary(
     outcome: Outcome,
 ) -> dict[str, Any]:
     return {
-        "method": options.method,
-        "preset": chosen.name,
-        "paper_task": options.paper_task if chosen.name == "paper" else None,
+        "method": chosen.method,
+        "preset": chosen.preset,
+        "paper_task": options.paper_task if chosen.preset == "paper" else None,
         "seed": options.seed,
         "model": {"name": clip.card.name, "weights": clip.card.weights, "sha256": clip.sha256},
         "data": {

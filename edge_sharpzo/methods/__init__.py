@@ -1,8 +1,10 @@
-"""Forward-only optimisers behind one protocol: `ask() -> points`, `tell(losses)`."""
+"""Forward-only optimisers behind one protocol: `ask() -> points`, `tell(losses, outputs)`."""
 
 from typing import Protocol
 
 import numpy as np
+
+from edge_sharpzo.methods.state import State
 
 
 class Optimizer(Protocol):
@@ -11,6 +13,11 @@ class Optimizer(Protocol):
     Every `ask` is answered by one `tell` with the losses of the asked points, in order; a loss that is not
     finite counts as the worst. All randomness comes from a private generator made from the seed.
     """
+
+    @property
+    def wants_outputs(self) -> bool:
+        """Whether `tell` needs the text features beside the losses."""
+        ...
 
     @property
     def kind(self) -> str:
@@ -41,8 +48,8 @@ class Optimizer(Protocol):
         """Points to evaluate [P, dim], float64."""
         ...
 
-    def tell(self, losses: np.ndarray) -> None:
-        """Losses [P] of the points of the last `ask`."""
+    def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:
+        """Losses [P] of the points of the last `ask`, and the black box's outputs [P, ...] where `wants_outputs`."""
         ...
 
     def observe(self, validation_accuracy: float) -> None:
@@ -50,4 +57,12 @@ class Optimizer(Protocol):
 
         The tuning loop calls it after steps, at most once every `tuner.VALIDATE_EVERY` queries.
         """
+        ...
+
+    def state(self) -> State:
+        """Everything that the next asks depend on."""
+        ...
+
+    def restore(self, state: State) -> None:
+        """Continues where `state` was taken, in an object made with the same arguments."""
         ...

@@ -117,12 +117,3 @@ def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:
     warm_up, search = settings.change_point, settings.steps - settings.change_point
     refreshes = (warm_up // settings.sharpness_every) * (settings.rho > 0) + ceil(search / settings.mask_every) * (settings.pruning_ratio > 0)
     return warm_up * settings.population + search * 2 * settings.directions + refreshes * 2 * dim
-
-
-def preset(name: str, paper_task: str) -> Preset:
-    """`default`, or `paper` for one of its data sets. Raises UserError for another name."""
-    if name == "default":
-        return DEFAULT
-    if name == "paper":
-        return paper_preset(paper_task)
-    raise UserError(f"--preset {name}: choose default or paper")

@@ -19,6 +19,7 @@ import numpy as np
 
 from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
 from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings
+from edge_sharpzo.methods.state import Told
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pycma would like to plot
@@ -57,10 +58,11 @@ def worst_for_not_finite(losses: np.ndarray) -> np.ndarray:
     return np.where(finite, losses, losses[finite].max() + 1.0 if finite.any() else 0.0)
 
 
-class SharpZO:
+class SharpZO(Told):
     """The whole algorithm behind `ask` and `tell`; see `Optimizer` for the protocol."""
 
     def __init__(self, dim: int, settings: SharpZOSettings = DEFAULT.settings, seed: int = 0):
+        super().__init__()
         self.settings = settings
         self.step = 0
         self._rng = np.random.default_rng([seed, 0x57])
@@ -85,6 +87,8 @@ class SharpZO:
         self._mean_square = 0.0
         self._best_accuracy = -math.inf
         self._stalled = 0
+        if settings.change_point == 0:
+            self.change_stage()
         self.kind = self._next_kind()
 
     @property
@@ -117,8 +121,7 @@ class SharpZO:
         self._directions = self._mask * self._rng.standard_normal((settings.directions, len(self._point)))
         return pair_points(self._point, self._directions, settings.mu_rge)
 
-    def tell(self, losses: np.ndarray) -> None:
-        """Losses [P] of the asked points."""
+    def _update(self, losses: np.ndarray) -> None:
         settings = self.settings
         if self.kind == "sharpness":
             self._eps = sharpness_direction(slopes(losses, settings.mu_sharpness), settings.rho)
@@ -142,7 +145,7 @@ class SharpZO:
             self.change_stage()
         self.kind = self._next_kind()
 
-    def observe(self, validation_accuracy: float) -> None:
+    def _heed(self, validation_accuracy: float) -> None:
         """Automatic change point: `patience` generations in a row without a gain of more than `min_gain`."""
         if self._cma is None or self.settings.change_point is not None:
             return

@@ -1,0 +1,55 @@
+"""Coordinate-wise gradient descent: sweeps the coordinates in random order, a block of them a step.
+
+The estimator is SharpZO's CGE (section 3); a whole gradient would cost 2 dim queries, so each step takes the next
+block of coordinates and moves along their slopes alone, as block coordinate descent does (Nesterov, 2012). Steps
+are divided by the running rms of the slopes, so that one step length suits any loss.
+"""
+
+import math
+
+import numpy as np
+
+from edge_sharpzo.methods.estimators import pair_points, slopes
+from edge_sharpzo.methods.state import Told
+
+BLOCK = 32  # coordinates of a step
+RMS_DECAY = 0.9
+
+
+class CgeDescent(Told):
+    """See `Optimizer` for the protocol."""
+
+    kind = "cge"
+    stage = "descent"
+    finished = False
+
+    def __init__(self, dim: int, mu: float, step_length: float, seed: int = 0):
+        """`mu`: difference in a coordinate; `step_length`: rms of a step's coordinates."""
+        super().__init__()
+        self.step = 0
+        self.mean = np.zeros(dim)
+        self._mu, self._step_length = mu, step_length
+        self._rng = np.random.default_rng([seed, 0xC6])
+        self._order = np.zeros(0, np.int64)
+        self._block = np.zeros(0, np.int64)
+        self._mean_square = 0.0
+
+    def ask(self) -> np.ndarray:
+        """The pairs of the next block of coordinates."""
+        if not len(self._order):
+            self._order = self._rng.permutation(len(self.mean))
+        self._block, self._order = self._order[:BLOCK], self._order[BLOCK:]
+        return pair_points(self.mean, self._directions(), self._mu)
+
+    def _directions(self) -> np.ndarray:
+        directions = np.zeros((len(self._block), len(self.mean)))
+        directions[np.arange(len(self._block)), self._block] = 1.0
+        return directions
+
+    def _update(self, losses: np.ndarray) -> None:
+        gradient = slopes(losses, self._mu)
+        self.step += 1
+        self._mean_square = RMS_DECAY * self._mean_square + (1 - RMS_DECAY) * float((gradient**2).mean())
+        rms = math.sqrt(self._mean_square / (1 - RMS_DECAY**self.step))
+        if rms > 0:
+            self.mean = self.mean - self._step_length * (gradient / rms) @ self._directions()

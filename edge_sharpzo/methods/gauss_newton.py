@@ -1,0 +1,191 @@
+"""Derivative-free Gauss-Newton in random subspaces, with Levenberg-Marquardt damping.
+
+The black box is the text tower alone; the loss on top of its features is known in closed form. Finite differences
+of the features along m directions give m columns of their Jacobian, and the best step in the span of the columns
+is a small convex problem. Sources: derivative-free Gauss-Newton (Cartis and Roberts, Math. Prog. Comp. 2019), its
+random-subspace form (Cartis and Roberts, DFBGN, Math. Prog. 2023), Broyden's update (Math. Comp. 1965).
+
+Our own: directions are swept through one random orthonormal basis, and the columns of the last rounds stay in use,
+corrected by every accepted step, so that a step searches `window` directions for the price of `directions` queries.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sharpzo.loss import ConvexLoss, LocalModel
+from edge_sharpzo.methods.state import State
+
+BLOCK = 2048  # largest orthonormal block of the basis; larger spaces are cut into such blocks
+COLUMN_NUMBERS = 2**25  # Jacobian entries kept at most, 128 MB; many classes shorten the window
+SOLVER_STEPS = 3  # Newton steps for one damping that share a Hessian
+
+
+@dataclass(frozen=True)
+class GaussNewtonSettings:
+    """Lengths in units of w, of which sqrt(dim) move every context element by one embedding standard deviation."""
+
+    directions: int = 32  # m, fresh Jacobian columns a round
+    window: int = 128  # columns in use, the last rounds' included
+    difference: float = 0.2  # h, the finite-difference step
+    damping: float = 1e-3  # lambda of the first round
+    spread: tuple[float, ...] = (10.0, 1.0, 0.1)  # dampings tried in a round, as factors, largest first
+    decay: float = 1e-6  # of decay / 2 |w|^2, which is added to the loss
+    min_damping: float = 1e-7
+    max_damping: float = 10.0
+
+
+def minimum(model: LocalModel, start: np.ndarray, damping: float, decay: float, shift: np.ndarray) -> np.ndarray:
+    """About the minimiser a [m] of `model(a) + damping / 2 |a|^2 + decay / 2 |shift + a|^2`, from `start`."""
+    hessian = model.hessian(start)
+    hessian[np.diag_indices_from(hessian)] += damping + decay
+    inverse = np.linalg.inv(hessian)
+    a = start
+    for _ in range(SOLVER_STEPS):
+        a = a - inverse @ (model.gradient(a) + damping * a + decay * (shift + a))
+    return a
+
+
+class GaussNewton:
+    """The method behind `ask` and `tell`; see `Optimizer` for the protocol. Its points are w, its outputs text features."""
+
+    wants_outputs = True
+    stage = "gauss-newton"
+    finished = False
+
+    def __init__(self, dim: int, loss: ConvexLoss, settings: GaussNewtonSettings = GaussNewtonSettings(), seed: int = 0):
+        self.settings = settings
+        self.step = 0
+        self.kind = "jacobian"
+        self._loss = loss
+        rng = np.random.default_rng([seed, 0x6E])
+        self._basis = _Basis(dim, rng)
+        self._order = rng.permutation(dim)
+        self._swept = 0
+        self._point = np.zeros(dim)
+        self._output: np.ndarray | None = None  # at the point [...]
+        self._value = np.inf  # of loss and decay there
+        self._damping = settings.damping
+        self._fresh = np.zeros(0, np.int64)  # basis indices of the asked directions
+        self._indices = np.zeros(0, np.int64)  # basis indices of the columns in use, newest first
+        self._columns = np.zeros((0, 0), np.float32)  # d output / d basis direction [<= window, size of an output]
+        self._steps = np.zeros((0, 0))  # a of the asked candidates [3, m]
+        self._candidates = np.zeros((0, dim))
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The best point so far [dim]."""
+        return self._point
+
+    def ask(self) -> np.ndarray:
+        """Points one difference away from the current one (the first time, that one too), or the round's candidates."""
+        if self.kind == "candidates":
+            return self._candidates
+        self._fresh = self._next_directions()
+        points = self._point + self.settings.difference * self._basis.rows(self._fresh)
+        return np.concatenate([self._point[None], points]) if self._output is None else points
+
+    def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:
+        """Losses [P] and outputs [P, ...] of the asked points."""
+        assert outputs is not None
+        if self.kind == "jacobian":
+            if self._output is None:
+                self._output, outputs = outputs[0], outputs[1:]
+                self._value = float(losses[0])
+            self._refresh(outputs)
+            self._solve()
+            self.kind = "candidates"
+        else:
+            self._choose(losses, outputs)
+            self.kind = "jacobian"
+            self.step += 1
+
+    def observe(self, validation_accuracy: float) -> None:
+        """Not used: the tuning loop keeps the best validated point."""
+
+    def _next_directions(self) -> np.ndarray:
+        """The next m indices of the basis, without replacement until it is used up."""
+        count = min(self.settings.directions, len(self._order))
+        if self._swept + count > len(self._order):
+            self._swept = 0
+        self._swept += count
+        return self._order[self._swept - count : self._swept]
+
+    def _refresh(self, outputs: np.ndarray) -> None:
+        """Puts the fresh columns in front and drops stale ones of the same directions, and those beyond the window."""
+        assert self._output is not None
+        columns = ((outputs - self._output) / self.settings.difference).reshape(len(outputs), -1).astype(np.float32)
+        good = np.isfinite(columns).all(axis=1)
+        stale = ~np.isin(self._indices, self._fresh)
+        window = max(self.settings.directions, min(self.settings.window, COLUMN_NUMBERS // columns.shape[1]))
+        self._indices = np.concatenate([self._fresh[good], self._indices[stale]])[:window]
+        kept = self._columns[stale] if len(stale) else columns[:0]
+        self._columns = np.concatenate([columns[good], kept])[:window]
+
+    def _solve(self) -> None:
+        """The round's candidates: minimisers of the local model under several dampings."""
+        assert self._output is not None
+        settings = self.settings
+        directions = self._basis.rows(self._indices)
+        model = self._loss.along(self._output, self._columns.reshape(-1, *self._output.shape))
+        shift, a = directions @ self._point, np.zeros(len(directions))
+        steps = []
+        for factor in settings.spread:
+            a = minimum(model, a, factor * self._damping, settings.decay, shift)
+            steps.append(a)
+        self._steps = np.array(steps)
+        self._candidates = self._point + self._steps @ directions
+
+    def _choose(self, losses: np.ndarray, outputs: np.ndarray) -> None:
+        """Moves to the best candidate if it is better, corrects the columns by what the step showed, sets the damping."""
+        assert self._output is not None
+        settings = self.settings
+        values = losses + settings.decay / 2 * (self._candidates**2).sum(axis=1)
+        best = int(np.where(np.isfinite(values), values, np.inf).argmin())
+        if not values[best] < self._value:
+            self._damping = min(self._damping * settings.spread[0], settings.max_damping)
+            return
+        a = self._steps[best]
+        # Broyden's update: afterwards the columns predict this step exactly.
+        surprise = (outputs[best] - self._output).ravel() - a.astype(np.float32) @ self._columns
+        self._columns += np.outer(a / (a @ a), surprise).astype(np.float32)
+        self._point, self._output, self._value = self._candidates[best], outputs[best], float(values[best])
+        self._damping = float(np.clip(self._damping * settings.spread[best], settings.min_damping, settings.max_damping))
+
+    def state(self) -> State:
+        """All that the next rounds depend on."""
+        numbers = np.array([self._value, self._damping, self._swept, self.step, self.kind == "candidates"])
+        arrays = {name: getattr(self, f"_{name}") for name in _ARRAYS if getattr(self, f"_{name}") is not None}
+        return arrays | {"numbers": numbers}
+
+    def restore(self, state: State) -> None:
+        """Continues where `state` was taken, in an object made with the same arguments."""
+        for name in _ARRAYS:
+            if name in state:
+                setattr(self, f"_{name}", state[name].copy())
+        self._value, self._damping = float(state["numbers"][0]), float(state["numbers"][1])
+        self._swept, self.step = int(state["numbers"][2]), int(state["numbers"][3])
+        self.kind = "candidates" if state["numbers"][4] else "jacobian"
+
+
+_ARRAYS = ("point", "output", "fresh", "indices", "columns", "steps", "candidates")
+
+
+class _Basis:
+    """A random orthonormal basis of R^dim, in blocks of random coordinates where dim is large."""
+
+    def __init__(self, dim: int, rng: np.random.Generator):
+        self._dim = dim
+        coordinates = rng.permutation(dim)
+        parts = np.array_split(coordinates, -(-dim // BLOCK))
+        self._blocks = [(part, np.linalg.qr(rng.standard_normal((len(part), len(part))))[0].T.astype(np.float32)) for part in parts]
+
+    def rows(self, indices: np.ndarray) -> np.ndarray:
+        """Basis vectors [len(indices), dim], float32."""
+        rows = np.zeros((len(indices), self._dim), np.float32)
+        first = 0
+        for coordinates, block in self._blocks:
+            here = np.flatnonzero((indices >= first) & (indices < first + len(block)))
+            rows[here[:, None], coordinates] = block[indices[here] - first]
+            first += len(block)
+        return rows

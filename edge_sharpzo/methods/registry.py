@@ -1,0 +1,83 @@
+"""The methods by name, each with its settings, search space and budget."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.loss import ConvexLoss
+from edge_sharpzo.methods import Optimizer
+from edge_sharpzo.methods.cge_descent import CgeDescent
+from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings, paper_preset, planned_queries, within_budget
+from edge_sharpzo.methods.random_search import RandomSearch
+from edge_sharpzo.methods.sharpzo import SharpZO
+
+DEFAULT_METHOD = "gauss-newton"
+DEFAULT_BUDGET = 5000
+METHODS = {
+    "gauss-newton": "derivative-free Gauss-Newton in random subspaces",
+    "sharpzo": "SharpZO (Yang et al., NeurIPS 2025)",
+    "cma-es": "CMA-ES alone, as in black-box tuning (Sun et al., ICML 2022)",
+    "zo-sgd": "random-direction gradient estimates alone, as in MeZO (Malladi et al., NeurIPS 2023)",
+    "cge": "coordinate-wise gradient estimates, a block of coordinates at a time",
+    "random": "random search",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One method made ready for a run."""
+
+    method: str
+    preset: str
+    settings: Any  # for the record
+    dim: int | None  # of w; None: the whole prompt space
+    projection_std: float | None
+    budget: int | None  # queries; None: until the steps or the time are done
+    planned: int | None  # queries that the run will take at most, for display
+    make: Callable[[int, ConvexLoss, int], Optimizer]  # from dim, loss and seed
+
+
+def plan(method: str | None, preset: str, paper_task: str, budget: int | None, timed: bool) -> Plan:
+    """The plan of `method`, the default if None, for `budget` queries.
+
+    Without a budget it is the preset's own, or none where time ends the run (`timed`).
+
+    Raises UserError for a method or preset that does not exist.
+    """
+    if method is None:  # the paper's settings are of the paper's method
+        method = "sharpzo" if preset == "paper" else DEFAULT_METHOD
+    if method not in METHODS:
+        raise UserError(f"--method {method}: choose one of {', '.join(METHODS)}")
+    if preset not in ("default", "paper"):
+        raise UserError(f"--preset {preset}: choose default or paper")
+    if preset == "paper":
+        if method != "sharpzo":
+            raise UserError(f"--preset paper is of SharpZO: add --method sharpzo, or leave --preset out for {method}")
+        paper = paper_preset(paper_task)
+        return _sharpzo(method, preset, paper.settings, budget, paper.projection_std)
+    if method == "sharpzo":
+        spend = budget or (None if timed else DEFAULT.budget)
+        return _sharpzo(method, preset, within_budget(DEFAULT.settings, DEFAULT.dim, spend) if spend else DEFAULT.settings, spend)
+    spend = budget or (None if timed else DEFAULT_BUDGET)
+    plain = DEFAULT.settings
+    if method == "cma-es":
+        return _sharpzo(method, preset, replace(plain, rho=0.0, change_point=plain.steps), spend)
+    if method == "zo-sgd":
+        return _sharpzo(method, preset, replace(plain, pruning_ratio=0.0, change_point=0), spend)
+    if method == "gauss-newton":
+        settings = GaussNewtonSettings()
+        make: Callable[[int, ConvexLoss, int], Optimizer] = lambda dim, loss, seed: GaussNewton(dim, loss, settings, seed)  # noqa: E731
+        return Plan(method, preset, settings, None, None, spend, spend, make)
+    if method == "cge":
+        mu, length = plain.mu_sharpness, 4.0
+        make = lambda dim, loss, seed: CgeDescent(dim, mu, length, seed)  # noqa: E731
+        return Plan(method, preset, {"mu": mu, "step_length": length}, DEFAULT.dim, None, spend, spend, make)
+    make = lambda dim, loss, seed: RandomSearch(dim, plain.sigma, seed)  # noqa: E731
+    return Plan(method, preset, {"sigma": plain.sigma}, DEFAULT.dim, None, spend, spend, make)
+
+
+def _sharpzo(method: str, preset: str, settings: SharpZOSettings, budget: int | None, projection_std: float | None = None) -> Plan:
+    planned = budget or planned_queries(settings, DEFAULT.dim)
+    return Plan(method, preset, settings, DEFAULT.dim, projection_std, budget, planned, lambda dim, loss, seed: SharpZO(dim, settings, seed))
