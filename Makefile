@@ -5,7 +5,7 @@ PRETRAINED ?=
 OUT ?= models/clip.onnx
 PRECISION ?= fp32
 
-.PHONY: help setup setup-dev demo export model test test-all lint types bench clean
+.PHONY: help setup setup-dev demo export model test test-all lint types bench bench-accuracy reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,13 @@ types: .venv-dev/ready  ## mypy
 
 bench: .venv-dev/ready  ## what one query costs, ours against open_clip
 	.venv-dev/bin/python -m benchmarks.query_cost --out benchmarks/results/query_cost.json
+
+bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy; continues where it stopped
+	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'
+
+reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: the paper's table beside ours
+	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx
+	.venv-dev/bin/python -m benchmarks.reproduce --data '$(DATA)' --onnx models/reproduce.onnx
 
 clean:  ## delete environments and build outputs; runs/ stays
 	rm -rf .venv .venv-dev dist models/build models/*.onnx models/*.onnx.data

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-MODEL_NUMBERS = 2**22  # logits' derivatives held at once; larger problems keep each photo's most probable classes alone
+MODEL_NUMBERS = 2**19  # derivatives of logits in one expansion; larger problems keep each photo's most probable classes alone
 
 
 def cross_entropy(text: np.ndarray, features: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
@@ -29,18 +29,6 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
-class LocalModel(Protocol):
-    """A loss along m directions, as a function of the steps a [m] along them."""
-
-    def gradient(self, a: np.ndarray) -> np.ndarray:
-        """[m], float64."""
-        ...
-
-    def hessian(self, a: np.ndarray) -> np.ndarray:
-        """[m, m], float64, positive semidefinite."""
-        ...
-
-
 class ConvexLoss(Protocol):
     """A convex function of the black box's output, known in closed form."""
 
@@ -48,8 +36,12 @@ class ConvexLoss(Protocol):
         """Losses [P] float64 of outputs [P, ...]."""
         ...
 
-    def along(self, output: np.ndarray, columns: np.ndarray) -> LocalModel:
-        """The loss of `output + a @ columns`, for `output` [...] and `columns` [m, ...]."""
+    def coordinates(self, outputs: np.ndarray) -> np.ndarray:
+        """What the loss sees of outputs [P, ...], linear in them [P, ...], float32."""
+        ...
+
+    def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient [m] and Hessian [m, m], float64, of the loss at coordinates `start` along `columns` [m, ...]."""
         ...
 
 
@@ -59,80 +51,60 @@ class FewShotLoss:
     def __init__(self, features: np.ndarray, labels: np.ndarray, scale: float):
         """Photo `features` [N, D] and `labels` [N]; `scale` is the logit scale."""
         self.features, self.labels, self.scale = np.ascontiguousarray(features, np.float32), np.asarray(labels), scale
+        self._scaled = np.float32(scale) * self.features
+        # Logits are the coordinates where they are fewer than the text features themselves.
+        self._in_logits = len(self.features) <= self.features.shape[1]
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """Losses [P] of text features [P, K, D]."""
         return cross_entropy(outputs, self.features, self.labels, self.scale)
 
-    def along(self, output: np.ndarray, columns: np.ndarray) -> "CrossEntropyModel":
-        """See `ConvexLoss`: text features [K, D] that move along `columns` [m, K, D]."""
-        photos, count = len(self.labels), len(columns)
-        logits = self.scale * self.features @ output.T
-        kept = self._kept_classes(logits, max(2, MODEL_NUMBERS // (count * photos)))
-        return CrossEntropyModel(
-            start=np.take_along_axis(logits, kept, axis=1),
-            rest=_log_sum_of_others(logits, kept),
-            slopes=self._slopes(columns, kept),
-            wanted=(kept == self.labels[:, None]).astype(np.float32),
-        )
+    def coordinates(self, outputs: np.ndarray) -> np.ndarray:
+        """Logits [P, N, K] of text features [P, K, D], or those features where the photos are more than D."""
+        return self._as_logits(outputs) if self._in_logits else outputs
 
-    def _kept_classes(self, logits: np.ndarray, most: int) -> np.ndarray:
-        """Each photo's own class and its most probable others, `most` in all [N, C]; every class where they are no more."""
-        photos, classes = logits.shape
-        if most >= classes:
-            return np.tile(np.arange(classes), (photos, 1))
-        ranked = logits.copy()
-        ranked[np.arange(photos), self.labels] = np.inf
+    def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `ConvexLoss`. With S the slopes of a photo's logits and p its probabilities, means over the photos of
+
+        S (p - one-hot) and S (diag p - p p^T) S^T, the Gauss-Newton matrix of cross-entropy. Where that would
+        need too many numbers, a photo's least probable classes are left out of both.
+        """
+        photos, count = len(self.labels), len(columns)
+        logits = start if self._in_logits else self._scaled @ start.T
+        p = softmax(logits)
+        residual = p.copy()
+        residual[np.arange(photos), self.labels] -= 1
+        most = max(2, MODEL_NUMBERS // (count * photos))
+        if most < p.shape[1]:
+            kept = self._likely_classes(p, most)
+            p, residual = np.take_along_axis(p, kept, axis=1), np.take_along_axis(residual, kept, axis=1)
+            slopes = self._slopes(columns, kept)
+        else:
+            slopes = columns if self._in_logits else self._as_logits(columns)
+        flat = slopes.reshape(count, -1)
+        gradient = flat @ (residual / photos).ravel()
+        root = np.sqrt(p / photos)
+        spread = flat * root.ravel()
+        centre = np.sqrt(np.float32(photos)) * np.einsum("jnc,nc->jn", spread.reshape(slopes.shape), root)
+        return gradient.astype(np.float64), (spread @ spread.T - centre @ centre.T).astype(np.float64)
+
+    def _likely_classes(self, p: np.ndarray, most: int) -> np.ndarray:
+        """Each photo's own class and its most probable others, `most` in all [N, most]."""
+        ranked = p.copy()
+        ranked[np.arange(len(p)), self.labels] = np.inf
         return np.argpartition(-ranked, most - 1, axis=1)[:, :most]
 
+    def _as_logits(self, columns: np.ndarray) -> np.ndarray:
+        """Slopes of all logits [m, N, K] from slopes of the text features [m, K, D]."""
+        slopes = columns.reshape(-1, columns.shape[-1]) @ self._scaled.T
+        return np.ascontiguousarray(slopes.reshape(*columns.shape[:2], -1).swapaxes(1, 2))
+
     def _slopes(self, columns: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """Derivatives [m, N, C] of the kept logits along `columns` [m, K, D]."""
-        count, classes, dim = columns.shape
-        if kept.shape[1] == classes:
-            every = columns.reshape(-1, dim) @ (self.scale * self.features).T
-            return np.ascontiguousarray(every.reshape(count, classes, -1).transpose(0, 2, 1))
-        slopes = np.empty((count, *kept.shape), np.float32)
-        for k in range(classes):
+        """Slopes of the kept logits [m, N, C] from those of the coordinates."""
+        if self._in_logits:
+            return np.take_along_axis(columns, kept[None], axis=2)
+        slopes = np.empty((len(columns), *kept.shape), np.float32)
+        for k in range(columns.shape[1]):
             photos, slots = np.nonzero(kept == k)
-            slopes[:, photos, slots] = columns[:, k] @ (self.scale * self.features[photos]).T
+            slopes[:, photos, slots] = columns[:, k] @ self._scaled[photos].T
         return slopes
-
-
-class CrossEntropyModel:
-    """Mean cross-entropy of logits that move linearly; a `LocalModel`."""
-
-    def __init__(self, start: np.ndarray, rest: np.ndarray, slopes: np.ndarray, wanted: np.ndarray):
-        """Logits `start` [N, C], their derivatives `slopes` [m, N, C], one-hot `wanted` [N, C].
-
-        `rest` [N, 1] is one more logit, of the classes left out, which stay where they are; [N, 0] where none is.
-        """
-        self._start, self._rest, self._wanted = start, rest, wanted
-        self._slopes = slopes
-        self._flat = slopes.reshape(len(slopes), -1)
-
-    def _probabilities(self, a: np.ndarray) -> np.ndarray:
-        moved = self._start + (a.astype(np.float32) @ self._flat).reshape(self._start.shape)
-        return softmax(np.concatenate([moved, self._rest], axis=1))[:, : moved.shape[1]]
-
-    def gradient(self, a: np.ndarray) -> np.ndarray:
-        """[m]: slopes times (probability - one-hot), mean over the photos."""
-        residual = (self._probabilities(a) - self._wanted) / len(self._start)
-        return (self._flat @ residual.ravel()).astype(np.float64)
-
-    def hessian(self, a: np.ndarray) -> np.ndarray:
-        """[m, m]: mean over the photos of S (diag p - p p^T) S^T, S the slopes of a photo's logits."""
-        p = self._probabilities(a) / np.float32(len(self._start))
-        spread = self._flat * np.sqrt(p).ravel()
-        centre = np.einsum("jnc,nc->jn", self._slopes, p) * np.sqrt(np.float32(len(self._start)))
-        return (spread @ spread.T - centre @ centre.T).astype(np.float64)
-
-
-def _log_sum_of_others(logits: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """log of the summed exponentials of the logits that are not kept [N, 1]; [N, 0] where all are."""
-    photos, classes = logits.shape
-    if kept.shape[1] == classes:
-        return np.zeros((photos, 0), np.float32)
-    others = logits.copy()
-    np.put_along_axis(others, kept, -np.inf, axis=1)
-    top = others.max(axis=1, keepdims=True)
-    return top + np.log(np.exp(others - top).sum(axis=1, keepdims=True))

@@ -58,13 +58,14 @@ def tune(
     validation: tuple[np.ndarray, np.ndarray],
     budget: int | None = None,
     seconds: float | None = None,
-    on_record: Callable[[Record], None] = lambda record: None,
+    on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
     on_queries: Callable[[int, str], None] = lambda queries, stage: None,
 ) -> Outcome:
     """Runs `optimizer` until it is finished or the budget (queries) or the time is used up.
 
     `validation` holds features [V, D] and labels [V], V may be 0. The unchanged prompt (w = 0) takes part, so
-    the result never validates worse than it. Ctrl-C ends the loop early and keeps the best prompt.
+    the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
+    Ctrl-C ends the loop early and keeps the best prompt.
 
     Raises UserError when the budget does not pay for the first step.
     """
@@ -80,7 +81,7 @@ def tune(
     start_point = np.zeros(objective.dim)
     text, start = look(start_point, "start")
     best = Best(start_point, text, start)
-    on_record(start)
+    on_record(start, text)
     reason = "finished"
     try:
         while not optimizer.finished:
@@ -113,7 +114,7 @@ def tune(
                     best = Best(optimizer.mean.copy(), text, record)
                 seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)
                 optimizer.observe(seen or 0.0)
-                on_record(record)
+                on_record(record, text)
     except KeyboardInterrupt:
         reason = "interrupted"
     return Outcome(best, start, reason)

@@ -45,19 +45,11 @@ class Squares:
     def values(self, outputs: np.ndarray) -> np.ndarray:
         return (outputs.astype(np.float64) ** 2).sum(axis=1)
 
-    def along(self, output: np.ndarray, columns: np.ndarray) -> "SquaresModel":
-        return SquaresModel(output.astype(np.float64), columns.astype(np.float64))
+    def coordinates(self, outputs: np.ndarray) -> np.ndarray:
+        return outputs
 
-
-class SquaresModel:
-    def __init__(self, output: np.ndarray, columns: np.ndarray):
-        self.output, self.columns = output, columns
-
-    def gradient(self, a: np.ndarray) -> np.ndarray:
-        return 2 * self.columns @ (self.output + a @ self.columns)
-
-    def hessian(self, a: np.ndarray) -> np.ndarray:  # noqa: ARG002
-        return 2 * self.columns @ self.columns.T
+    def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return 2 * columns @ start, 2.0 * columns @ columns.T
 
 
 def residuals(points: np.ndarray) -> np.ndarray:
@@ -300,7 +292,7 @@ def test_a_budget_places_an_open_change_point() -> None:
 
 def test_gauss_newton_solves_least_squares_in_one_round_when_it_sees_every_direction() -> None:
     """A linear black box: after one sweep of all directions the least damped candidate is the minimum."""
-    settings = GaussNewtonSettings(directions=DIM, window=DIM, damping=1e-6, spread=(1.0, 1e-3), decay=0.0)
+    settings = GaussNewtonSettings(directions=DIM, window=DIM, damping=1e-6, spread=(1.0, 1e-3), min_damping=0.0)
     optimizer = GaussNewton(DIM, Squares(), settings, 0)
     trace = run(optimizer, DIM + 1 + 2)
     assert [kind for kind, _, _ in trace] == ["jacobian", "candidates"]

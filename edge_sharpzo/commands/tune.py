@@ -89,7 +89,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     display.start_tuning(chosen.planned)
     history: list[Record] = []
 
-    def keep(record: Record) -> None:
+    def keep(record: Record, _: np.ndarray) -> None:
         history.append(record)
         display.record(record)
 

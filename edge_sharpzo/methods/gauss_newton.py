@@ -13,37 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.loss import ConvexLoss, LocalModel
+from edge_sharpzo.loss import ConvexLoss
 from edge_sharpzo.methods.state import State
 
 BLOCK = 2048  # largest orthonormal block of the basis; larger spaces are cut into such blocks
 COLUMN_NUMBERS = 2**25  # Jacobian entries kept at most, 128 MB; many classes shorten the window
-SOLVER_STEPS = 3  # Newton steps for one damping that share a Hessian
 
 
 @dataclass(frozen=True)
 class GaussNewtonSettings:
     """Lengths in units of w, of which sqrt(dim) move every context element by one embedding standard deviation."""
 
-    directions: int = 32  # m, fresh Jacobian columns a round
+    directions: int = 16  # m, fresh Jacobian columns a round
     window: int = 128  # columns in use, the last rounds' included
     difference: float = 0.2  # h, the finite-difference step
     damping: float = 1e-3  # lambda of the first round
-    spread: tuple[float, ...] = (10.0, 1.0, 0.1)  # dampings tried in a round, as factors, largest first
-    decay: float = 1e-6  # of decay / 2 |w|^2, which is added to the loss
+    spread: tuple[float, ...] = (3.0, 0.3)  # dampings tried in a round, as factors; the first one when no step helped
     min_damping: float = 1e-7
     max_damping: float = 10.0
-
-
-def minimum(model: LocalModel, start: np.ndarray, damping: float, decay: float, shift: np.ndarray) -> np.ndarray:
-    """About the minimiser a [m] of `model(a) + damping / 2 |a|^2 + decay / 2 |shift + a|^2`, from `start`."""
-    hessian = model.hessian(start)
-    hessian[np.diag_indices_from(hessian)] += damping + decay
-    inverse = np.linalg.inv(hessian)
-    a = start
-    for _ in range(SOLVER_STEPS):
-        a = a - inverse @ (model.gradient(a) + damping * a + decay * (shift + a))
-    return a
 
 
 class GaussNewton:
@@ -63,12 +50,12 @@ class GaussNewton:
         self._order = rng.permutation(dim)
         self._swept = 0
         self._point = np.zeros(dim)
-        self._output: np.ndarray | None = None  # at the point [...]
-        self._value = np.inf  # of loss and decay there
+        self._output: np.ndarray | None = None  # the loss's coordinates at the point [...]
+        self._value = np.inf  # the loss there
         self._damping = settings.damping
         self._fresh = np.zeros(0, np.int64)  # basis indices of the asked directions
         self._indices = np.zeros(0, np.int64)  # basis indices of the columns in use, newest first
-        self._columns = np.zeros((0, 0), np.float32)  # d output / d basis direction [<= window, size of an output]
+        self._columns = np.zeros((0, 0), np.float32)  # d coordinates / d basis direction [<= window, their count]
         self._steps = np.zeros((0, 0))  # a of the asked candidates [3, m]
         self._candidates = np.zeros((0, dim))
 
@@ -88,6 +75,7 @@ class GaussNewton:
     def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:
         """Losses [P] and outputs [P, ...] of the asked points."""
         assert outputs is not None
+        outputs = self._loss.coordinates(outputs)
         if self.kind == "jacobian":
             if self._output is None:
                 self._output, outputs = outputs[0], outputs[1:]
@@ -123,33 +111,27 @@ class GaussNewton:
         self._columns = np.concatenate([columns[good], kept])[:window]
 
     def _solve(self) -> None:
-        """The round's candidates: minimisers of the local model under several dampings."""
+        """The round's candidates: Levenberg-Marquardt steps -(H + lambda I)^-1 g along the columns' directions."""
         assert self._output is not None
-        settings = self.settings
-        directions = self._basis.rows(self._indices)
-        model = self._loss.along(self._output, self._columns.reshape(-1, *self._output.shape))
-        shift, a = directions @ self._point, np.zeros(len(directions))
-        steps = []
-        for factor in settings.spread:
-            a = minimum(model, a, factor * self._damping, settings.decay, shift)
-            steps.append(a)
-        self._steps = np.array(steps)
-        self._candidates = self._point + self._steps @ directions
+        gradient, hessian = self._loss.expand(self._output, self._columns.reshape(-1, *self._output.shape))
+        identity = np.eye(len(gradient))
+        dampings = self._damping * np.array(self.settings.spread)
+        self._steps = np.array([-np.linalg.solve(hessian + damping * identity, gradient) for damping in dampings])
+        self._candidates = self._point + self._steps @ self._basis.rows(self._indices)
 
     def _choose(self, losses: np.ndarray, outputs: np.ndarray) -> None:
         """Moves to the best candidate if it is better, corrects the columns by what the step showed, sets the damping."""
         assert self._output is not None
         settings = self.settings
-        values = losses + settings.decay / 2 * (self._candidates**2).sum(axis=1)
-        best = int(np.where(np.isfinite(values), values, np.inf).argmin())
-        if not values[best] < self._value:
+        best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+        if not losses[best] < self._value:
             self._damping = min(self._damping * settings.spread[0], settings.max_damping)
             return
         a = self._steps[best]
         # Broyden's update: afterwards the columns predict this step exactly.
         surprise = (outputs[best] - self._output).ravel() - a.astype(np.float32) @ self._columns
         self._columns += np.outer(a / (a @ a), surprise).astype(np.float32)
-        self._point, self._output, self._value = self._candidates[best], outputs[best], float(values[best])
+        self._point, self._output, self._value = self._candidates[best], outputs[best], float(losses[best])
         self._damping = float(np.clip(self._damping * settings.spread[best], settings.min_damping, settings.max_damping))
 
     def state(self) -> State:

@@ -115,12 +115,12 @@ class TextSampler:
 
     def _concept(self) -> tuple[list[int], torch.Tensor]:
         pick, share = self.random, self.random.random()
-        if share < 0.30:
+        if share < 0.37:
             i = pick.randrange(1000)
             return pick.choice(self.class_names[i]), self.targets.classes[i]
-        if share < 0.42:
+        if share < 0.48:
             i = pick.choice(self.hypernyms)
-        elif share < 0.48:
+        elif share < 0.54:
             i = pick.choice(self.synonyms)
         else:
             i = pick.choices(range(len(self.nouns)), cum_weights=self.noun_weights)[0]

@@ -9,6 +9,7 @@ from open_clip import IMAGENET_CLASSNAMES
 from open_clip.tokenizer import SimpleTokenizer
 from open_clip.transformer import TextTransformer
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.recipe.texts import MAIN_TEMPLATE, TextSampler
 
@@ -42,7 +43,8 @@ class Encoder:
         """Features [batch, dim] of ids [batch, length]."""
         length = ids.shape[1]
         self.tower.attn_mask = self.mask[:length, :length]
-        with torch.autocast("cpu", torch.bfloat16):
+        # On CPUs torch's fused attention has a backward pass that is many times slower than plain products.
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             return F.normalize(self.tower(ids).float(), dim=-1)
 
 

@@ -1,0 +1,194 @@
+"""The accuracy table: every method on every set, seed and budget. Can be stopped at any time and started again.
+
+`python -m benchmarks.accuracy --data DIR [--sets a,b] [--methods ...] [--seeds 0,1,2]`; DIR holds the sets.
+Each finished cell is one line of `results/accuracy.jsonl`; the table and the plot are made from those lines.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe_machine
+
+RESULTS = Path("benchmarks/results/accuracy.jsonl")
+CLOSED_FORM = ("zero-shot", "prompt-ensemble", "prototypes", "ridge", "gda", "tip-adapter")
+BUDGETS = {
+    **dict.fromkeys((*CLOSED_FORM, "gradient"), (0,)),
+    "gauss-newton": (1000, 5000, 20_000),
+    "sharpzo": (1000, 5000, 20_000),
+    "cma-es": (1000, 5000, 20_000),
+    "zo-sgd": (1000, 5000, 20_000),
+    "cge": (1000, 5000, 20_000),
+    "random": (1000, 5000, 20_000),
+    "sharpzo-paper": (5000, 20_000, 150_000),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run."""
+
+    method: str
+    set: str
+    seed: int
+    budget: int  # queries; 0 where none are spent
+
+
+def read_results(path: Path) -> dict[Cell, dict[str, Any]]:
+    """Finished cells; a line that a crash cut short counts as not run."""
+    results: dict[Cell, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf8").splitlines() if path.exists() else []:
+        try:
+            entry = json.loads(line)
+            results[Cell(**entry["cell"])] = entry
+        except (ValueError, KeyError, TypeError):
+            continue
+    return results
+
+
+def append(path: Path, entry: dict[str, Any]) -> None:
+    """Adds one line and waits until it is on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torn = path.exists() and path.stat().st_size > 0 and not path.read_bytes().endswith(b"\n")
+    with path.open("a", encoding="utf8") as stream:
+        stream.write(("\n" if torn else "") + json.dumps(entry) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def cells(methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None) -> Iterator[Cell]:
+    """All runs, cheap ones first, so that an early stop leaves whole columns."""
+    order = sorted((budget, method) for method in methods for budget in BUDGETS[method] if not (budgets and budget and budget not in budgets))
+    for budget, method in order:
+        for seed in seeds:
+            for name in sets:
+                yield Cell(method, name, seed, budget)
+
+
+def table(results: dict[Cell, dict[str, Any]]) -> str:
+    """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown."""
+    sets = sorted({cell.set for cell in results})
+    groups: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for cell, entry in results.items():
+        groups[cell.method, cell.budget][cell.set].append(entry)
+    lines = ["| method | queries | " + " | ".join(sets) + " | mean |", "|---" * (len(sets) + 3) + "|"]
+
+    def row(title: str, budget: int, by_set: dict[str, list[dict[str, Any]]], key: str) -> None:
+        columns, means = [], []
+        for name in sets:
+            values = [100 * entry[key] for entry in by_set.get(name, [])]
+            columns.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}" if values else "-")
+            means += [statistics.mean(values)] if values else []
+        mean = f"{statistics.mean(means):.1f}" if len(means) == len(sets) else "-"
+        lines.append(f"| {title} | {budget or '-'} | " + " | ".join(columns) + f" | {mean} |")
+
+    order = {method: i for i, method in enumerate(BUDGETS)}
+    for (method, budget), by_set in sorted(groups.items(), key=lambda item: (order.get(item[0][0], 99), item[0][1])):
+        row(method, budget, by_set, "held_out")
+        if method == "gauss-newton":
+            row("gauss-newton with closed-form head", budget, by_set, "fused_held_out")
+    return "\n".join(lines) + "\n"
+
+
+def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
+    """Queries and seconds until the best validated prompt reaches an accuracy on held-out photos; the median seed, as Markdown."""
+    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " |", "|---" * (len(targets) + 2) + "|"]
+    longest: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for cell, entry in results.items():
+        key = (cell.set, cell.method, cell.seed)
+        if entry.get("curve") and cell.budget >= longest.get(key, {}).get("cell", {}).get("budget", 0):
+            longest[key] = entry
+    for name, method in sorted({(name, method) for name, method, _ in longest}):
+        columns = []
+        for target in targets:
+            hits = [
+                next(((q, s) for q, s, a in e["curve"] if a >= target), (None, None)) for (n, m, _), e in longest.items() if (n, m) == (name, method)
+            ]
+            reached = sorted(hit for hit in hits if hit[0] is not None)
+            middle = reached[(len(hits) - 1) // 2] if len(reached) > (len(hits) - 1) // 2 else None
+            columns.append(f"{middle[0]:,} ({middle[1]:.0f} s)" if middle else "not reached")
+        lines.append(f"| {name} | {method} | " + " | ".join(columns) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
+    """Mean held-out accuracy over the sets against queries, one line a method."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
+    sets = {cell.set for cell in results}
+    for method in BUDGETS:
+        points = []
+        for budget in BUDGETS[method]:
+            by_set: dict[str, list[float]] = defaultdict(list)
+            for cell, entry in results.items():
+                if (cell.method, cell.budget) == (method, budget):
+                    by_set[cell.set].append(100 * entry["held_out"])
+            if set(by_set) == sets:
+                points.append((budget, statistics.mean(statistics.mean(v) for v in by_set.values())))
+        if points and points[0][0]:
+            axes.plot(*zip(*points, strict=True), marker="o", label=method)
+        elif points and method in ("zero-shot", "gradient", "gda"):
+            axes.axhline(points[0][1], linestyle="--", linewidth=1, color="grey")
+            axes.annotate(method, (1000, points[0][1]), va="bottom", fontsize=8)
+    axes.set(xscale="log", xlabel="queries", ylabel="held-out accuracy, mean of the sets (%)")
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Runs what is missing and writes the table and the plot."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
+    parser.add_argument("--sets", help="comma-separated; all if not given")
+    parser.add_argument("--methods", default=",".join(BUDGETS))
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--budgets", help="only these of the methods' budgets")
+    parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    sets = options.sets.split(",") if options.sets else sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    seeds = [int(s) for s in options.seeds.split(",")]
+    budgets = [int(b) for b in options.budgets.split(",")] if options.budgets else None
+    machine = describe_machine()
+    for cell in cells(options.methods.split(","), sets, seeds, budgets):
+        if cell in read_results(options.out):
+            continue
+        command = [sys.executable, "-m", "benchmarks.one_run", "--method", cell.method, "--set", str(options.data / cell.set)]
+        command += [
+            "--seed",
+            str(cell.seed),
+            "--budget",
+            str(cell.budget),
+            "--onnx",
+            str(options.onnx),
+            "--source",
+            f"local-dir:{options.onnx.parent}",
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{cell} failed:\n{done.stderr}")
+        entry = {"cell": asdict(cell), **json.loads(done.stdout.splitlines()[-1]), "machine": machine}
+        append(options.out, entry)
+        print(f"{cell.method:15} {cell.set:10} seed {cell.seed} {cell.budget:>7} queries: {100 * entry['held_out']:.1f} %", flush=True)
+    results = read_results(options.out)
+    text = f"{table(results)}\nTime to accuracy on held-out photos (queries and seconds, median seed):\n\n{time_to_accuracy(results)}"
+    options.out.with_suffix(".md").write_text(text, encoding="utf8")
+    plot(results, options.out.with_suffix(".png"))
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

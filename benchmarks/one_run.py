@@ -1,0 +1,131 @@
+"""One cell of the accuracy table: a method on one draw of one set; prints its result as a line of JSON.
+
+`python -m benchmarks.one_run --method gauss-newton --set DIR --seed 0 --budget 5000`
+"""
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.sets import Problem, load_problem
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.heads import HEADS, choose_head
+from edge_sharpzo.loss import accuracy
+from edge_sharpzo.machine import peak_rss_mb, usable_cores
+from edge_sharpzo.methods.registry import METHODS, plan
+from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.text_tower import TextTower
+from edge_sharpzo.tuner import Record, tune
+
+ENSEMBLE = ["a photo of a {}.", "a photo of the {}.", "a bad photo of a {}.", "a close-up photo of a {}.", "itap of a {}.", "a {}.", "{}."]
+TIP_BETAS, TIP_ALPHAS = (1.0, 3.0, 5.5, 8.0, 12.0), (0.0, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+def zero_shot(clip: ClipOnnx, problem: Problem, templates: list[str]) -> np.ndarray:
+    """Mean text features [K, D] of the class names in `templates`, normalised."""
+    mean = sum(TextTower(clip, clip.prompts.as_written(problem.names, t), 0).as_written() for t in templates)
+    return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
+
+
+def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
+    """Held-out accuracy of training-free Tip-Adapter (Zhang et al., ECCV 2022); alpha and beta chosen on validation."""
+    keys, labels = problem.train
+    values = np.eye(len(text))[labels]
+
+    def logits(features: np.ndarray, alpha: float, beta: float) -> np.ndarray:
+        return scale * features @ text.T + alpha * np.exp(-beta * (1 - features @ keys.T)) @ values
+
+    def right(pair: tuple[np.ndarray, np.ndarray], alpha: float, beta: float) -> float:
+        return float((logits(pair[0], alpha, beta).argmax(axis=1) == pair[1]).mean())
+
+    alpha, beta = max(((a, b) for a in TIP_ALPHAS for b in TIP_BETAS), key=lambda ab: right(problem.val, *ab))
+    return right(problem.test, alpha, beta)
+
+
+def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> dict[str, Any]:
+    """Methods that search nothing."""
+    text = zero_shot(clip, problem, [problem.template])
+    if name == "zero-shot":
+        held_out = accuracy(text, *problem.test)
+    elif name == "prompt-ensemble":
+        held_out = accuracy(zero_shot(clip, problem, [problem.template, *ENSEMBLE]), *problem.test)
+    elif name == "tip-adapter":
+        held_out = tip_adapter(text, problem, clip.card.logit_scale)
+    else:
+        logits = HEADS[name](*problem.train, len(problem.names)).logits(problem.test[0])
+        held_out = float((logits.argmax(axis=1) == problem.test[1]).mean())
+    return {"held_out": held_out}
+
+
+def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: int, budget: int | None, task: str = "dtd") -> dict[str, Any]:
+    """A method of the registry: accuracies of the prompt that validates best, its curve, and the mix with a head."""
+    chosen = plan(method, preset, task, budget, timed=False)
+    objective = PromptObjective(
+        clip, problem.names, *problem.train, template=problem.template, dim=chosen.dim, projection_std=chosen.projection_std, seed=seed
+    )
+    curve: list[tuple[int, float, float]] = []  # queries, seconds, held-out accuracy of the best prompt so far
+    best = {"held_out": 0.0, "val_loss": float("inf")}
+    started = time.perf_counter()
+
+    def look(record: Record, text: np.ndarray) -> None:
+        # Held-out photos are looked at for the curve alone: nothing is chosen by them.
+        if record.val_loss is not None and record.val_loss < best["val_loss"]:
+            best.update(val_loss=record.val_loss, held_out=accuracy(text, *problem.test) or 0.0)
+            curve.append((record.queries, round(time.perf_counter() - started, 2), best["held_out"]))
+
+    outcome = tune(objective, chosen.make(objective.dim, objective.loss, seed), problem.val, budget=budget, on_record=look)
+    seconds = time.perf_counter() - started
+    scale, text = clip.card.logit_scale, outcome.best.text
+    prompt: Callable[[np.ndarray], np.ndarray] = lambda features: scale * features @ text.T  # noqa: E731
+    alone, added = choose_head(list(HEADS), prompt, problem.train, problem.val, len(problem.names))
+    features, labels = problem.test
+    return {
+        "held_out": accuracy(text, features, labels),
+        "head": alone.name,
+        "head_held_out": float((alone.logits(features).argmax(axis=1) == labels).mean()),
+        "fused_held_out": float(((prompt(features) + added.logits(features)).argmax(axis=1) == labels).mean()),
+        "loss": outcome.best.record.loss,
+        "val_loss": outcome.best.record.val_loss,
+        "queries": objective.queries.total(),
+        "tuning_seconds": round(seconds, 2),
+        "curve": curve[:: max(1, len(curve) // 60)],
+    }
+
+
+def main() -> None:
+    """Runs and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", required=True)
+    parser.add_argument("--set", type=Path, required=True)
+    parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
+    parser.add_argument("--source", default="local-dir:models/lite-clip", help="the same model for open_clip; gradients need it")
+    parser.add_argument("--shots", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--budget", type=int, default=0)
+    options = parser.parse_args()
+    clip = ClipOnnx(options.onnx, usable_cores())
+    problem = load_problem(clip, options.set, options.shots, options.seed)
+    if options.method == "gradient":
+        from benchmarks.gradient import coop
+
+        result: dict[str, Any] = coop(clip, options.source, problem)
+    elif options.method == "sharpzo-paper":
+        result = searched("sharpzo", "paper", clip, problem, options.seed, options.budget)
+    elif options.method in METHODS:
+        result = searched(options.method, "default", clip, problem, options.seed, options.budget)
+    else:
+        result = closed_form(options.method, clip, problem)
+    print(json.dumps({**result, "peak_rss_mb": peak_rss_mb(), "model_sha256": clip.sha256}))
+
+
+if __name__ == "__main__":
+    main()
