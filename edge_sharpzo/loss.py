@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-MODEL_NUMBERS = 2**19  # derivatives of logits in one expansion; larger problems keep each photo's most probable classes alone
+HESSIAN_PHOTOS = 96  # photos that a Hessian is taken over at most, spread over the classes; its cost is in proportion
 
 
 def cross_entropy(text: np.ndarray, features: np.ndarray, labels: np.ndarray, scale: float) -> np.ndarray:
@@ -54,6 +54,8 @@ class FewShotLoss:
         self._scaled = np.float32(scale) * self.features
         # Logits are the coordinates where they are fewer than the text features themselves.
         self._in_logits = len(self.features) <= self.features.shape[1]
+        by_class = np.argsort(self.labels, kind="stable")
+        self._sample = by_class[:: -(-len(by_class) // HESSIAN_PHOTOS) or 1]
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """Losses [P] of text features [P, K, D]."""
@@ -61,50 +63,30 @@ class FewShotLoss:
 
     def coordinates(self, outputs: np.ndarray) -> np.ndarray:
         """Logits [P, N, K] of text features [P, K, D], or those features where the photos are more than D."""
-        return self._as_logits(outputs) if self._in_logits else outputs
+        return self._as_logits(outputs, self._scaled) if self._in_logits else outputs
 
     def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `ConvexLoss`. With S the slopes of a photo's logits and p its probabilities, means over the photos of
+        """See `ConvexLoss`. With S the slopes of a photo's logits and p its probabilities, the means of
 
-        S (p - one-hot) and S (diag p - p p^T) S^T, the Gauss-Newton matrix of cross-entropy. Where that would
-        need too many numbers, a photo's least probable classes are left out of both.
+        S (p - one-hot) over all photos, and of S (diag p - p p^T) S^T over at most `HESSIAN_PHOTOS` of them.
         """
         photos, count = len(self.labels), len(columns)
-        logits = start if self._in_logits else self._scaled @ start.T
-        p = softmax(logits)
-        residual = p.copy()
-        residual[np.arange(photos), self.labels] -= 1
-        most = max(2, MODEL_NUMBERS // (count * photos))
-        if most < p.shape[1]:
-            kept = self._likely_classes(p, most)
-            p, residual = np.take_along_axis(p, kept, axis=1), np.take_along_axis(residual, kept, axis=1)
-            slopes = self._slopes(columns, kept)
-        else:
-            slopes = columns if self._in_logits else self._as_logits(columns)
-        flat = slopes.reshape(count, -1)
-        gradient = flat @ (residual / photos).ravel()
-        root = np.sqrt(p / photos)
-        spread = flat * root.ravel()
-        centre = np.sqrt(np.float32(photos)) * np.einsum("jnc,nc->jn", spread.reshape(slopes.shape), root)
+        p = softmax(start if self._in_logits else self._scaled @ start.T)
+        residual = p / photos
+        residual[np.arange(photos), self.labels] -= np.float32(1 / photos)
+        by_coordinate = residual if self._in_logits else residual.T @ self._scaled
+        gradient = columns.reshape(count, -1) @ by_coordinate.ravel()
+
+        p = p[self._sample]
+        whole = len(self._sample) == photos
+        slopes = (columns if whole else columns[:, self._sample]) if self._in_logits else self._as_logits(columns, self._scaled[self._sample])
+        root = np.sqrt(p / np.float32(len(p)))
+        spread = slopes.reshape(count, -1) * root.ravel()
+        centre = np.einsum("jnc,nc->jn", spread.reshape(slopes.shape), np.sqrt(p))
         return gradient.astype(np.float64), (spread @ spread.T - centre @ centre.T).astype(np.float64)
 
-    def _likely_classes(self, p: np.ndarray, most: int) -> np.ndarray:
-        """Each photo's own class and its most probable others, `most` in all [N, most]."""
-        ranked = p.copy()
-        ranked[np.arange(len(p)), self.labels] = np.inf
-        return np.argpartition(-ranked, most - 1, axis=1)[:, :most]
-
-    def _as_logits(self, columns: np.ndarray) -> np.ndarray:
-        """Slopes of all logits [m, N, K] from slopes of the text features [m, K, D]."""
-        slopes = columns.reshape(-1, columns.shape[-1]) @ self._scaled.T
-        return np.ascontiguousarray(slopes.reshape(*columns.shape[:2], -1).swapaxes(1, 2))
-
-    def _slopes(self, columns: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """Slopes of the kept logits [m, N, C] from those of the coordinates."""
-        if self._in_logits:
-            return np.take_along_axis(columns, kept[None], axis=2)
-        slopes = np.empty((len(columns), *kept.shape), np.float32)
-        for k in range(columns.shape[1]):
-            photos, slots = np.nonzero(kept == k)
-            slopes[:, photos, slots] = columns[:, k] @ self._scaled[photos].T
-        return slopes
+    @staticmethod
+    def _as_logits(text: np.ndarray, scaled: np.ndarray) -> np.ndarray:
+        """`scaled` [N, D] times text features, or their slopes, [m, K, D]: [m, N, K]."""
+        logits = text.reshape(-1, text.shape[-1]) @ scaled.T
+        return np.ascontiguousarray(logits.reshape(*text.shape[:2], -1).swapaxes(1, 2))

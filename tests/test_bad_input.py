@@ -225,9 +225,9 @@ def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
 
 
 def test_a_budget_too_small_for_one_step_says_so(place: Place) -> None:
-    result = invoke(*place.tune("--budget", 38))
+    result = invoke(*place.tune("--budget", 21))
     assert result.exit_code == 2
-    assert "does not pay for the first step: it takes 39 queries" in result.stderr
+    assert "does not pay for the first step: it takes 22 queries" in result.stderr
 
 
 def test_a_run_that_cannot_be_written_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ class GaussNewton:
         if self.kind == "candidates":
             return self._candidates
         self._fresh = self._next_directions()
-        points = self._point + self.settings.difference * self._basis.rows(self._fresh)
+        points = self._point + self._basis.combine(self._fresh, self.settings.difference * np.eye(len(self._fresh)))
         return np.concatenate([self._point[None], points]) if self._output is None else points
 
     def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:
@@ -117,7 +117,7 @@ class GaussNewton:
         identity = np.eye(len(gradient))
         dampings = self._damping * np.array(self.settings.spread)
         self._steps = np.array([-np.linalg.solve(hessian + damping * identity, gradient) for damping in dampings])
-        self._candidates = self._point + self._steps @ self._basis.rows(self._indices)
+        self._candidates = self._point + self._basis.combine(self._indices, self._steps)
 
     def _choose(self, losses: np.ndarray, outputs: np.ndarray) -> None:
         """Moves to the best candidate if it is better, corrects the columns by what the step showed, sets the damping."""
@@ -127,10 +127,10 @@ class GaussNewton:
         if not losses[best] < self._value:
             self._damping = min(self._damping * settings.spread[0], settings.max_damping)
             return
-        a = self._steps[best]
+        a = self._steps[best].astype(np.float32)
         # Broyden's update: afterwards the columns predict this step exactly.
-        surprise = (outputs[best] - self._output).ravel() - a.astype(np.float32) @ self._columns
-        self._columns += np.outer(a / (a @ a), surprise).astype(np.float32)
+        surprise = (outputs[best] - self._output).ravel() - a @ self._columns
+        self._columns += np.outer(a / (a @ a), surprise)
         self._point, self._output, self._value = self._candidates[best], outputs[best], float(losses[best])
         self._damping = float(np.clip(self._damping * settings.spread[best], settings.min_damping, settings.max_damping))
 
@@ -162,12 +162,12 @@ class _Basis:
         parts = np.array_split(coordinates, -(-dim // BLOCK))
         self._blocks = [(part, np.linalg.qr(rng.standard_normal((len(part), len(part))))[0].T.astype(np.float32)) for part in parts]
 
-    def rows(self, indices: np.ndarray) -> np.ndarray:
-        """Basis vectors [len(indices), dim], float32."""
-        rows = np.zeros((len(indices), self._dim), np.float32)
+    def combine(self, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Sums [P, dim] of the basis vectors `indices` [n] times `weights` [P, n], float64."""
+        sums = np.zeros((len(weights), self._dim))
         first = 0
         for coordinates, block in self._blocks:
             here = np.flatnonzero((indices >= first) & (indices < first + len(block)))
-            rows[here[:, None], coordinates] = block[indices[here] - first]
+            sums[:, coordinates] = weights[:, here].astype(np.float32) @ block[indices[here] - first]
             first += len(block)
-        return rows
+        return sums
