@@ -207,6 +207,9 @@ def predict(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="run folder")],
     data: Annotated[Path, typer.Option(help="labelled photos: DIR/test/<class>/* or DIR/<class>/*")],
+    class_names: Annotated[
+        Path | None, typer.Option(help="file with lines 'folder = class of the run', for photos whose folders are called otherwise")
+    ] = None,
     onnx: OnnxOption = None,
     threads: ThreadsOption = 0,
     as_json: JsonOption = False,
@@ -217,7 +220,7 @@ def evaluate(
         from edge_sharpzo.display import Display
 
         with Display() as display:
-            result = run_eval(run, data, onnx, _threads(threads), display)
+            result = run_eval(run, data, onnx, _threads(threads), display, class_names)
         if as_json:
             _print_json(result)
             return

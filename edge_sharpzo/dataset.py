@@ -109,14 +109,34 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
     )
 
 
-def labelled_photos(root: Path, folders: list[str]) -> Photos:
-    """All photos under `root/test/<class>`, or `root/<class>`, of the classes `folders`. Raises UserError if there are none."""
+def labelled_photos(root: Path, folders: list[str], names: list[str], mapping: Path | None = None) -> Photos:
+    """All photos under `root/test/<class>`, or `root/<class>`, of the classes `folders`, called `names` in prompts.
+
+    `mapping` is a file of lines `folder = class`, for photos of the same classes whose folders are called otherwise;
+    a class is given by its folder or its name, and several folders may belong to one. Raises UserError if there are no photos.
+    """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: give --data a folder with one subfolder of photos for each class")
+    if mapping is not None:
+        return _mapped_photos(root / "test" if _is_split(root / "test") else root, folders, names, mapping)
     photos = _split_folder(root, "test", folders) or _collect(root, folders)
     if not len(photos):
         raise UserError(f"{root} holds no photos of the run's classes ({', '.join(folders[:5])} ...)")
     return photos
+
+
+def _mapped_photos(base: Path, folders: list[str], names: list[str], mapping: Path) -> Photos:
+    label_of = {name: label for label, pair in enumerate(zip(folders, names, strict=True)) for name in pair}
+    pairs: list[tuple[Path, int]] = []
+    for folder, name in read_class_names(mapping).items():
+        if name not in label_of:
+            raise UserError(f"{mapping} maps '{folder}' to '{name}', which is no class of the run: it has {', '.join(folders[:8])}")
+        if not (base / folder).is_dir():
+            raise UserError(f"{mapping} names '{folder}', and {base} has no such folder")
+        pairs += [(photo, label_of[name]) for photo in _photos_in(base / folder)]
+    if not pairs:
+        raise UserError(f"the folders that {mapping} names hold no photos")
+    return _as_photos(pairs)
 
 
 def _display_names(folders: list[str], class_names: Path | None) -> list[str]:

@@ -148,6 +148,18 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "an unknown preset": (lambda p: p.tune("--preset", "fast"), "choose default or paper"),
     "an unknown task": (lambda p: p.tune("--preset", "paper", "--paper-task", "mnist"), "eurosat"),
     "the paper's settings for another method": (lambda p: p.tune("--preset", "paper", "--method", "cge"), "add --method sharpzo"),
+    "a mapping to a class that is not there": (
+        lambda p: ["eval", p.run, "--data", p.photos, "--class-names", p.file("m.txt", "red_things = purple")],
+        "which is no class of the run",
+    ),
+    "a mapping of a folder that is not there": (
+        lambda p: ["eval", p.run, "--data", p.photos, "--class-names", p.file("m.txt", "pink = red_things")],
+        "has no such folder",
+    ),
+    "settings without the photos tuned on": (
+        lambda p: ["eval", damaged_run(p, "config.json", (p.run / "config.json").read_bytes().replace(b'"tuned_on"', b'"x"')), "--data", p.photos],
+        "does not list the photos that were tuned on",
+    ),
     "an unknown head": (lambda p: p.tune("--head", "svm"), "choose none, gda or auto"),
     "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of cpu, cuda"),
     "a provider that is not there": (lambda p: p.tune("--provider", "coreml"), "this onnxruntime has no provider 'CoreMLExecutionProvider'. It has:"),
@@ -227,7 +239,7 @@ def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
 def test_a_budget_too_small_for_one_step_says_so(place: Place) -> None:
     result = invoke(*place.tune("--budget", 21))
     assert result.exit_code == 2
-    assert "does not pay for the first step: it takes 22 queries" in result.stderr
+    assert "does not pay for the first step: it takes 28 queries" in result.stderr
 
 
 def test_a_run_that_cannot_be_written_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,9 +86,9 @@ def test_display_names(flat: Path, tmp_path: Path) -> None:
 
 
 def test_labelled_photos_prefer_the_test_folder(flat: Path) -> None:
-    assert len(labelled_photos(flat, ["green_things", "red_things"])) == 24
+    assert len(labelled_photos(flat, ["green_things", "red_things"], ["green", "red"])) == 24
     write_photos(flat / "test" / "red_things", 0, 2, seed=5)
-    photos = labelled_photos(flat, ["green_things", "red_things"])
+    photos = labelled_photos(flat, ["green_things", "red_things"], ["green", "red"])
     assert photos.labels.tolist() == [1, 1]
 
 
@@ -107,4 +107,13 @@ def test_bad_folders(flat: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="purple is no class of the training photos"):
         load_dataset(flat, 5, 0)
     with pytest.raises(UserError, match="no photos of the run's classes"):
-        labelled_photos(tmp_path / "hollow", ["a"])
+        labelled_photos(tmp_path / "hollow", ["a"], ["a"])
+
+
+def test_other_folders_of_the_same_classes_are_mapped(flat: Path, tmp_path: Path) -> None:
+    """By folder or by name; two folders may be one class, and what the file leaves out is left out."""
+    mapping = tmp_path / "map.txt"
+    mapping.write_text("green_things = red\nred_things = red_things\n")
+    photos = labelled_photos(flat, ["blue_things", "red_things"], ["blue", "red"], mapping)
+    assert len(photos) == 24
+    assert set(photos.labels.tolist()) == {1}

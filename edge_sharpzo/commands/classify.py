@@ -55,11 +55,14 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
     return results
 
 
-def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Display) -> dict[str, Any]:
+def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Display, class_names: Path | None = None) -> dict[str, Any]:
     """Accuracy of a run on labelled photos that it was not tuned on, whole and by class. Raises UserError."""
     clip, prompt = _open_run(run, onnx, threads)
-    photos = labelled_photos(data, prompt.folders)
-    tuned_on = set(run_folder.load_config(run).get("tuned_on") or [])
+    photos = labelled_photos(data, prompt.folders, prompt.names, class_names)
+    listed = run_folder.load_config(run).get("tuned_on")
+    if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
+        raise UserError(f"{run / run_folder.CONFIG} does not list the photos that were tuned on, which must not be counted: tune again")
+    tuned_on = set(listed)
     fresh = [i for i, path in enumerate(photos.paths) if str(path.resolve()) not in tuned_on]
     if len(fresh) < len(photos.paths):
         display.say(f"note: {len(photos.paths) - len(fresh)} of {len(photos.paths)} photos were tuned on and are left out")

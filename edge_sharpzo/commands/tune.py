@@ -18,9 +18,12 @@ from edge_sharpzo.heads import HEADS, LinearHead, choose_head
 from edge_sharpzo.loss import accuracy
 from edge_sharpzo.machine import peak_rss_mb, versions
 from edge_sharpzo.methods.registry import Plan, plan
+from edge_sharpzo.noise import difference_step
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Outcome, Record, tune
+
+SHORTEST_DIFFERENCE = 0.2  # in units of w; float32 allows it everywhere so far
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,8 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     )
     as_written = TextTower(clip, rows, 0).as_written()
     objective.queries["zero_shot"] += 1
+    difference, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
+    display.say(f"the text tower answers to {noise:.0e}; finite differences take a step of {difference:.2g}")
     display.start_tuning(chosen.planned)
     history: list[Record] = []
 
@@ -95,7 +100,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
 
     outcome = tune(
         objective,
-        chosen.make(objective.dim, objective.loss, options.seed),
+        chosen.make(objective.dim, objective.loss, options.seed, difference if difference > SHORTEST_DIFFERENCE else 0.0),
         (val.features, val.labels),
         budget=chosen.budget,
         seconds=60 * options.minutes if options.minutes else None,

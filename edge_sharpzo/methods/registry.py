@@ -1,8 +1,7 @@
 """The methods by name, each with its settings, search space and budget."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.loss import ConvexLoss
@@ -25,6 +24,12 @@ METHODS = {
 }
 
 
+class Make(Protocol):
+    """Makes the optimizer. `difference`: the shortest finite-difference step that the model's noise allows, in units of w."""
+
+    def __call__(self, dim: int, loss: ConvexLoss, seed: int, difference: float = 0.0, /) -> Optimizer: ...
+
+
 @dataclass(frozen=True)
 class Plan:
     """One method made ready for a run."""
@@ -36,7 +41,7 @@ class Plan:
     projection_std: float | None
     budget: int | None  # queries; None: until the steps or the time are done
     planned: int | None  # queries that the run will take at most, for display
-    make: Callable[[int, ConvexLoss, int], Optimizer]  # from dim, loss and seed
+    make: Make
 
 
 def plan(method: str | None, preset: str, paper_task: str, budget: int | None, timed: bool) -> Plan:
@@ -68,16 +73,30 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
         return _sharpzo(method, preset, replace(plain, pruning_ratio=0.0, change_point=0), spend)
     if method == "gauss-newton":
         settings = GaussNewtonSettings()
-        make: Callable[[int, ConvexLoss, int], Optimizer] = lambda dim, loss, seed: GaussNewton(dim, loss, settings, seed)  # noqa: E731
-        return Plan(method, preset, settings, None, None, spend, spend, make)
+
+        def gauss_newton(dim: int, loss: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
+            return GaussNewton(dim, loss, replace(settings, difference=max(settings.difference, difference)), seed)
+
+        return Plan(method, preset, settings, None, None, spend, spend, gauss_newton)
     if method == "cge":
         mu, length = plain.mu_sharpness, 4.0
-        make = lambda dim, loss, seed: CgeDescent(dim, mu, length, seed)  # noqa: E731
-        return Plan(method, preset, {"mu": mu, "step_length": length}, DEFAULT.dim, None, spend, spend, make)
-    make = lambda dim, loss, seed: RandomSearch(dim, plain.sigma, seed)  # noqa: E731
-    return Plan(method, preset, {"sigma": plain.sigma}, DEFAULT.dim, None, spend, spend, make)
+
+        def cge(dim: int, _: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
+            return CgeDescent(dim, max(mu, difference), length, seed)
+
+        return Plan(method, preset, {"mu": mu, "step_length": length}, DEFAULT.dim, None, spend, spend, cge)
+
+    def random(dim: int, _: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:  # noqa: ARG001 - takes no differences
+        return RandomSearch(dim, plain.sigma, seed)
+
+    return Plan(method, preset, {"sigma": plain.sigma}, DEFAULT.dim, None, spend, spend, random)
 
 
 def _sharpzo(method: str, preset: str, settings: SharpZOSettings, budget: int | None, projection_std: float | None = None) -> Plan:
-    planned = budget or planned_queries(settings, DEFAULT.dim)
-    return Plan(method, preset, settings, DEFAULT.dim, projection_std, budget, planned, lambda dim, loss, seed: SharpZO(dim, settings, seed))
+    def sharpzo(dim: int, _: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
+        if preset == "paper":
+            return SharpZO(dim, settings, seed)
+        steps = {name: max(getattr(settings, name), difference) for name in ("mu_rge", "mu_sharpness", "mu_mask")}
+        return SharpZO(dim, replace(settings, **steps), seed)
+
+    return Plan(method, preset, settings, DEFAULT.dim, projection_std, budget, budget or planned_queries(settings, DEFAULT.dim), sharpzo)
