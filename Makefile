@@ -5,7 +5,7 @@ PRETRAINED ?=
 OUT ?= models/clip.onnx
 PRECISION ?= fp32
 
-.PHONY: help setup setup-dev demo export model test test-all lint types bench bench-accuracy reproduce clean
+.PHONY: help setup setup-dev demo export model test test-all torture lint types bench bench-accuracy reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ test: .venv-dev/ready  ## the fast tests
 
 test-all: .venv-dev/ready  ## the slow ones too: full-size models
 	.venv-dev/bin/python -m pytest -m 'slow or not slow'
+
+torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resumes it
+	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest tests/test_resume.py -k killed_run
 
 lint: .venv-dev/ready  ## ruff
 	.venv-dev/bin/ruff check .

@@ -84,7 +84,7 @@ def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: i
 
     outcome = tune(objective, chosen.make(objective.dim, objective.loss, seed), problem.val, budget=budget, on_record=look)
     seconds = time.perf_counter() - started
-    scale, text = clip.card.logit_scale, outcome.best.text
+    scale, text = clip.card.logit_scale, outcome.progress.best.text
     prompt: Callable[[np.ndarray], np.ndarray] = lambda features: scale * features @ text.T  # noqa: E731
     alone, added = choose_head(list(HEADS), prompt, problem.train, problem.val, len(problem.names))
     features, labels = problem.test
@@ -93,8 +93,8 @@ def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: i
         "head": alone.name,
         "head_held_out": float((alone.logits(features).argmax(axis=1) == labels).mean()),
         "fused_held_out": float(((prompt(features) + added.logits(features)).argmax(axis=1) == labels).mean()),
-        "loss": outcome.best.record.loss,
-        "val_loss": outcome.best.record.val_loss,
+        "loss": outcome.progress.best.record.loss,
+        "val_loss": outcome.progress.best.record.val_loss,
         "queries": objective.queries.total(),
         "tuning_seconds": round(seconds, 2),
         "curve": curve[:: max(1, len(curve) // 60)],

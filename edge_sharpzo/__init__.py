@@ -5,14 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip_file import ClipOnnx
+    from edge_sharpzo.methods.gauss_newton import GaussNewton
     from edge_sharpzo.methods.sharpzo import SharpZO
     from edge_sharpzo.objective import PromptObjective
 
 __version__ = "0.1.0"
-__all__ = ["ClipOnnx", "PromptObjective", "SharpZO", "__version__"]
+__all__ = ["ClipOnnx", "GaussNewton", "PromptObjective", "SharpZO", "__version__"]
 
 _HOMES = {
     "ClipOnnx": "edge_sharpzo.clip_file",
+    "GaussNewton": "edge_sharpzo.methods.gauss_newton",
     "PromptObjective": "edge_sharpzo.objective",
     "SharpZO": "edge_sharpzo.methods.sharpzo",
 }

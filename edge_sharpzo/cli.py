@@ -80,7 +80,9 @@ def main(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 @app.command()
 def tune(
-    data: Annotated[Path, typer.Option(help="folder of photos: DIR/<class>/*, or DIR/train/<class>/* with optional val/ and test/")],
+    data: Annotated[
+        Path | None, typer.Option(help="folder of photos: DIR/<class>/*, or DIR/train/<class>/* with optional val/ and test/", show_default=False)
+    ] = None,
     onnx: Annotated[Path, typer.Option(help="exported model; the small embedded one if not given", show_default=False)] = EMBEDDED_MODEL,
     out: Annotated[Path | None, typer.Option(help="folder for the results; runs/<time> if not given", show_default=False)] = None,
     shots: Annotated[int, typer.Option(help="training photos a class")] = 16,
@@ -98,6 +100,9 @@ def tune(
     threads: ThreadsOption = 0,
     provider: Annotated[str, typer.Option(help="execution provider: cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
     head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto for whichever validates best")] = "auto",
+    resume: Annotated[
+        Path | None, typer.Option(help="go on with an interrupted run, under the options it was started with", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
@@ -106,34 +111,41 @@ def tune(
 
         if provider not in PROVIDERS:
             raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
-        from edge_sharpzo.commands.tune import TuneOptions, run_tune
+        if (data is None) == (resume is None):
+            raise UserError("give --data a folder of photos, or --resume the folder of an interrupted run, and not both")
+        from edge_sharpzo.commands.tune import TuneOptions, resumed_options, run_tune
         from edge_sharpzo.display import Display
 
-        options = TuneOptions(
-            onnx=onnx,
-            data=data,
-            out=out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S"),
-            shots=shots,
-            seed=seed,
-            template=template,
-            context_tokens=context_tokens,
-            class_names=class_names,
-            method=method,
-            preset=preset,
-            paper_task=paper_task,
-            budget=budget,
-            minutes=minutes,
-            threads=_threads(threads),
-            provider=PROVIDERS[provider],
-            head=head,
+        options = (
+            resumed_options(resume)
+            if resume
+            else TuneOptions(
+                onnx=onnx,
+                data=data or Path(),
+                out=out or Path("runs") / time.strftime("%Y-%m-%d_%H-%M-%S"),
+                shots=shots,
+                seed=seed,
+                template=template,
+                context_tokens=context_tokens,
+                class_names=class_names,
+                method=method,
+                preset=preset,
+                paper_task=paper_task,
+                budget=budget,
+                minutes=minutes,
+                threads=_threads(threads),
+                provider=PROVIDERS[provider],
+                head=head,
+            )
         )
         with _sigterm_as_interrupt(), Display() as display:
-            summary = run_tune(options, display)
+            summary = run_tune(options, display, resume is not None)
         if as_json:
             _print_json({"run": str(options.out), **summary})
         else:
             _print_summary(summary, options.out)
         if summary["stopped_because"] == "interrupted":
+            typer.echo(f"interrupted; go on with: edge-sharpzo tune --resume {options.out}", err=True)
             raise typer.Exit(130)
 
 

@@ -2,12 +2,14 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, cross_entropy
 from edge_sharpzo.methods import Optimizer
 from edge_sharpzo.objective import PromptObjective
@@ -44,11 +46,22 @@ class Best:
 
 
 @dataclass
+class Progress:
+    """What the loop itself knows between two steps; together with the method's state, all that a run goes on from."""
+
+    records: list[Record]  # the first one is about the unchanged prompt
+    best: Best
+    queries: dict[str, int]  # by kind, so far
+    validated_at: int = 0  # queries when validation was last looked at
+    bad: int = 0  # batches in a row without a finite loss
+    seconds: float = 0.0  # spent in the loop so far
+
+
+@dataclass
 class Outcome:
     """What a finished loop hands back."""
 
-    best: Best
-    start: Record
+    progress: Progress
     stopped_because: str  # finished, budget, time, interrupted, or not finite: no loss was, for many batches in a row
 
 
@@ -58,8 +71,10 @@ def tune(
     validation: tuple[np.ndarray, np.ndarray],
     budget: int | None = None,
     seconds: float | None = None,
+    progress: Progress | None = None,
+    interrupts: Interrupts | None = None,
     on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
-    on_queries: Callable[[int, str], None] = lambda queries, stage: None,
+    on_step: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Runs `optimizer` until it is finished or the budget (queries) or the time is used up.
 
@@ -67,9 +82,12 @@ def tune(
     the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
     Ctrl-C ends the loop early and keeps the best prompt.
 
+    To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
+    called between steps, when a checkpoint can be taken.
+
     Raises UserError when the budget does not pay for the first step.
     """
-    started, bad, validated_at = time.monotonic(), 0, 0
+    interrupts = interrupts or Interrupts()
 
     def look(point: np.ndarray, stage: str) -> tuple[np.ndarray, Record]:
         text = objective.text_features(point[None], "validation")
@@ -78,43 +96,48 @@ def tune(
         loss, used = float(objective.loss.values(text)[0]), objective.queries.total()
         return text[0], Record(used, optimizer.step, stage, loss, accuracy(text[0], features, labels), val_loss, best=False)
 
-    start_point = np.zeros(objective.dim)
-    text, start = look(start_point, "start")
-    best = Best(start_point, text, start)
-    on_record(start, text)
-    reason = "finished"
-    try:
-        while not optimizer.finished:
-            kind, points = optimizer.kind, optimizer.ask()
-            if budget is not None and objective.queries.total() + len(points) + 1 > budget:
-                if optimizer.step == 0:
-                    raise UserError(
-                        f"--budget {budget} does not pay for the first step: it takes {len(points) + objective.queries.total() + 1} queries"
-                    )
-                reason = "budget"
-                break
-            if seconds is not None and time.monotonic() - started > seconds:
-                reason = "time"
-                break
-            outputs = objective.text_features(points, kind) if optimizer.wants_outputs else None
-            losses = objective.losses(points, kind) if outputs is None else objective.loss.values(outputs)
-            bad = 0 if np.isfinite(losses).any() else bad + 1
-            if bad >= MAX_BAD_BATCHES:
-                reason = "not finite"
-                break
-            step = optimizer.step
-            optimizer.tell(losses, outputs)
-            used = objective.queries.total()
-            on_queries(used, optimizer.stage)
-            if optimizer.step > step and used - validated_at >= VALIDATE_EVERY:
-                validated_at = used
-                text, record = look(optimizer.mean, optimizer.stage)
-                if best.beaten_by(record):
-                    record = replace(record, best=True)
-                    best = Best(optimizer.mean.copy(), text, record)
-                seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)
-                optimizer.observe(seen or 0.0)
-                on_record(record, text)
-    except KeyboardInterrupt:
-        reason = "interrupted"
-    return Outcome(best, start, reason)
+    if progress is None:
+        start_point = np.zeros(objective.dim)
+        text, start = look(start_point, "start")
+        on_record(start, text)
+        progress = Progress([start], Best(start_point, text, start), dict(objective.queries))
+    else:
+        objective.queries = Counter(progress.queries)
+    started, reason = time.monotonic() - progress.seconds, "finished"
+    while not optimizer.finished:
+        kind, points = optimizer.kind, optimizer.ask()
+        if budget is not None and objective.queries.total() + len(points) + 1 > budget:
+            if optimizer.step == 0:
+                needed = len(points) + objective.queries.total() + 1
+                raise UserError(f"--budget {budget} does not pay for the first step: it takes {needed} queries")
+            reason = "budget"
+            break
+        if seconds is not None and time.monotonic() - started > seconds:
+            reason = "time"
+            break
+        try:
+            with interrupts.allowed():
+                outputs = objective.text_features(points, kind) if optimizer.wants_outputs else None
+                losses = objective.losses(points, kind) if outputs is None else objective.loss.values(outputs)
+        except KeyboardInterrupt:  # the step counts as never begun
+            objective.queries, reason = Counter(progress.queries), "interrupted"
+            break
+        progress.bad = 0 if np.isfinite(losses).any() else progress.bad + 1
+        if progress.bad >= MAX_BAD_BATCHES:
+            reason = "not finite"
+            break
+        step = optimizer.step
+        optimizer.tell(losses, outputs)
+        if optimizer.step > step and objective.queries.total() - progress.validated_at >= VALIDATE_EVERY:
+            progress.validated_at = objective.queries.total()
+            text, record = look(optimizer.mean, optimizer.stage)
+            if progress.best.beaten_by(record):
+                record = replace(record, best=True)
+                progress.best = Best(optimizer.mean.copy(), text, record)
+            seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)
+            optimizer.observe(seen or 0.0)
+            progress.records.append(record)
+            on_record(record, text)
+        progress.queries, progress.seconds = dict(objective.queries), time.monotonic() - started
+        on_step(progress)
+    return Outcome(progress, reason)

@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 
 from edge_sharpzo import run_folder
+from edge_sharpzo.checkpoint import FILE, Checkpoints
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import Dataset, load_dataset
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
 from edge_sharpzo.heads import HEADS, LinearHead, choose_head
+from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy
 from edge_sharpzo.machine import peak_rss_mb, versions
 from edge_sharpzo.methods.registry import Plan, plan
 from edge_sharpzo.noise import difference_step
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
-from edge_sharpzo.tuner import Outcome, Record, tune
+from edge_sharpzo.tuner import Outcome, Progress, tune
 
 SHORTEST_DIFFERENCE = 0.2  # in units of w; float32 allows it everywhere so far
 
@@ -56,8 +58,27 @@ class Split:
     labels: np.ndarray
 
 
-def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
-    """Runs the whole command and returns the summary that it also wrote. Raises UserError."""
+def resumed_options(folder: Path) -> TuneOptions:
+    """The options that the run in `folder` was started with. Raises UserError when it cannot go on."""
+    config = run_folder.load_config(folder)
+    if (summary := folder / run_folder.SUMMARY).exists() and not (folder / FILE).exists():
+        raise UserError(f"{folder} is finished ({summary.name} is there): tune again with another --out")
+    stored = config.get("options")
+    try:
+        if not isinstance(stored, dict):
+            raise TypeError("no options")
+        paths = {name: Path(stored[name]) for name in ("onnx", "data")}
+        names = Path(stored["class_names"]) if stored["class_names"] else None
+        return TuneOptions(**{**stored, **paths, "class_names": names, "out": folder})
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{folder / run_folder.CONFIG} does not hold this version's options ({error}): tune again") from error
+
+
+def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> dict[str, Any]:
+    """Runs the whole command and returns the summary that it also wrote; `resume` goes on from the run's checkpoint.
+
+    Raises UserError.
+    """
     started = time.monotonic()
     _check(options)
     chosen = plan(options.method, options.preset, options.paper_task, options.budget, timed=options.minutes is not None)
@@ -66,7 +87,12 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     # A name too long fails before the photos are encoded.
     clip.prompts.for_tuning(dataset.names, options.template, options.context_tokens)
     rows = clip.prompts.as_written(dataset.names, options.template)
-    run_folder.create(options.out, _config(options, chosen, clip, dataset))
+    config = _config(options, chosen, clip, dataset)
+    if resume:
+        _check_unchanged(options.out, config)
+    else:
+        run_folder.create(options.out, config)
+    checkpoints = Checkpoints(options.out)
     for note in dataset.notes:
         display.say(f"note: {note}")
 
@@ -92,27 +118,38 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     difference, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
     display.say(f"the text tower answers to {noise:.0e}; finite differences take a step of {difference:.2g}")
     display.start_tuning(chosen.planned)
-    history: list[Record] = []
+    optimizer = chosen.make(objective.dim, objective.loss, options.seed, difference if difference > SHORTEST_DIFFERENCE else 0.0)
+    progress = None
+    if resume and (stored := checkpoints.read()):
+        progress, state = stored
+        optimizer.restore(state)
+        display.say(f"going on after {sum(progress.queries.values()):,} queries")
 
-    def keep(record: Record, _: np.ndarray) -> None:
-        history.append(record)
-        display.record(record)
+    def step(progress: Progress) -> None:
+        display.queries(sum(progress.queries.values()), optimizer.stage)
+        checkpoints.offer(progress, optimizer.state)
 
-    outcome = tune(
-        objective,
-        chosen.make(objective.dim, objective.loss, options.seed, difference if difference > SHORTEST_DIFFERENCE else 0.0),
-        (val.features, val.labels),
-        budget=chosen.budget,
-        seconds=60 * options.minutes if options.minutes else None,
-        on_record=keep,
-        on_queries=display.queries,
-    )
+    with Interrupts() as interrupts:
+        outcome = tune(
+            objective,
+            optimizer,
+            (val.features, val.labels),
+            budget=chosen.budget,
+            seconds=60 * options.minutes if options.minutes else None,
+            progress=progress,
+            interrupts=interrupts,
+            on_record=lambda record, _: display.record(record),
+            on_step=step,
+        )
+    best, history = outcome.progress.best, outcome.progress.records
+    if outcome.stopped_because == "interrupted":
+        checkpoints.write(outcome.progress, optimizer.state())
     seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
 
-    alone, added = _heads(options.head, outcome.best.text, clip.card.logit_scale, train, val)
+    alone, added = _heads(options.head, best.text, clip.card.logit_scale, train, val)
     tuned = run_folder.TunedPrompt(
-        context=objective.contexts(outcome.best.point[None])[0],
-        text_features=outcome.best.text,
+        context=objective.contexts(best.point[None])[0],
+        text_features=best.text,
         folders=dataset.folders,
         names=dataset.names,
         template=options.template,
@@ -124,7 +161,7 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     # Test photos are looked at here for the first time, when nothing is left to choose.
     summary["accuracy"] = {
         "zero_shot": {"val": accuracy(as_written, *_pair(val)), "test": accuracy(as_written, *_pair(test))},
-        "tuned": {"val": outcome.best.record.val_accuracy, "test": accuracy(outcome.best.text, *_pair(test))},
+        "tuned": {"val": best.record.val_accuracy, "test": accuracy(best.text, *_pair(test))},
         "head": {"name": alone.name, **{name: _share_right(alone.logits, part) for name, part in (("val", val), ("test", test))}},
         "classifier": {
             "head": added.name if added else "none",
@@ -134,7 +171,22 @@ def run_tune(options: TuneOptions, display: Display) -> dict[str, Any]:
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
     summary["peak_rss_mb"] = peak_rss_mb()
     run_folder.finish(options.out, summary, [asdict(record) for record in history], tuned)
+    if outcome.stopped_because != "interrupted":
+        checkpoints.delete()
     return summary
+
+
+def _check_unchanged(folder: Path, config: dict[str, Any]) -> None:
+    """Raises UserError when the model or the photos are not those that the run was started with."""
+    stored = run_folder.load_config(folder)
+    causes = {
+        "model_sha256": "the model file is another one than the run was started with: put that one back",
+        "tuned_on": "the photos are not those that the run was started with: put them back",
+        "names": "the class names are not those that the run was started with: put them back",
+    }
+    for name, cause in causes.items():
+        if stored.get(name) != config[name]:
+            raise UserError(f"cannot go on with {folder}: {cause}, or tune again")
 
 
 def _heads(choice: str, text: np.ndarray, scale: float, train: Split, val: Split) -> tuple[LinearHead, LinearHead | None]:
@@ -230,7 +282,7 @@ def _summary(
             "skipped": skipped,
         },
         "accuracy": {},
-        "loss": {"start": outcome.start.loss, "end": outcome.best.record.loss},
+        "loss": {"start": outcome.progress.records[0].loss, "end": outcome.progress.best.record.loss},
         "queries": {"total": objective.queries.total(), "by_kind": dict(objective.queries)},
         "seconds": {},
         "peak_rss_mb": None,

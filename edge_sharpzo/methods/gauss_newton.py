@@ -81,6 +81,7 @@ class GaussNewton:
                 self._output, outputs = outputs[0], outputs[1:]
                 self._value = float(losses[0])
             self._refresh(outputs)
+            self._swept += len(self._fresh)
             self._solve()
             self.kind = "candidates"
         else:
@@ -96,8 +97,7 @@ class GaussNewton:
         count = min(self.settings.directions, len(self._order))
         if self._swept + count > len(self._order):
             self._swept = 0
-        self._swept += count
-        return self._order[self._swept - count : self._swept]
+        return self._order[self._swept : self._swept + count]
 
     def _refresh(self, outputs: np.ndarray) -> None:
         """Puts the fresh columns in front and drops stale ones of the same directions, and those beyond the window."""
@@ -150,7 +150,7 @@ class GaussNewton:
         self.kind = "candidates" if state["numbers"][4] else "jacobian"
 
 
-_ARRAYS = ("point", "output", "fresh", "indices", "columns", "steps", "candidates")
+_ARRAYS = ("point", "output", "indices", "columns", "steps", "candidates")
 
 
 class _Basis:
