@@ -226,3 +226,19 @@ def test_folder_with_val_is_validated_on_it(tiny_onnx: Path, photos: Path, tmp_p
         write_photos(tmp_path / "data" / "val" / name, hue, 2, seed=9)
     summary = tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--budget", 60)
     assert (summary["data"]["train"], summary["data"]["val"]) == (18, 6)
+
+
+def test_gauss_newton_from_python(tiny_onnx: Path, photos: Path) -> None:
+    from edge_sharpzo import ClipOnnx, GaussNewton, PromptObjective
+    from edge_sharpzo.dataset import load_dataset
+
+    clip = ClipOnnx(tiny_onnx)
+    dataset = load_dataset(photos, shots=6, seed=0)
+    objective = PromptObjective(clip, dataset.names, clip.encode_images(dataset.train.paths), dataset.train.labels, dim=None)
+    optimizer = GaussNewton(objective.dim, objective.loss, seed=0)
+    start = objective.losses(optimizer.mean[None], "validation")[0]
+    while objective.queries.total() < 200:
+        text = objective.text_features(optimizer.ask(), optimizer.kind)
+        optimizer.tell(objective.loss.values(text), text)
+    assert objective.losses(optimizer.mean[None], "validation")[0] < start
+    assert objective.contexts(optimizer.mean[None])[0].shape == objective.initial_context.shape
