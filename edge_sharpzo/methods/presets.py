@@ -18,7 +18,7 @@ class SharpZOSettings:
     mu_mask: float  # of the CGE behind the pruning mask
     steps: int  # T, generations and gradient steps together
     change_point: int | None  # Tc, the generations of stage 1; None: when validation accuracy stands still
-    sharpness_every: int | None = 1  # generations that share one eps*; None: against the mean's last move, for no query
+    sharpness_every: int = 1  # generations that share one eps*
     population: int = 40  # S
     mask_every: int = 200  # K
     directions: int = 1  # q
@@ -106,7 +106,7 @@ def within_budget(settings: SharpZOSettings, dim: int, budget: int) -> SharpZOSe
         return settings
     if settings.pruning_ratio > 0 and (1 - WARM_UP_SHARE) * budget < 4 * dim:
         return replace(settings, change_point=settings.steps)
-    generation = settings.population + 1 + (2 * dim / settings.sharpness_every if settings.rho > 0 and settings.sharpness_every else 0)
+    generation = settings.population + 1 + (2 * dim / settings.sharpness_every if settings.rho > 0 else 0)
     return replace(settings, change_point=max(1, int(WARM_UP_SHARE * budget / generation)))
 
 
@@ -115,6 +115,6 @@ def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:
     if settings.change_point is None:
         return None
     warm_up, search = settings.change_point, settings.steps - settings.change_point
-    sharpness = warm_up // settings.sharpness_every if settings.sharpness_every and settings.rho > 0 else 0
+    sharpness = warm_up // settings.sharpness_every if settings.rho > 0 else 0
     masks = ceil(search / settings.mask_every) if settings.pruning_ratio > 0 else 0
     return warm_up * settings.population + search * 2 * settings.directions + (sharpness + masks) * 2 * dim

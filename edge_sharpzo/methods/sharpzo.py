@@ -7,8 +7,7 @@ length rho (there rho / sqrt(S)); its gradient is taken at the distribution's me
 with the highest scores (there the lowest), scored by z(g^2) (there z(|g|)).
 
 Departures of our own, not active in the paper's presets: one eps* may serve several generations, as in LookSAM
-(Liu et al., CVPR 2022), the first ones going without, or come for no query from the way that the mean last moved, which CMA-ES
-makes a descent direction; stage 2 may divide its estimates by their running rms, one
+(Liu et al., CVPR 2022), the first ones going without; stage 2 may divide its estimates by their running rms, one
 number for all coordinates, as in AdaGrad-Norm (Ward et al., ICML 2019). The tuning loop, for every preset, hands back the best
 validated prompt, the initial words included, and not the last one.
 """
@@ -135,9 +134,7 @@ class SharpZO(Told):
         if self.kind == "population":
             assert self._cma is not None
             self._cma.tell(self._sample, worst_for_not_finite(losses).tolist())
-            shift, self._point = np.array(self._cma.mean) - self._point, np.array(self._cma.mean)
-            if settings.sharpness_every is None:
-                self._eps = sharpness_direction(-shift, settings.rho)
+            self._point = np.array(self._cma.mean)
         else:
             gradient = rge_gradient(losses, self._directions, settings.mu_rge)
             if settings.normalized_steps:
@@ -175,7 +172,7 @@ class SharpZO(Told):
     def _next_kind(self) -> str:
         settings = self.settings
         if self._cma is not None:
-            due = settings.rho > 0 and settings.sharpness_every is not None and (self.step + 1) % settings.sharpness_every == 0
+            due = settings.rho > 0 and (self.step + 1) % settings.sharpness_every == 0
             return "sharpness" if due else "population"
         due = settings.pruning_ratio > 0 and (self.step - self._warm_up_steps) % settings.mask_every == 0
         return "mask" if due else "rge"
