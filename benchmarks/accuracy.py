@@ -44,14 +44,16 @@ class Cell:
 
 def read_results(path: Path) -> dict[Cell, dict[str, Any]]:
     """Finished cells; a line that a crash cut short counts as not run."""
-    results: dict[Cell, dict[str, Any]] = {}
+    return {Cell(**entry["cell"]): entry for entry in read_lines(path)}
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file that `append` wrote."""
     for line in path.read_text(encoding="utf8").splitlines() if path.exists() else []:
         try:
-            entry = json.loads(line)
-            results[Cell(**entry["cell"])] = entry
-        except (ValueError, KeyError, TypeError):
+            yield json.loads(line)
+        except ValueError:
             continue
-    return results
 
 
 def append(path: Path, entry: dict[str, Any]) -> None:
@@ -162,9 +164,9 @@ def main() -> None:
     sets = options.sets.split(",") if options.sets else sorted(p.name for p in options.data.iterdir() if p.is_dir())
     seeds = [int(s) for s in options.seeds.split(",")]
     budgets = [int(b) for b in options.budgets.split(",")] if options.budgets else None
-    machine = describe_machine()
+    machine, done_before = describe_machine(), read_results(options.out)
     for cell in cells(options.methods.split(","), sets, seeds, budgets):
-        if cell in read_results(options.out):
+        if cell in done_before:
             continue
         command = [sys.executable, "-m", "benchmarks.one_run", "--method", cell.method, "--set", str(options.data / cell.set)]
         command += [

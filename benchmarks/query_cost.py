@@ -21,6 +21,7 @@ from benchmarks.machine import processor
 from edge_sharpzo import text_tower
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.machine import usable_cores, versions
+from edge_sharpzo.objective import DEFAULT_TEMPLATE
 from edge_sharpzo.text_tower import TextTower
 from export.check import context_replaced, dense_reference
 from export.convert import export
@@ -31,7 +32,6 @@ EUROSAT = [
     "Annual Crop Land", "Forest", "Herbaceous Vegetation Land", "Highway or Road", "Industrial Buildings",
     "Pasture Land", "Permanent Crop Land", "Residential Buildings", "River", "Sea or Lake",
 ]  # fmt: skip
-TEMPLATE = "a photo of a {}."
 
 
 def fastest(call: Callable[[], object], repeats: int) -> float:
@@ -79,12 +79,12 @@ def measure(model_name: str, repeats: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     local = model_name.startswith("local-dir:")
     source = load_source(model_name, None, random_weights_seed=None if local else 0)
-    ids = source.tokenizer([TEMPLATE.replace("{}", name) for name in EUROSAT])
+    ids = source.tokenizer([DEFAULT_TEMPLATE.replace("{}", name) for name in EUROSAT])
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         export(source, Path(folder) / "clip.onnx", "fp32")
         clip = ClipOnnx(Path(folder) / "clip.onnx", threads)
-        prompt = clip.prompts.for_tuning(EUROSAT, TEMPLATE)
+        prompt = clip.prompts.for_tuning(EUROSAT, DEFAULT_TEMPLATE)
         card = clip.card.text
         contexts = (rng.standard_normal((64, 4, card.width)) * 4 * card.embedding_std).astype(np.float32)
         tower = TextTower(clip, prompt.classes, 4)

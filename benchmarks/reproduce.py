@@ -9,12 +9,11 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
 
 import argparse
-import json
 import statistics
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy import append
+from benchmarks.accuracy import append, read_lines
 from benchmarks.coop_sets import SETS, load_coop_set
 from benchmarks.machine import describe_machine
 from benchmarks.one_run import closed_form, searched
@@ -46,13 +45,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     clip = ClipOnnx(options.onnx, usable_cores())
-    done: dict[str, dict[str, Any]] = {}
-    for line in options.out.read_text().splitlines() if options.out.exists() else []:
-        try:
-            entry = json.loads(line)
-            done[entry["key"]] = entry
-        except (ValueError, KeyError):  # cut short by a crash: run again
-            continue
+    done = {entry["key"]: entry for entry in read_lines(options.out)}
     for shots in map(int, options.shots.split(",")):
         rows = [f"| {shots} shots | " + " | ".join(options.sets.split(",")) + " |", "|---" * (len(options.sets.split(",")) + 1) + "|"]
         for method in options.methods.split(","):

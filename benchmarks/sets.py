@@ -8,6 +8,7 @@ import numpy as np
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import Dataset, load_dataset
 from edge_sharpzo.features import encode_photos
+from edge_sharpzo.objective import DEFAULT_TEMPLATE
 
 # The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own template.txt.
 TEMPLATES = {
@@ -17,7 +18,6 @@ TEMPLATES = {
     "ucmerced": "a centered satellite photo of {}.",
     "dtd10": "{} texture.",
 }
-DEFAULT_TEMPLATE = "a photo of a {}."
 Pair = tuple[np.ndarray, np.ndarray]
 
 

@@ -19,13 +19,14 @@ from edge_sharpzo.heads import HEADS, LinearHead, choose_head
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy
 from edge_sharpzo.machine import peak_rss_mb, versions
+from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import Plan, plan
 from edge_sharpzo.noise import difference_step
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Outcome, Progress, tune
 
-SHORTEST_DIFFERENCE = 0.2  # in units of w; float32 allows it everywhere so far
+SHORTEST_DIFFERENCE = GaussNewtonSettings.difference  # float32 allows it everywhere so far
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ block of coordinates and moves along their slopes alone, as block coordinate des
 are divided by the running rms of the slopes, so that one step length suits any loss.
 """
 
-import math
-
 import numpy as np
 
-from edge_sharpzo.methods.estimators import pair_points, slopes
+from edge_sharpzo.methods.estimators import RunningRms, pair_points, slopes
 from edge_sharpzo.methods.state import Told
 
 BLOCK = 32  # coordinates of a step
@@ -32,7 +30,7 @@ class CgeDescent(Told):
         self._rng = np.random.default_rng([seed, 0xC6])
         self._order = np.zeros(0, np.int64)
         self._block = np.zeros(0, np.int64)
-        self._mean_square = 0.0
+        self._normalized = RunningRms(RMS_DECAY)
 
     def ask(self) -> np.ndarray:
         """The pairs of the next block of coordinates."""
@@ -47,9 +45,5 @@ class CgeDescent(Told):
         return directions
 
     def _update(self, losses: np.ndarray) -> None:
-        gradient = slopes(losses, self._mu)
         self.step += 1
-        self._mean_square = RMS_DECAY * self._mean_square + (1 - RMS_DECAY) * float((gradient**2).mean())
-        rms = math.sqrt(self._mean_square / (1 - RMS_DECAY**self.step))
-        if rms > 0:
-            self.mean = self.mean - self._step_length * (gradient / rms) @ self._directions()
+        self.mean = self.mean - self._step_length * self._normalized(slopes(losses, self._mu)) @ self._directions()

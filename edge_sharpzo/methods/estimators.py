@@ -4,6 +4,8 @@ Sources: SharpZO (Yang et al., NeurIPS 2025), section 3; the random form is Nest
 Points come as all `+` first and all `-` after, so that the two of a pair sit at the same place of equal batches.
 """
 
+import math
+
 import numpy as np
 
 
@@ -27,3 +29,19 @@ def cge_points(point: np.ndarray, mu: float) -> np.ndarray:
 def rge_gradient(losses: np.ndarray, directions: np.ndarray, mu: float) -> np.ndarray:
     """RGE: mean over the q directions of slope times direction [d], from the losses [2q] of their `pair_points`."""
     return slopes(losses, mu) @ directions / len(directions)
+
+
+class RunningRms:
+    """Divides estimates by the rms of this and the last ones, with Adam's correction for the first ones."""
+
+    def __init__(self, decay: float):
+        self._decay = decay
+        self._mean_square = 0.0
+        self._age = 0
+
+    def __call__(self, gradient: np.ndarray) -> np.ndarray:
+        """`gradient` over the rms; a zero gradient where all were zero."""
+        self._age += 1
+        self._mean_square = self._decay * self._mean_square + (1 - self._decay) * float((gradient**2).mean())
+        rms = math.sqrt(self._mean_square / (1 - self._decay**self._age))
+        return gradient / rms if rms > 0 else gradient

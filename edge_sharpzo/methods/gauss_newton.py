@@ -56,7 +56,7 @@ class GaussNewton:
         self._fresh = np.zeros(0, np.int64)  # basis indices of the asked directions
         self._indices = np.zeros(0, np.int64)  # basis indices of the columns in use, newest first
         self._columns = np.zeros((0, 0), np.float32)  # d coordinates / d basis direction [<= window, their count]
-        self._steps = np.zeros((0, 0))  # a of the asked candidates [3, m]
+        self._steps = np.zeros((0, 0))  # a of the asked candidates [dampings, m]
         self._candidates = np.zeros((0, dim))
 
     @property

@@ -17,7 +17,7 @@ import warnings
 
 import numpy as np
 
-from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
+from edge_sharpzo.methods.estimators import RunningRms, cge_points, pair_points, rge_gradient, slopes
 from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings
 from edge_sharpzo.methods.state import Told
 
@@ -84,7 +84,7 @@ class SharpZO(Told):
         self._mask = np.ones(dim)
         self._directions = np.zeros((0, dim))
         self._warm_up_steps = 0
-        self._mean_square = 0.0
+        self._normalized = RunningRms(RMS_DECAY)
         self._best_accuracy = -math.inf
         self._stalled = 0
         if settings.change_point == 0:
@@ -161,13 +161,6 @@ class SharpZO(Told):
         """Ends stage 1; stage 2 starts from the distribution's mean."""
         self._cma = None
         self._warm_up_steps = self.step
-
-    def _normalized(self, gradient: np.ndarray) -> np.ndarray:
-        """`gradient` over the rms of this and the last estimates, with Adam's correction for the first ones."""
-        age = self.step - self._warm_up_steps + 1
-        self._mean_square = RMS_DECAY * self._mean_square + (1 - RMS_DECAY) * float((gradient**2).mean())
-        rms = math.sqrt(self._mean_square / (1 - RMS_DECAY**age))
-        return gradient / rms if rms > 0 else gradient
 
     def _next_kind(self) -> str:
         settings = self.settings

@@ -1,11 +1,13 @@
 """What a method needs to go on after a restart, as plain arrays: nothing that must be unpickled."""
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 
 State = dict[str, np.ndarray]
 
 
-class Told:
+class Told(ABC):
     """For methods that only hear losses: their state is what they were told, and restoring is hearing it again.
 
     Exact, because a method is a function of its seed and of what it is told.
@@ -17,9 +19,9 @@ class Told:
         self._told: list[np.ndarray] = []
         self._is_observation: list[bool] = []
 
+    @abstractmethod
     def ask(self) -> np.ndarray:
         """Points to evaluate [P, dim]."""
-        raise NotImplementedError
 
     def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:  # noqa: ARG002 - the protocol's
         """Losses [P] of the points of the last `ask`."""
@@ -33,10 +35,11 @@ class Told:
         self._is_observation.append(True)
         self._heed(validation_accuracy)
 
+    @abstractmethod
     def _update(self, losses: np.ndarray) -> None:
-        raise NotImplementedError
+        """What the method makes of the losses."""
 
-    def _heed(self, validation_accuracy: float) -> None:
+    def _heed(self, validation_accuracy: float) -> None:  # noqa: B027 - most methods need none
         """Most methods need no validation."""
 
     def state(self) -> State:
