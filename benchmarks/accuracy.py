@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Cell:
     set: str
     seed: int
     budget: int  # queries; 0 where none are spent
+    shots: int = 16
 
 
 def read_results(path: Path) -> dict[Cell, dict[str, Any]]:
@@ -66,21 +67,38 @@ def append(path: Path, entry: dict[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def cells(methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None) -> Iterator[Cell]:
+def cells(methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None, shots: int) -> Iterator[Cell]:
     """All runs, cheap ones first, so that an early stop leaves whole columns."""
     order = sorted((budget, method) for method in methods for budget in BUDGETS[method] if not (budgets and budget and budget not in budgets))
     for budget, method in order:
         for seed in seeds:
             for name in sets:
-                yield Cell(method, name, seed, budget)
+                yield Cell(method, name, seed, budget, shots)
 
 
-def table(results: dict[Cell, dict[str, Any]]) -> str:
-    """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown."""
+def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> None:
+    """Runs the cells that `out` lacks, each in a process of its own, and adds them to it one by one."""
+    machine, before = describe_machine(), read_results(out)
+    for cell in wanted:
+        if cell in before:
+            continue
+        options = {"method": cell.method, "set": data / cell.set, "seed": cell.seed, "budget": cell.budget, "shots": cell.shots}
+        options |= {"onnx": onnx, "source": f"local-dir:{onnx.parent}"}
+        command = [sys.executable, "-m", "benchmarks.one_run", *(f"--{name}={value}" for name, value in options.items())]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{cell} failed:\n{done.stderr}")
+        entry = {"cell": asdict(cell), **json.loads(done.stdout.splitlines()[-1]), "machine": machine}
+        append(out, entry)
+        print(f"{cell.method:24} {cell.set:10} seed {cell.seed} {cell.budget:>7} queries: {100 * entry['held_out']:.1f} %", flush=True)
+
+
+def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
+    """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown; rows in the order of `methods`."""
     sets = sorted({cell.set for cell in results})
-    groups: dict[tuple[str, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, int, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for cell, entry in results.items():
-        groups[cell.method, cell.budget][cell.set].append(entry)
+        groups[cell.method, cell.budget, cell.shots][cell.set].append(entry)
     lines = ["| method | queries | " + " | ".join(sets) + " | mean |", "|---" * (len(sets) + 3) + "|"]
 
     def row(title: str, budget: int, by_set: dict[str, list[dict[str, Any]]], key: str) -> None:
@@ -92,17 +110,24 @@ def table(results: dict[Cell, dict[str, Any]]) -> str:
         mean = f"{statistics.mean(means):.1f}" if len(means) == len(sets) else "-"
         lines.append(f"| {title} | {budget or '-'} | " + " | ".join(columns) + f" | {mean} |")
 
-    order = {method: i for i, method in enumerate(BUDGETS)}
-    for (method, budget), by_set in sorted(groups.items(), key=lambda item: (order.get(item[0][0], 99), item[0][1])):
-        row(method, budget, by_set, "held_out")
+    order = {method: i for i, method in enumerate(methods)}
+    for (method, budget, shots), by_set in sorted(groups.items(), key=lambda item: (-item[0][2], order.get(item[0][0], 99), item[0][1])):
+        few = "" if shots == 16 else f", {shots} shots"
+        row(f"{method}{few}", budget, by_set, "held_out")
         if method == "gauss-newton":
-            row("gauss-newton with closed-form head", budget, by_set, "fused_held_out")
+            row(f"gauss-newton with closed-form head{few}", budget, by_set, "fused_held_out")
     return "\n".join(lines) + "\n"
+
+
+def with_most_shots(results: dict[Cell, dict[str, Any]]) -> dict[Cell, dict[str, Any]]:
+    """The runs with as many shots as any run has."""
+    return {cell: entry for cell, entry in results.items() if cell.shots == max(other.shots for other in results)}
 
 
 def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
     """Queries and seconds until the best validated prompt reaches an accuracy on held-out photos; the median seed, as Markdown."""
     lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " |", "|---" * (len(targets) + 2) + "|"]
+    results = with_most_shots(results)
     longest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for cell, entry in results.items():
         key = (cell.set, cell.method, cell.seed)
@@ -128,6 +153,7 @@ def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    results = with_most_shots(results)
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     sets = {cell.set for cell in results}
     for method in BUDGETS:
@@ -157,6 +183,7 @@ def main() -> None:
     parser.add_argument("--sets", help="comma-separated; all if not given")
     parser.add_argument("--methods", default=",".join(BUDGETS))
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--budgets", help="only these of the methods' budgets")
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -164,29 +191,9 @@ def main() -> None:
     sets = options.sets.split(",") if options.sets else sorted(p.name for p in options.data.iterdir() if p.is_dir())
     seeds = [int(s) for s in options.seeds.split(",")]
     budgets = [int(b) for b in options.budgets.split(",")] if options.budgets else None
-    machine, done_before = describe_machine(), read_results(options.out)
-    for cell in cells(options.methods.split(","), sets, seeds, budgets):
-        if cell in done_before:
-            continue
-        command = [sys.executable, "-m", "benchmarks.one_run", "--method", cell.method, "--set", str(options.data / cell.set)]
-        command += [
-            "--seed",
-            str(cell.seed),
-            "--budget",
-            str(cell.budget),
-            "--onnx",
-            str(options.onnx),
-            "--source",
-            f"local-dir:{options.onnx.parent}",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{cell} failed:\n{done.stderr}")
-        entry = {"cell": asdict(cell), **json.loads(done.stdout.splitlines()[-1]), "machine": machine}
-        append(options.out, entry)
-        print(f"{cell.method:15} {cell.set:10} seed {cell.seed} {cell.budget:>7} queries: {100 * entry['held_out']:.1f} %", flush=True)
+    run_missing(cells(options.methods.split(","), sets, seeds, budgets, options.shots), options.data, options.onnx, options.out)
     results = read_results(options.out)
-    text = f"{table(results)}\nTime to accuracy on held-out photos (queries and seconds, median seed):\n\n{time_to_accuracy(results)}"
+    text = f"{table(results, list(BUDGETS))}\nTime to accuracy on held-out photos (queries and seconds, median seed):\n\n{time_to_accuracy(results)}"
     options.out.with_suffix(".md").write_text(text, encoding="utf8")
     plot(results, options.out.with_suffix(".png"))
     print(text)

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.ablations import VARIANTS
 from benchmarks.sets import Problem, load_problem
 from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.features import Split
 from edge_sharpzo.heads import HEADS, choose_head
-from edge_sharpzo.loss import accuracy
+from edge_sharpzo.loss import accuracy, share_right
 from edge_sharpzo.machine import peak_rss_mb, usable_cores
-from edge_sharpzo.methods.registry import METHODS, plan
+from edge_sharpzo.methods.registry import METHODS, Plan, plan
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Record, tune
@@ -44,8 +46,8 @@ def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
     def logits(features: np.ndarray, alpha: float, beta: float) -> np.ndarray:
         return scale * features @ text.T + alpha * np.exp(-beta * (1 - features @ keys.T)) @ values
 
-    def right(pair: tuple[np.ndarray, np.ndarray], alpha: float, beta: float) -> float:
-        return float((logits(pair[0], alpha, beta).argmax(axis=1) == pair[1]).mean())
+    def right(split: Split, alpha: float, beta: float) -> float:
+        return share_right(logits(split.features, alpha, beta), split.labels) or 0.0
 
     alpha, beta = max(((a, b) for a in TIP_ALPHAS for b in TIP_BETAS), key=lambda ab: right(problem.val, *ab))
     return right(problem.test, alpha, beta)
@@ -53,24 +55,29 @@ def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
 
 def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> dict[str, Any]:
     """Methods that search nothing."""
+    if name in HEADS:
+        return {"held_out": share_right(HEADS[name](*problem.train, len(problem.names)).logits(problem.test.features), problem.test.labels)}
     text = zero_shot(clip, problem, [problem.template])
     if name == "zero-shot":
         held_out = accuracy(text, *problem.test)
     elif name == "prompt-ensemble":
         held_out = accuracy(zero_shot(clip, problem, [problem.template, *ENSEMBLE]), *problem.test)
-    elif name == "tip-adapter":
-        held_out = tip_adapter(text, problem, clip.card.logit_scale)
     else:
-        logits = HEADS[name](*problem.train, len(problem.names)).logits(problem.test[0])
-        held_out = float((logits.argmax(axis=1) == problem.test[1]).mean())
+        held_out = tip_adapter(text, problem, clip.card.logit_scale)
     return {"held_out": held_out}
 
 
-def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: int, budget: int | None, task: str = "dtd") -> dict[str, Any]:
+def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_tokens: int | None = None) -> dict[str, Any]:
     """A method of the registry: accuracies of the prompt that validates best, its curve, and the mix with a head."""
-    chosen = plan(method, preset, task, budget, timed=False)
     objective = PromptObjective(
-        clip, problem.names, *problem.train, template=problem.template, dim=chosen.dim, projection_std=chosen.projection_std, seed=seed
+        clip,
+        problem.names,
+        *problem.train,
+        template=problem.template,
+        context_tokens=context_tokens,
+        dim=chosen.dim,
+        projection_std=chosen.projection_std,
+        seed=seed,
     )
     curve: list[tuple[int, float, float]] = []  # queries, seconds, held-out accuracy of the best prompt so far
     best = {"held_out": 0.0, "val_loss": float("inf")}
@@ -82,7 +89,7 @@ def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: i
             best.update(val_loss=record.val_loss, held_out=accuracy(text, *problem.test) or 0.0)
             curve.append((record.queries, round(time.perf_counter() - started, 2), best["held_out"]))
 
-    outcome = tune(objective, chosen.make(objective.dim, objective.loss, seed), problem.val, budget=budget, on_record=look)
+    outcome = tune(objective, chosen.make(objective.dim, objective.loss, seed), problem.val, budget=chosen.budget, on_record=look)
     seconds = time.perf_counter() - started
     scale, text = clip.card.logit_scale, outcome.progress.best.text
     prompt: Callable[[np.ndarray], np.ndarray] = lambda features: scale * features @ text.T  # noqa: E731
@@ -91,8 +98,8 @@ def searched(method: str, preset: str, clip: ClipOnnx, problem: Problem, seed: i
     return {
         "held_out": accuracy(text, features, labels),
         "head": alone.name,
-        "head_held_out": float((alone.logits(features).argmax(axis=1) == labels).mean()),
-        "fused_held_out": float(((prompt(features) + added.logits(features)).argmax(axis=1) == labels).mean()),
+        "head_held_out": share_right(alone.logits(features), labels),
+        "fused_held_out": share_right(prompt(features) + added.logits(features), labels),
         "loss": outcome.progress.best.record.loss,
         "val_loss": outcome.progress.best.record.val_loss,
         "queries": objective.queries.total(),
@@ -119,9 +126,11 @@ def main() -> None:
 
         result: dict[str, Any] = coop(clip, options.source, problem)
     elif options.method == "sharpzo-paper":
-        result = searched("sharpzo", "paper", clip, problem, options.seed, options.budget)
+        result = searched(plan("sharpzo", "paper", "dtd", options.budget, timed=False), clip, problem, options.seed)
     elif options.method in METHODS:
-        result = searched(options.method, "default", clip, problem, options.seed, options.budget)
+        result = searched(plan(options.method, "default", "dtd", options.budget, timed=False), clip, problem, options.seed)
+    elif variant := VARIANTS.get(options.method):
+        result = searched(variant.plan(), clip, problem, options.seed, variant.context_tokens)
     else:
         result = closed_form(options.method, clip, problem)
     print(json.dumps({**result, "peak_rss_mb": peak_rss_mb(), "model_sha256": clip.sha256}))

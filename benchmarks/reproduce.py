@@ -17,20 +17,24 @@ from benchmarks.accuracy import append, read_lines
 from benchmarks.coop_sets import SETS, load_coop_set
 from benchmarks.machine import describe_machine
 from benchmarks.one_run import closed_form, searched
-from benchmarks.sets import encode_problem
+from benchmarks.sets import Problem
 from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.features import encode_splits
 from edge_sharpzo.machine import usable_cores
+from edge_sharpzo.methods.registry import plan
 
 RESULTS = Path("benchmarks/results/reproduce.jsonl")
 
 
 def run_cell(clip: ClipOnnx, root: Path, method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
     """One method on one draw of one set; see `one_run.searched` for the fields."""
-    problem = encode_problem(clip, load_coop_set(name, root, shots, seed), SETS[name].template)
+    dataset = load_coop_set(name, root, shots, seed)
+    problem = Problem(dataset.names, SETS[name].template, *encode_splits(clip, dataset))
     if method == "zero-shot":
         return closed_form("zero-shot", clip, problem)
-    preset = "paper" if method == "sharpzo" else "default"
-    return searched(method, preset, clip, problem, seed, None if method == "sharpzo" else 5000, task=name)
+    if method == "sharpzo":
+        return searched(plan(method, "paper", name, None, timed=False), clip, problem, seed)
+    return searched(plan(method, "default", name, 5000, timed=False), clip, problem, seed)
 
 
 def main() -> None:

@@ -3,11 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.dataset import Dataset, load_dataset
-from edge_sharpzo.features import encode_photos
+from edge_sharpzo.dataset import load_dataset
+from edge_sharpzo.features import Split, encode_splits
 from edge_sharpzo.objective import DEFAULT_TEMPLATE
 
 # The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own template.txt.
@@ -18,18 +16,17 @@ TEMPLATES = {
     "ucmerced": "a centered satellite photo of {}.",
     "dtd10": "{} texture.",
 }
-Pair = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One few-shot draw of a set: features [N, D] and labels [N] by split."""
+    """One few-shot draw of a set: its photos' features by split."""
 
     names: list[str]
     template: str
-    train: Pair
-    val: Pair
-    test: Pair
+    train: Split
+    val: Split
+    test: Split
 
 
 def template_of(folder: Path) -> str:
@@ -40,16 +37,5 @@ def template_of(folder: Path) -> str:
 
 def load_problem(clip: ClipOnnx, folder: Path, shots: int, seed: int) -> Problem:
     """Draws and encodes (or reads from the cache) the photos of one set."""
-    return encode_problem(clip, load_dataset(folder, shots, seed), template_of(folder))
-
-
-def encode_problem(clip: ClipOnnx, dataset: Dataset, template: str) -> Problem:
-    """The dataset's photos as features."""
-    parts = (dataset.train, dataset.val, dataset.test)
-    features, readable = encode_photos(clip, [path for part in parts for path in part.paths], dataset.root)
-    pairs, start = [], 0
-    for part in parts:
-        rows = slice(start, start + len(part))
-        pairs.append((features[rows][readable[rows]], part.labels[readable[rows]]))
-        start += len(part)
-    return Problem(dataset.names, template, *pairs)
+    dataset = load_dataset(folder, shots, seed)
+    return Problem(dataset.names, template_of(folder), *encode_splits(clip, dataset))

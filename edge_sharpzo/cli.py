@@ -113,7 +113,8 @@ def tune(
             raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
         if (data is None) == (resume is None):
             raise UserError("give --data a folder of photos, or --resume the folder of an interrupted run, and not both")
-        from edge_sharpzo.commands.tune import TuneOptions, resumed_options, run_tune
+        from edge_sharpzo.commands.run_record import TuneOptions
+        from edge_sharpzo.commands.tune import resumed_options, run_tune
         from edge_sharpzo.display import Display
 
         options = (

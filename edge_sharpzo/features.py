@@ -5,17 +5,26 @@ import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.dataset import Dataset
 from edge_sharpzo.images import UnreadableImageError, load_image, preprocess
 from edge_sharpzo.storage import write_atomic
 
 BATCH = 16  # photos in one call of the image tower
 PREPROCESSING = 1  # raise when images.py changes what the tower sees: old caches are then not read
+
+
+class Split(NamedTuple):
+    """The photos of one split that could be read, as the image tower sees them."""
+
+    features: np.ndarray  # L2-normalised [N, D], float32
+    labels: np.ndarray  # class of each [N]
 
 
 def cache_folder() -> Path:
@@ -112,3 +121,18 @@ def encode_photos(
         if cache and todo and readable.any():
             cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
     return features, readable
+
+
+def encode_splits(
+    clip: ClipOnnx,
+    dataset: Dataset,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    skipped: Callable[[Path, str], None] = lambda path, reason: None,
+) -> tuple[Split, Split, Split]:
+    """The dataset's training, validation and test photos, in one pass of the image tower; see `encode_photos`."""
+    parts = (dataset.train, dataset.val, dataset.test)
+    features, readable = encode_photos(clip, [path for part in parts for path in part.paths], dataset.root, progress, skipped)
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    rows = zip(parts, np.split(features, ends), np.split(readable, ends), strict=True)
+    train, val, test = (Split(found[ok], part.labels[ok]) for part, found, ok in rows)
+    return train, val, test

@@ -16,11 +16,14 @@ def cross_entropy(text: np.ndarray, features: np.ndarray, labels: np.ndarray, sc
     return (log_sum - logits[np.arange(len(labels)), :, labels]).mean(axis=0, dtype=np.float64)
 
 
+def share_right(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    """Share of rows [N, K] whose largest logit is their label's [N]; None without rows."""
+    return float((logits.argmax(axis=1) == labels).mean()) if len(labels) else None
+
+
 def accuracy(text: np.ndarray, features: np.ndarray, labels: np.ndarray) -> float | None:
     """Share of photos [N, D] whose nearest text feature [K, D] is their class's; None without photos."""
-    if not len(labels):
-        return None
-    return float(((features @ text.T).argmax(axis=1) == labels).mean())
+    return share_right(features @ text.T, labels)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -1,0 +1,99 @@
+"""What each part of the methods is worth: one setting changed at a time, as in the paper's Tables 6 and 7, and ours.
+
+`python -m benchmarks.ablations --data DIR [--sets dtd10,clothing]`. Resumable, like `benchmarks.accuracy`.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.accuracy import Cell, read_results, run_missing, table
+from edge_sharpzo.methods import sharpzo
+from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.methods.presets import DEFAULT, within_budget
+from edge_sharpzo.methods.registry import Plan, plan
+
+RESULTS = Path("benchmarks/results/ablations.jsonl")
+SHARPZO_BUDGET, GAUSS_NEWTON_BUDGET = 15_000, 5_000
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of coordinates, from the point [d] and the gradient [d]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with one thing changed."""
+
+    method: str
+    changes: dict[str, Any] = field(default_factory=dict)  # of its settings
+    context_tokens: int | None = None
+    score: Score | None = None  # in place of SharpZO's pruning score
+
+    @property
+    def budget(self) -> int:
+        return SHARPZO_BUDGET if self.method == "sharpzo" else GAUSS_NEWTON_BUDGET
+
+    def plan(self) -> Plan:
+        """The plan to run; a pruning score of the variant's own takes effect in this process."""
+        chosen = plan(self.method, "default", "dtd", self.budget, timed=False)
+        if self.method == "gauss-newton":
+            settings = replace(GaussNewtonSettings(), **self.changes)
+            return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: GaussNewton(dim, loss, settings, seed))
+        if score := self.score:
+            sharpzo.pruning_mask = lambda point, gradient, ratio: best_scores(score(point, gradient), ratio)
+        changed = within_budget(replace(DEFAULT.settings, **self.changes), DEFAULT.dim, self.budget)
+        return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: sharpzo.SharpZO(dim, changed, seed))
+
+
+def best_scores(scores: np.ndarray, ratio: float) -> np.ndarray:
+    """1 for all but the share `ratio` of coordinates with the lowest scores [d], 0 for those."""
+    mask = np.zeros(len(scores))
+    mask[np.argsort(-scores, kind="stable")[: len(scores) - round(ratio * len(scores))]] = 1.0
+    return mask
+
+
+VARIANTS: dict[str, Variant] = {
+    "sharpzo": Variant("sharpzo"),
+    **{f"sharpzo rho={rho}": Variant("sharpzo", {"rho": rho}) for rho in (0.0, 1.0, 2.0, 8.0)},
+    **{f"sharpzo sharpness every {k}": Variant("sharpzo", {"sharpness_every": k}) for k in (10, 30)},
+    "sharpzo without warm-up": Variant("sharpzo", {"change_point": 0}),
+    "sharpzo without search": Variant("sharpzo", {"change_point": DEFAULT.settings.steps}),
+    **{f"sharpzo pruned {r}": Variant("sharpzo", {"pruning_ratio": r}) for r in (0.0, 0.1, 0.3, 0.7, 0.9)},
+    "sharpzo pruned by |w|": Variant("sharpzo", score=lambda point, gradient: np.abs(point)),
+    "sharpzo pruned by |g|": Variant("sharpzo", score=lambda point, gradient: np.abs(gradient)),
+    "sharpzo pruned by |w g|": Variant("sharpzo", score=lambda point, gradient: np.abs(point * gradient)),
+    "gauss-newton": Variant("gauss-newton"),
+    **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
+    **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
+    **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
+    **{f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n) for n in (1, 2, 8, 16)},
+}
+
+
+def main() -> None:
+    """Runs what is missing and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
+    parser.add_argument("--sets", default="dtd10,clothing")
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--variants", help="comma-separated; all if not given")
+    parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    names = options.variants.split(",") if options.variants else list(VARIANTS)
+    wanted = (
+        Cell(name, folder, int(seed), VARIANTS[name].budget)
+        for name in names
+        for seed in options.seeds.split(",")
+        for folder in options.sets.split(",")
+    )
+    run_missing(wanted, options.data, options.onnx, options.out)
+    text = table(read_results(options.out), list(VARIANTS))
+    options.out.with_suffix(".md").write_text(text, encoding="utf8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
