@@ -66,7 +66,7 @@ def load_coop_set(name: str, root: Path, shots: int, seed: int) -> Dataset:
     spare = parts["val"] or [row for row in parts["train"] if row not in set(train)]
     val = _draw(spare, min(shots, MAX_VALIDATION_SHOTS), rng)
     names = [_readable(text) for _, text in labels]
-    return Dataset(folder, names, names, _photos(train), _photos(val), _photos(parts["test"]))
+    return Dataset(folder, names, names, _photos(train), _photos(val), _photos(parts["test"]), borrowed=np.zeros(len(val), bool))
 
 
 def _readable(name: str) -> str:

@@ -29,7 +29,7 @@ def coop(clip: ClipOnnx, model_name: str, problem: Problem) -> dict[str, float]:
     length = max(len(row) for row in rows)
     ids = torch.tensor([row + [card.pad] * (length - len(row)) for row in rows])
     shorten(model, length)
-    features, labels = (torch.from_numpy(np.asarray(part)) for part in problem.train)
+    features, labels = (torch.from_numpy(np.asarray(part)) for part in problem.splits.train)
     best: dict[str, float] = {}
     for rate in RATES:
         ctx = context.clone().requires_grad_(True)
@@ -43,9 +43,9 @@ def coop(clip: ClipOnnx, model_name: str, problem: Problem) -> dict[str, float]:
             adam.step()
         with torch.no_grad(), context_replaced(model, ctx, len(card.start)):
             final = model.encode_text(ids, normalize=True).numpy()
-        val_loss = float(cross_entropy(final[None], *problem.val, clip.card.logit_scale)[0])
+        val_loss = float(cross_entropy(final[None], *problem.splits.val, clip.card.logit_scale)[0])
         if not best or val_loss < best["val_loss"]:
-            held_out = accuracy(final, *problem.test) or 0.0
+            held_out = accuracy(final, *problem.splits.test) or 0.0
             best = {"held_out": held_out, "rate": rate, "loss": float(loss.detach()), "val_loss": val_loss}
     return best
 

@@ -10,7 +10,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; 
 import argparse
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from benchmarks.ablations import VARIANTS
 from benchmarks.sets import Problem, load_problem
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.features import Split
-from edge_sharpzo.heads import HEADS, choose_head
+from edge_sharpzo.fusion import fuse
+from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import accuracy, share_right
 from edge_sharpzo.machine import peak_rss_mb, usable_cores
 from edge_sharpzo.methods.registry import METHODS, Plan, plan
@@ -40,7 +40,7 @@ def zero_shot(clip: ClipOnnx, problem: Problem, templates: list[str]) -> np.ndar
 
 def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
     """Held-out accuracy of training-free Tip-Adapter (Zhang et al., ECCV 2022); alpha and beta chosen on validation."""
-    keys, labels = problem.train
+    keys, labels = problem.splits.train
     values = np.eye(len(text))[labels]
 
     def logits(features: np.ndarray, alpha: float, beta: float) -> np.ndarray:
@@ -49,19 +49,23 @@ def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
     def right(split: Split, alpha: float, beta: float) -> float:
         return share_right(logits(split.features, alpha, beta), split.labels) or 0.0
 
-    alpha, beta = max(((a, b) for a in TIP_ALPHAS for b in TIP_BETAS), key=lambda ab: right(problem.val, *ab))
-    return right(problem.test, alpha, beta)
+    alpha, beta = max(((a, b) for a in TIP_ALPHAS for b in TIP_BETAS), key=lambda ab: right(problem.splits.val, *ab))
+    return right(problem.splits.test, alpha, beta)
 
 
 def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> dict[str, Any]:
     """Methods that search nothing."""
     if name in HEADS:
-        return {"held_out": share_right(HEADS[name](*problem.train, len(problem.names)).logits(problem.test.features), problem.test.labels)}
+        return {
+            "held_out": share_right(
+                HEADS[name](*problem.splits.train, len(problem.names)).logits(problem.splits.test.features), problem.splits.test.labels
+            )
+        }
     text = zero_shot(clip, problem, [problem.template])
     if name == "zero-shot":
-        held_out = accuracy(text, *problem.test)
+        held_out = accuracy(text, *problem.splits.test)
     elif name == "prompt-ensemble":
-        held_out = accuracy(zero_shot(clip, problem, [problem.template, *ENSEMBLE]), *problem.test)
+        held_out = accuracy(zero_shot(clip, problem, [problem.template, *ENSEMBLE]), *problem.splits.test)
     else:
         held_out = tip_adapter(text, problem, clip.card.logit_scale)
     return {"held_out": held_out}
@@ -72,36 +76,39 @@ def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_
     objective = PromptObjective(
         clip,
         problem.names,
-        *problem.train,
+        *problem.splits.train,
         template=problem.template,
         context_tokens=context_tokens,
         dim=chosen.dim,
         projection_std=chosen.projection_std,
         seed=seed,
+        later=problem.splits.borrowed,
     )
     curve: list[tuple[int, float, float]] = []  # queries, seconds, held-out accuracy of the best prompt so far
-    best = {"held_out": 0.0, "val_loss": float("inf")}
     started = time.perf_counter()
 
     def look(record: Record, text: np.ndarray) -> None:
         # Held-out photos are looked at for the curve alone: nothing is chosen by them.
-        if record.val_loss is not None and record.val_loss < best["val_loss"]:
-            best.update(val_loss=record.val_loss, held_out=accuracy(text, *problem.test) or 0.0)
-            curve.append((record.queries, round(time.perf_counter() - started, 2), best["held_out"]))
+        if record.best or not curve:
+            curve.append((record.queries, round(time.perf_counter() - started, 2), accuracy(text, *problem.splits.test) or 0.0))
 
-    outcome = tune(objective, chosen.make(objective.dim, objective.loss, seed), problem.val, budget=chosen.budget, on_record=look)
+    optimizer = chosen.make(objective.dim, objective.loss, seed)
+    refit = len(problem.splits.borrowed.labels) > 0
+    outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, refit=refit, on_record=look)
     seconds = time.perf_counter() - started
-    scale, text = clip.card.logit_scale, outcome.progress.best.text
-    prompt: Callable[[np.ndarray], np.ndarray] = lambda features: scale * features @ text.T  # noqa: E731
-    alone, added = choose_head(list(HEADS), prompt, problem.train, problem.val, len(problem.names))
-    features, labels = problem.test
+    best, scale = outcome.progress.best, clip.card.logit_scale
+    validated = outcome.progress.validated or best
+    fusion = fuse(list(HEADS), scale, validated.text, best.text, problem.splits)
+    features, labels = problem.splits.test
+    prompt = scale * features @ best.text.T
     return {
-        "held_out": accuracy(text, features, labels),
-        "head": alone.name,
-        "head_held_out": share_right(alone.logits(features), labels),
-        "fused_held_out": share_right(prompt(features) + added.logits(features), labels),
-        "loss": outcome.progress.best.record.loss,
-        "val_loss": outcome.progress.best.record.val_loss,
+        "held_out": share_right(prompt, labels),
+        "validated_held_out": accuracy(validated.text, features, labels),
+        "head": fusion.alone.name,
+        "head_held_out": share_right(fusion.alone.logits(features), labels),
+        "fused_held_out": share_right(fusion.logits(prompt, features), labels),
+        "loss": best.record.loss,
+        "val_loss": validated.record.val_loss,
         "queries": objective.queries.total(),
         "tuning_seconds": round(seconds, 2),
         "curve": curve[:: max(1, len(curve) // 60)],

@@ -29,7 +29,7 @@ RESULTS = Path("benchmarks/results/reproduce.jsonl")
 def run_cell(clip: ClipOnnx, root: Path, method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
     """One method on one draw of one set; see `one_run.searched` for the fields."""
     dataset = load_coop_set(name, root, shots, seed)
-    problem = Problem(dataset.names, SETS[name].template, *encode_splits(clip, dataset))
+    problem = Problem(dataset.names, SETS[name].template, encode_splits(clip, dataset))
     if method == "zero-shot":
         return closed_form("zero-shot", clip, problem)
     if method == "sharpzo":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import load_dataset
-from edge_sharpzo.features import Split, encode_splits
+from edge_sharpzo.features import Splits, encode_splits
 from edge_sharpzo.objective import DEFAULT_TEMPLATE
 
 # The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own template.txt.
@@ -24,9 +24,7 @@ class Problem:
 
     names: list[str]
     template: str
-    train: Split
-    val: Split
-    test: Split
+    splits: Splits
 
 
 def template_of(folder: Path) -> str:
@@ -38,4 +36,4 @@ def template_of(folder: Path) -> str:
 def load_problem(clip: ClipOnnx, folder: Path, shots: int, seed: int) -> Problem:
     """Draws and encodes (or reads from the cache) the photos of one set."""
     dataset = load_dataset(folder, shots, seed)
-    return Problem(dataset.names, template_of(folder), *encode_splits(clip, dataset))
+    return Problem(dataset.names, template_of(folder), encode_splits(clip, dataset))

@@ -35,10 +35,12 @@ class Checkpoints:
     def write(self, progress: Progress, state: State) -> None:
         """Writes now. Raises UserError when the disk refuses."""
         tensors = {f"{METHOD}{name}": np.ascontiguousarray(array) for name, array in state.items()}
-        tensors |= {"best.point": progress.best.point, "best.text": np.ascontiguousarray(progress.best.text)}
+        prompts = {"best": progress.best} | ({"validated": progress.validated} if progress.validated else {})
+        for name, prompt in prompts.items():
+            tensors |= {f"{name}.point": prompt.point, f"{name}.text": np.ascontiguousarray(prompt.text)}
         told = {
             "records": [asdict(record) for record in progress.records],
-            "best": asdict(progress.best.record),
+            "prompts": {name: asdict(prompt.record) for name, prompt in prompts.items()},
             "queries": progress.queries,
             "validated_at": progress.validated_at,
             "bad": progress.bad,
@@ -58,10 +60,11 @@ class Checkpoints:
             with safe_open(self.path, "np") as stored:
                 told = json.loads((stored.metadata() or {})["progress"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dictionary
-            best = Best(tensors["best.point"], tensors["best.text"], Record(**told["best"]))
+            prompts = {name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], Record(**record)) for name, record in told["prompts"].items()}
             progress = Progress(
                 records=[Record(**record) for record in told["records"]],
-                best=best,
+                best=prompts["best"],
+                validated=prompts.get("validated"),
                 queries={str(kind): int(count) for kind, count in told["queries"].items()},
                 validated_at=int(told["validated_at"]),
                 bad=int(told["bad"]),

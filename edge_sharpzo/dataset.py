@@ -34,6 +34,7 @@ class Dataset:
     train: Photos
     val: Photos
     test: Photos
+    borrowed: np.ndarray  # which validation photos are some of a class's shots [len(val)], bool
     notes: list[str] = field(default_factory=list)
 
 
@@ -83,7 +84,7 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
         )
     own_val, own_test = _split_folder(root, "val", folders), _split_folder(root, "test", folders)
     drawn: dict[str, list[tuple[Path, int]]] = {split: [] for split in SPLITS}
-    short = 0
+    borrowed: list[bool] = []
     for label, name in enumerate(folders):
         photos = by_class[name]
         order = np.random.default_rng([seed, *name.encode(errors="surrogateescape")]).permutation(len(photos))
@@ -91,12 +92,13 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
         wanted_val = 0 if own_val is not None else min(shots, MAX_VALIDATION_SHOTS)
         n_val = min(wanted_val, max(0, len(photos) - 1))
         n_train = min(shots, len(photos) - n_val)
-        short += n_train < shots
         drawn["train"] += [(p, label) for p in photos[:n_train]]
         drawn["val"] += [(p, label) for p in photos[n_train : n_train + n_val]]
         drawn["test"] += [(p, label) for p in photos[n_train + n_val :]]
+        borrowed += [index < shots for index in range(n_train, n_train + n_val)]
     notes = []
-    if short:
+    if any(borrowed):
+        short = len({label for (_, label), mine in zip(drawn["val"], borrowed, strict=True) if mine})
         notes.append(f"{short} of {len(folders)} classes have no photos beyond their {shots} shots: validation takes some of these")
     return Dataset(
         root=root,
@@ -105,6 +107,7 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
         train=_as_photos(drawn["train"]),
         val=own_val if own_val is not None else _as_photos(drawn["val"]),
         test=own_test if own_test is not None else _as_photos(drawn["test"]),
+        borrowed=np.zeros(len(own_val), bool) if own_val is not None else np.array(borrowed, bool),
         notes=notes,
     )
 

@@ -27,6 +27,15 @@ class Split(NamedTuple):
     labels: np.ndarray  # class of each [N]
 
 
+class Splits(NamedTuple):
+    """A dataset's photos."""
+
+    train: Split
+    val: Split
+    test: Split
+    borrowed: Split  # the validation photos that are some of a class's shots
+
+
 def cache_folder() -> Path:
     """`$EDGE_SHARPZO_CACHE`, or `edge-sharpzo` in the user's cache folder."""
     if chosen := os.environ.get("EDGE_SHARPZO_CACHE"):
@@ -128,11 +137,12 @@ def encode_splits(
     dataset: Dataset,
     progress: Callable[[int, int], None] = lambda done, total: None,
     skipped: Callable[[Path, str], None] = lambda path, reason: None,
-) -> tuple[Split, Split, Split]:
-    """The dataset's training, validation and test photos, in one pass of the image tower; see `encode_photos`."""
+) -> Splits:
+    """The dataset's photos as features, in one pass of the image tower; see `encode_photos`."""
     parts = (dataset.train, dataset.val, dataset.test)
     features, readable = encode_photos(clip, [path for part in parts for path in part.paths], dataset.root, progress, skipped)
     ends = np.cumsum([len(part) for part in parts])[:-1]
     rows = zip(parts, np.split(features, ends), np.split(readable, ends), strict=True)
     train, val, test = (Split(found[ok], part.labels[ok]) for part, found, ok in rows)
-    return train, val, test
+    mine = dataset.borrowed[readable[len(dataset.train) : len(dataset.train) + len(dataset.val)]]
+    return Splits(train, val, test, Split(val.features[mine], val.labels[mine]))

@@ -1,19 +1,15 @@
-"""Closed-form classifiers on the image features, and their mix with the tuned prompt.
+"""Closed-form classifiers on the image features.
 
 A prompt moves a few vectors; a linear head on the same cached features costs milliseconds and often wins where
 the model's text knows little of the classes. So every run fits both and says which one won.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.loss import softmax
-
 RIDGE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
-WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
-TEMPERATURES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
 
 @dataclass(frozen=True)
@@ -27,6 +23,10 @@ class LinearHead:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """[N, K] of features [N, D]."""
         return features @ self.weight.T + self.bias
+
+    def weighted(self, factor: float) -> "LinearHead":
+        """The head with its logits times `factor`."""
+        return LinearHead(self.name, (factor * self.weight).astype(np.float32), (factor * self.bias).astype(np.float32))
 
 
 def class_means(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -78,43 +78,3 @@ def gda(features: np.ndarray, labels: np.ndarray, classes: int) -> LinearHead:
 
 
 HEADS: dict[str, Callable[[np.ndarray, np.ndarray, int], LinearHead]] = {"prototypes": prototypes, "ridge": ridge, "gda": gda}
-
-
-def calibrated_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy at the temperature that suits best, so that logits of any scale compare."""
-    rows = np.arange(len(labels))
-    return min(float(-np.log(np.maximum(softmax(t * logits)[rows, labels], 1e-9)).mean()) for t in TEMPERATURES)
-
-
-def standardized(head: LinearHead, features: np.ndarray, spread: float) -> LinearHead:
-    """`head` scaled so that its logits on `features` spread as widely as the prompt's do."""
-    logits = head.logits(features)
-    own = float((logits - logits.mean(axis=1, keepdims=True)).std())
-    factor = spread / own if own > 0 else 1.0
-    return LinearHead(head.name, (factor * head.weight).astype(np.float32), (factor * head.bias).astype(np.float32))
-
-
-def choose_head(
-    names: Sequence[str],
-    prompt_logits: Callable[[np.ndarray], np.ndarray],
-    train: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
-    classes: int,
-) -> tuple[LinearHead, LinearHead]:
-    """The best head of `names` alone, and the one to add to the prompt's logits, its weight chosen on validation.
-
-    The second has zero weights where the prompt is better off alone. Without validation photos the first of
-    `names` is taken, and added with weight one. `train` and `validation` hold features [N, D] and labels [N].
-    """
-    prompt = prompt_logits(train[0])
-    spread = float((prompt - prompt.mean(axis=1, keepdims=True)).std())
-    heads = [standardized(HEADS[name](*train, classes), train[0], spread) for name in names]
-    features, labels = validation
-    if not len(labels):
-        return heads[0], heads[0]
-    alone = min(heads, key=lambda head: calibrated_loss(head.logits(features), labels))
-    base = prompt_logits(features)
-    scored = [(calibrated_loss(base + w * head.logits(features), labels), i, w) for i, head in enumerate(heads) for w in WEIGHTS]
-    _, index, weight = min(scored)
-    head = heads[index]
-    return alone, LinearHead(head.name if weight else "none", weight * head.weight, weight * head.bias)

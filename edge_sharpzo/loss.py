@@ -51,14 +51,28 @@ class ConvexLoss(Protocol):
 class FewShotLoss:
     """Cross-entropy of the text features against cached photo features."""
 
-    def __init__(self, features: np.ndarray, labels: np.ndarray, scale: float):
-        """Photo `features` [N, D] and `labels` [N]; `scale` is the logit scale."""
-        self.features, self.labels, self.scale = np.ascontiguousarray(features, np.float32), np.asarray(labels), scale
-        self._scaled = np.float32(scale) * self.features
+    def __init__(self, features: np.ndarray, labels: np.ndarray, scale: float, later: tuple[np.ndarray, np.ndarray] | None = None):
+        """Photo `features` [N, D] and `labels` [N]; `scale` is the logit scale.
+
+        Photos given as `later` join the loss only with `count_all`.
+        """
+        more_features, more_labels = later or (features[:0], labels[:0])
+        self._every_feature = np.concatenate([features, more_features]).astype(np.float32)
+        self._every_label = np.concatenate([labels, more_labels])
+        self.scale = scale
+        self._scaled = np.float32(scale) * self._every_feature
         # Logits are the coordinates where they are fewer than the text features themselves.
-        self._in_logits = len(self.features) <= self.features.shape[1]
+        self._in_logits = len(self._scaled) <= self._scaled.shape[1]
+        self._count(len(features))
+
+    def _count(self, photos: int) -> None:
+        self.features, self.labels = self._every_feature[:photos], self._every_label[:photos]
         by_class = np.argsort(self.labels, kind="stable")
         self._sample = by_class[:: -(-len(by_class) // HESSIAN_PHOTOS) or 1]
+
+    def count_all(self) -> None:
+        """From now on the loss is over the later photos too; coordinates stay what they were."""
+        self._count(len(self._every_label))
 
     def values(self, outputs: np.ndarray) -> np.ndarray:
         """Losses [P] of text features [P, K, D]."""
@@ -75,13 +89,14 @@ class FewShotLoss:
         """
         photos, count = len(self.labels), len(columns)
         p = softmax(start if self._in_logits else self._scaled @ start.T)
-        residual = p / photos
+        residual = p / np.float32(photos)
         residual[np.arange(photos), self.labels] -= np.float32(1 / photos)
+        residual[photos:] = 0
         by_coordinate = residual if self._in_logits else residual.T @ self._scaled
         gradient = columns.reshape(count, -1) @ by_coordinate.ravel()
 
         p = p[self._sample]
-        whole = len(self._sample) == photos
+        whole = len(self._sample) == len(self._scaled)
         slopes = (columns if whole else columns[:, self._sample]) if self._in_logits else self._as_logits(columns, self._scaled[self._sample])
         root = np.sqrt(p / np.float32(len(p)))
         spread = slopes.reshape(count, -1) * root.ravel()

@@ -32,15 +32,18 @@ class PromptObjective:
         dim: int | None = 512,
         projection_std: float | None = None,
         seed: int = 0,
+        later: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         """`names` of the K classes, training photos `features` [N, D] (L2-normalised) with `labels` [N].
+
+        `later` are photos of the same form that join the loss only with `loss.count_all()`.
 
         `dim` is the length of w; None for the whole prompt space, n_ctx * W, with A the standard deviation of the
         model's token embeddings times the identity. `projection_std` is the standard deviation of A's entries; None
         scales them so that |w| has the unit of sqrt(dim) such standard deviations, which suits any model.
         """
         prompt = clip.prompts.for_tuning(names, template, context_tokens)
-        self.loss = FewShotLoss(features, labels, clip.card.logit_scale)
+        self.loss = FewShotLoss(features, labels, clip.card.logit_scale, later)
         self.logit_scale = clip.card.logit_scale
         self.initial_context = clip.token_embeddings(prompt.context)  # p0 [n_ctx, W]
         self.dim = dim or self.initial_context.size

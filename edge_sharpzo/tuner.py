@@ -11,10 +11,11 @@ import numpy as np
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, cross_entropy
-from edge_sharpzo.methods import Optimizer
+from edge_sharpzo.methods import Optimizer, Restartable
 from edge_sharpzo.objective import PromptObjective
 
 VALIDATE_EVERY = 32  # queries between two looks at validation; no more than a round or a generation takes
+REFIT_AFTER = 0.7  # of the budget or the time, where validation photos may be learnt from at last
 MAX_BAD_BATCHES = 10  # batches in a row without one finite loss
 
 
@@ -52,6 +53,7 @@ class Progress:
     records: list[Record]  # the first one is about the unchanged prompt
     best: Best
     queries: dict[str, int]  # by kind, so far
+    validated: Best | None = None  # the best prompt when the last part, which learns from validation photos too, began
     validated_at: int = 0  # queries when validation was last looked at
     bad: int = 0  # batches in a row without a finite loss
     seconds: float = 0.0  # spent in the loop so far
@@ -71,6 +73,7 @@ def tune(
     validation: tuple[np.ndarray, np.ndarray],
     budget: int | None = None,
     seconds: float | None = None,
+    refit: bool = False,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
@@ -82,6 +85,10 @@ def tune(
     the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
     Ctrl-C ends the loop early and keeps the best prompt.
 
+    With `refit`, and a method that can restart, the last part of the run, after `REFIT_AFTER` of it, goes on from the
+    best validated prompt with the loss over the objective's later photos too, to the lowest such loss; nothing is
+    validated any more, and `progress.validated` keeps what was. It is left out where tuning has not gained so far.
+
     To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
     called between steps, when a checkpoint can be taken.
 
@@ -91,7 +98,7 @@ def tune(
 
     def look(point: np.ndarray, stage: str) -> tuple[np.ndarray, Record]:
         text = objective.text_features(point[None], "validation")
-        features, labels = validation
+        features, labels = (part[:0] for part in validation) if progress and progress.validated else validation
         val_loss = float(cross_entropy(text, features, labels, objective.logit_scale)[0]) if len(labels) else None
         loss, used = float(objective.loss.values(text)[0]), objective.queries.total()
         return text[0], Record(used, optimizer.step, stage, loss, accuracy(text[0], features, labels), val_loss, best=False)
@@ -103,8 +110,20 @@ def tune(
         progress = Progress([start], Best(start_point, text, start), dict(objective.queries))
     else:
         objective.queries = Counter(progress.queries)
+        if progress.validated:
+            objective.loss.count_all()
     started, reason = time.monotonic() - progress.seconds, "finished"
     while not optimizer.finished:
+        spent = max(objective.queries.total() / (budget or math.inf), (time.monotonic() - started) / (seconds or math.inf))
+        due = refit and spent > REFIT_AFTER and not progress.validated and progress.best.record.queries > progress.records[0].queries
+        if due and isinstance(optimizer, Restartable):
+            objective.loss.count_all()
+            optimizer.restart(progress.best.point)
+            progress.validated = progress.best
+            text, record = look(progress.best.point, "refit")
+            progress.best = Best(progress.best.point, text, replace(record, best=True))
+            progress.records.append(progress.best.record)
+            on_record(progress.best.record, text)
         kind, points = optimizer.kind, optimizer.ask()
         if budget is not None and objective.queries.total() + len(points) + 1 > budget:
             if optimizer.step == 0:
@@ -130,7 +149,7 @@ def tune(
         optimizer.tell(losses, outputs)
         if optimizer.step > step and objective.queries.total() - progress.validated_at >= VALIDATE_EVERY:
             progress.validated_at = objective.queries.total()
-            text, record = look(optimizer.mean, optimizer.stage)
+            text, record = look(optimizer.mean, "refit" if progress.validated else optimizer.stage)
             if progress.best.beaten_by(record):
                 record = replace(record, best=True)
                 progress.best = Best(optimizer.mean.copy(), text, record)

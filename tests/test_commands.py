@@ -55,10 +55,29 @@ def test_history_is_in_order_and_its_best_is_the_result(run: Path) -> None:
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     queries = [line["queries"] for line in history]
     assert queries == sorted(queries)
-    best = min(history, key=lambda line: line["val_loss"])
+    best = min((line for line in history if line["stage"] != "refit"), key=lambda line: line["val_loss"])
     summary = json.loads((run / "summary.json").read_text())
     assert summary["accuracy"]["tuned"]["val"] == best["val_accuracy"]
     assert summary["loss"]["end"] == best["loss"]
+
+
+def test_shots_that_validation_borrowed_are_learnt_from_at_the_end(run: Path, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    """From the best validated prompt on, without validating; never with photos beyond the shots, never by SharpZO."""
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    last = [line for line in history if line["stage"] == "refit"]
+    assert history[-len(last) :] == last
+    assert 0.7 * 1500 < last[0]["queries"] < 0.75 * 1500
+    assert {line["val_loss"] for line in last} == {None}
+    assert min(line["loss"] for line in last) < last[0]["loss"]
+    assert json.loads((run / "summary.json").read_text())["data"]["borrowed"] == 12
+
+    shutil.copytree(photos, tmp_path / "data")
+    for name, hue in (("red_things", 0), ("green_things", 90), ("blue_things", 170)):
+        write_photos(tmp_path / "data" / "train" / name, hue, 4, seed=5, start=6)
+    for data, out, more in ((tmp_path / "data", "spare", []), (photos, "paper", ["--method", "sharpzo"])):
+        summary = tune(tiny_onnx, data, tmp_path / out, *more)
+        assert "refit" not in (tmp_path / out / "history.jsonl").read_text()
+        assert summary["data"]["borrowed"] == 0
 
 
 def same_run(first: Path, second: Path) -> bool:

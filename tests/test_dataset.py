@@ -47,6 +47,8 @@ def test_a_class_without_photos_to_spare_validates_on_some_of_its_shots(flat: Pa
     dataset = load_dataset(flat, 12, 0)
     assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [16, 8, 0]
     assert "validation takes some" in dataset.notes[0]
+    assert dataset.borrowed.all()
+    assert not load_dataset(flat, shots=5, seed=0).borrowed.any()
 
 
 def test_one_photo_a_class(tmp_path: Path) -> None:

@@ -55,3 +55,20 @@ def test_a_hessian_over_some_photos_leaves_the_gradient_exact(photos: int, monke
     assert np.allclose(gradient, exact_gradient)
     assert not np.allclose(hessian, exact_hessian)
     assert 0.5 < np.trace(hessian) / np.trace(exact_hessian) < 2
+
+
+@pytest.mark.parametrize("photos", [4, 30])
+def test_later_photos_count_when_asked_for(photos: int) -> None:
+    """Before: the loss of the first photos alone; after: that of all. The coordinates do not change."""
+    few, text, columns = problem(photos)
+    more = (problem(photos + 3)[0].features[:3], np.array([0, 1, 5]))
+    joined = FewShotLoss(few.features, few.labels, few.scale, later=more)
+    every = FewShotLoss(np.concatenate([few.features, more[0]]), np.concatenate([few.labels, more[1]]), few.scale)
+    before = joined.coordinates(text[None])
+    for counted, wanted in ((False, few), (True, every)):
+        if counted:
+            joined.count_all()
+        assert joined.values(text[None]) == pytest.approx(wanted.values(text[None]))
+        for ours, theirs in zip(expand(joined, text, columns), expand(wanted, text, columns), strict=True):
+            assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert np.array_equal(before, joined.coordinates(text[None]))

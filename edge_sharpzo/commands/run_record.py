@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import Dataset
-from edge_sharpzo.features import Split
+from edge_sharpzo.features import Splits
 from edge_sharpzo.machine import versions
 from edge_sharpzo.methods.registry import Plan
 from edge_sharpzo.objective import PromptObjective
@@ -61,7 +61,7 @@ def summarise(
     chosen: Plan,
     clip: ClipOnnx,
     dataset: Dataset,
-    splits: tuple[Split, Split, Split],
+    splits: Splits,
     skipped: int,
     objective: PromptObjective,
     outcome: Outcome,
@@ -75,12 +75,13 @@ def summarise(
         "model": {"name": clip.card.name, "weights": clip.card.weights, "sha256": clip.sha256},
         "data": {
             "classes": len(dataset.names),
-            **{name: len(split.labels) for name, split in zip(("train", "val", "test"), splits, strict=True)},
+            **{name: len(split.labels) for name, split in zip(("train", "val", "test"), splits[:3], strict=True)},
+            "borrowed": len(splits.borrowed.labels) if outcome.progress.validated else 0,
             "shots": options.shots,
             "skipped": skipped,
         },
         "accuracy": {},
-        "loss": {"start": outcome.progress.records[0].loss, "end": outcome.progress.best.record.loss},
+        "loss": {"start": outcome.progress.records[0].loss, "end": (outcome.progress.validated or outcome.progress.best).record.loss},
         "queries": {"total": objective.queries.total(), "by_kind": dict(objective.queries)},
         "seconds": {},
         "peak_rss_mb": None,

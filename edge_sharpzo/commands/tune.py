@@ -5,8 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edge_sharpzo import run_folder
 from edge_sharpzo.checkpoint import FILE, Checkpoints
 from edge_sharpzo.clip_file import ClipOnnx
@@ -14,8 +12,9 @@ from edge_sharpzo.commands.run_record import TuneOptions, describe_run, summaris
 from edge_sharpzo.dataset import load_dataset
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
-from edge_sharpzo.features import Split, encode_splits
-from edge_sharpzo.heads import HEADS, LinearHead, choose_head
+from edge_sharpzo.features import encode_splits
+from edge_sharpzo.fusion import fuse
+from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right
 from edge_sharpzo.machine import peak_rss_mb
@@ -74,7 +73,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         display.say(f"skipped {path}: {reason}")
 
     splits = encode_splits(clip, dataset, display.photos, skip)
-    train, val, test = splits
+    train, val, test, borrowed = splits
     features_seconds = time.monotonic() - started
     if len(missing := set(range(len(dataset.names))) - set(train.labels.tolist())):
         raise UserError(f"no training photo of '{dataset.folders[missing.pop()]}' can be read: replace its photos")
@@ -89,6 +88,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         dim=chosen.dim,
         projection_std=chosen.projection_std,
         seed=options.seed,
+        later=borrowed,
     )
     as_written = TextTower(clip, rows, 0).as_written()
     objective.queries["zero_shot"] += 1
@@ -113,17 +113,20 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
             val,
             budget=chosen.budget,
             seconds=60 * options.minutes if options.minutes else None,
+            refit=len(borrowed.labels) > 0,
             progress=progress,
             interrupts=interrupts,
             on_record=lambda record, _: display.record(record),
             on_step=step,
         )
-    best, history = outcome.progress.best, outcome.progress.records
+    best = outcome.progress.best
+    validated = outcome.progress.validated or best
     if outcome.stopped_because == "interrupted":
         checkpoints.write(outcome.progress, optimizer.state())
     seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
 
-    alone, added = _heads(options.head, best.text, clip.card.logit_scale, train, val)
+    names = ["gda"] if options.head == "gda" else list(HEADS)
+    fusion = fuse(names, clip.card.logit_scale, validated.text, best.text, splits, mix=options.head != "none")
     tuned = run_folder.TunedPrompt(
         context=objective.contexts(best.point[None])[0],
         text_features=best.text,
@@ -132,27 +135,28 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         template=options.template,
         logit_scale=clip.card.logit_scale,
         model_sha256=clip.sha256,
-        head=added,
+        head=fusion.added,
     )
     summary = summarise(options, chosen, clip, dataset, splits, len(skipped), objective, outcome)
+    # Validation accuracies are those of before any validation photo was learnt from.
     # Test photos are looked at here for the first time, when nothing is left to choose.
     summary["accuracy"] = {
         "zero_shot": {"val": accuracy(as_written, *val), "test": accuracy(as_written, *test)},
-        "tuned": {"val": best.record.val_accuracy, "test": accuracy(best.text, *test)},
+        "tuned": {"val": validated.record.val_accuracy, "test": accuracy(best.text, *test)},
         "head": {
-            "name": alone.name,
-            "val": share_right(alone.logits(val.features), val.labels),
-            "test": share_right(alone.logits(test.features), test.labels),
+            "name": fusion.alone.name,
+            "val": fusion.alone_val,
+            "test": share_right(fusion.alone.logits(test.features), test.labels),
         },
         "classifier": {
-            "head": added.name if added else "none",
-            "val": share_right(tuned.logits(val.features), val.labels),
+            "head": fusion.added.name if fusion.added else "none",
+            "val": fusion.mixed_val,
             "test": share_right(tuned.logits(test.features), test.labels),
         },
     }
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
     summary["peak_rss_mb"] = peak_rss_mb()
-    run_folder.finish(options.out, summary, [asdict(record) for record in history], tuned)
+    run_folder.finish(options.out, summary, [asdict(record) for record in outcome.progress.records], tuned)
     if outcome.stopped_because != "interrupted":
         checkpoints.delete()
     return summary
@@ -169,13 +173,6 @@ def _check_unchanged(folder: Path, config: dict[str, Any]) -> None:
     for name, cause in causes.items():
         if stored.get(name) != config[name]:
             raise UserError(f"cannot go on with {folder}: {cause}, or tune again")
-
-
-def _heads(choice: str, text: np.ndarray, scale: float, train: Split, val: Split) -> tuple[LinearHead, LinearHead | None]:
-    """The best closed-form head alone, and the one to add to the prompt's logits, None for `--head none`."""
-    names = ["gda"] if choice == "gda" else list(HEADS)
-    alone, added = choose_head(names, lambda features: scale * features @ text.T, train, val, len(text))
-    return alone, None if choice == "none" or added.name == "none" else added
 
 
 def _check(options: TuneOptions) -> None:

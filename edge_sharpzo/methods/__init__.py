@@ -1,6 +1,6 @@
 """Forward-only optimisers behind one protocol: `ask() -> points`, `tell(losses, outputs)`."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -65,4 +65,13 @@ class Optimizer(Protocol):
 
     def restore(self, state: State) -> None:
         """Continues where `state` was taken, in an object made with the same arguments."""
+        ...
+
+
+@runtime_checkable
+class Restartable(Optimizer, Protocol):
+    """A method that can go on from any point when the loss becomes another one."""
+
+    def restart(self, point: np.ndarray) -> None:
+        """Goes on from `point` [dim], whose loss it has to ask for again; between a `tell` and the next `ask`."""
         ...

@@ -92,6 +92,11 @@ class GaussNewton:
     def observe(self, validation_accuracy: float) -> None:
         """Not used: the tuning loop keeps the best validated point."""
 
+    def restart(self, point: np.ndarray) -> None:
+        """See `Restartable`. The columns stay in use: near by, they are still about right."""
+        self._point, self._output, self._value = point.copy(), None, np.inf
+        self.kind = "jacobian"
+
     def _next_directions(self) -> np.ndarray:
         """The next m indices of the basis, without replacement until it is used up."""
         count = min(self.settings.directions, len(self._order))

@@ -1,0 +1,71 @@
+"""The mix of the tuned prompt with a closed-form head: chosen on validation photos, then fitted on all that may be learnt from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sharpzo.features import Split, Splits
+from edge_sharpzo.heads import HEADS, LinearHead
+from edge_sharpzo.loss import share_right, softmax
+
+WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
+TEMPERATURES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What the closed-form heads add to a prompt."""
+
+    alone: LinearHead  # the best head by itself
+    added: LinearHead | None  # its logits join the prompt's; None where the prompt is better off alone
+    alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
+    mixed_val: float | None  # of the prompt with the added head, likewise
+
+    def logits(self, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """The mix's logits [N, K] from the prompt's [N, K] and the image features [N, D]."""
+        return prompt if self.added is None else prompt + self.added.logits(features)
+
+
+def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:
+    """Chooses among the heads `names`, and the weight to add one with, by validation loss.
+
+    `scale` is the logit scale, `validated` the text features [K, D] of the best prompt that has learnt nothing of the
+    validation photos, by which it is chosen, `final` those of the prompt that the head will be added to. The heads are
+    then fitted again, on the borrowed validation photos too. Without validation photos the first of `names` is taken,
+    and added with weight one; nothing is added where not `mix`.
+    """
+    train, (features, labels), _, borrowed = splits
+    heads = {name: _fitted(name, scale, validated, train) for name in names}
+    prompt = scale * features @ validated.T
+    alone, (name, weight) = names[0], (names[0], 1.0)
+    if len(labels):
+        alone = min(names, key=lambda name: calibrated_loss(heads[name].logits(features), labels))
+        pairs = [(name, w) for name in names for w in WEIGHTS]
+        name, weight = min(pairs, key=lambda pair: calibrated_loss(prompt + pair[1] * heads[pair[0]].logits(features), labels))
+    weight = weight if mix else 0.0
+    every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
+    added = _fitted(name, scale, final, every).weighted(weight) if weight else None
+    return Fusion(
+        alone=_fitted(alone, scale, final, every),
+        added=added,
+        alone_val=share_right(heads[alone].logits(features), labels),
+        mixed_val=share_right(prompt + weight * heads[name].logits(features), labels),
+    )
+
+
+def calibrated_loss(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean cross-entropy at the temperature that suits best, so that logits of any scale compare."""
+    rows = np.arange(len(labels))
+    return min(float(-np.log(np.maximum(softmax(t * logits)[rows, labels], 1e-9)).mean()) for t in TEMPERATURES)
+
+
+def _fitted(name: str, scale: float, text: np.ndarray, photos: Split) -> LinearHead:
+    """The head fitted to `photos`, scaled so that its logits on them spread as widely as the prompt's do."""
+    head = HEADS[name](*photos, len(text))
+    prompt, own = (_spread(logits) for logits in (scale * photos.features @ text.T, head.logits(photos.features)))
+    return head.weighted(prompt / own if own > 0 else 1.0)
+
+
+def _spread(logits: np.ndarray) -> float:
+    return float((logits - logits.mean(axis=1, keepdims=True)).std())

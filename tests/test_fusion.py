@@ -1,0 +1,67 @@
+"""The mix of a prompt and a closed-form head."""
+
+import numpy as np
+import pytest
+from test_heads import clouds
+
+from edge_sharpzo.features import Split, Splits
+from edge_sharpzo.fusion import fuse
+from edge_sharpzo.heads import HEADS
+from edge_sharpzo.loss import share_right
+
+NOTHING = Split(np.zeros((0, 6), np.float32), np.zeros(0, np.int64))
+NOISE = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
+CENTRES = np.random.default_rng(7).standard_normal((4, 6)).astype(np.float32)
+CENTRES /= np.linalg.norm(CENTRES, axis=1, keepdims=True)
+
+
+def splits(shots: int, spread: float = 0.6, borrowed: Split = NOTHING) -> Splits:
+    return Splits(Split(*clouds(0, shots, spread=spread)), Split(*clouds(1, 8)), Split(*clouds(2, 100)), borrowed)
+
+
+def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
+    photos = splits(16)
+    fusion = fuse(list(HEADS), 1.0, NOISE, NOISE, photos)
+    features, labels = photos.test
+    mixed = share_right(fusion.logits(features @ NOISE.T, features), labels)
+    alone = share_right(fusion.alone.logits(features), labels)
+    assert mixed is not None
+    assert alone is not None
+    assert mixed >= alone - 0.02
+
+
+def test_a_perfect_prompt_is_left_alone_or_not_harmed() -> None:
+    photos = splits(1, spread=1.5)._replace(val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1)))
+    fusion = fuse(list(HEADS), 30.0, CENTRES, CENTRES, photos)
+    features, labels = photos.test
+    assert (share_right(fusion.logits(30 * features @ CENTRES.T, features), labels) or 0) > 0.99
+
+
+def test_without_validation_the_first_head_is_added() -> None:
+    fusion = fuse(["gda"], 1.0, NOISE, NOISE, splits(4)._replace(val=NOTHING))
+    assert fusion.added is not None
+    assert fusion.added.name == fusion.alone.name == "gda"
+    assert fusion.alone_val is None
+    assert fusion.mixed_val is None
+
+
+def test_no_mix_adds_nothing() -> None:
+    photos = splits(16)
+    fusion = fuse(list(HEADS), 1.0, NOISE, NOISE, photos, mix=False)
+    assert fusion.added is None
+    assert fusion.mixed_val == share_right(photos.val.features @ NOISE.T, photos.val.labels)
+
+
+def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
+    """Chosen and validated without them, fitted with them."""
+    train = splits(2, spread=1.0)
+    more = train._replace(borrowed=train.val)
+    without, with_them = (fuse(list(HEADS), 1.0, NOISE, NOISE, s) for s in (train, more))
+    assert without.alone.name == with_them.alone.name
+    assert without.alone_val == with_them.alone_val
+    assert without.mixed_val == with_them.mixed_val
+    features, labels = train.test
+    assert (share_right(with_them.alone.logits(features), labels) or 0) > (share_right(without.alone.logits(features), labels) or 0)
+    both = Split(np.concatenate([train.train.features, train.val.features]), np.concatenate([train.train.labels, train.val.labels]))
+    head = HEADS[with_them.alone.name](*both, 4)
+    assert np.corrcoef(head.weight.ravel(), with_them.alone.weight.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
