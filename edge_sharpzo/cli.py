@@ -1,8 +1,10 @@
 """The command line. Heavy packages are imported inside the commands, so that `--help` answers at once."""
 
+import csv
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -196,9 +198,11 @@ def _print_summary(summary: dict[str, Any], out: Path) -> None:
 @app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="run folder")],
-    images: Annotated[list[Path], typer.Argument(help="photos to classify")],
+    images: Annotated[list[Path], typer.Argument(help="photos, folders of photos, or - for a list on standard input")],
+    top: Annotated[int, typer.Option(help="classes to name for each photo")] = 3,
     onnx: OnnxOption = None,
     threads: ThreadsOption = 0,
+    as_csv: Annotated[bool, typer.Option("--csv", help="print file, class and probability as CSV")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Classifies photos with a tuned prompt."""
@@ -206,14 +210,21 @@ def predict(
         from edge_sharpzo.commands.classify import run_predict
         from edge_sharpzo.display import Display
 
-        results = run_predict(run, images, onnx, _threads(threads), Display())
+        if as_json and as_csv:
+            raise UserError("--json and --csv: choose one")
+        results = run_predict(run, images, onnx, _threads(threads), Display(), top)
         if as_json:
             _print_json(results)
+            return
+        if as_csv:
+            writer = csv.DictWriter(sys.stdout, ["file", "class", "probability", "error"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows(results)
             return
         for result in results:
             if "error" not in result:
                 others = ", ".join(f"{t['class']} {100 * t['probability']:.1f} %" for t in result["top"][1:])
-                print(f"{result['file']}: {result['class']} {100 * result['probability']:.1f} %  ({others})")
+                print(f"{result['file']}: {result['class']} {100 * result['probability']:.1f} %" + (f"  ({others})" if others else ""))
 
 
 @app.command("eval")

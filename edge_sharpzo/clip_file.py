@@ -120,15 +120,18 @@ class ClipOnnx:
         if self.provider not in onnxruntime.get_available_providers():
             have = ", ".join(onnxruntime.get_available_providers())
             raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
-        tower_bytes = _keep_output(self._load(), TOWERS[tower]).SerializeToString()
         try:
-            session = onnxruntime.InferenceSession(tower_bytes, options, providers=[self.provider])
+            session = onnxruntime.InferenceSession(self.tower(tower).SerializeToString(), options, providers=[self.provider])
         except Exception as error:  # onnxruntime's exceptions share no base class
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"onnxruntime cannot open the {tower} tower of {self.path}: {reason}") from error
         if self.provider not in session.get_providers():
             raise UserError(f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: use --provider cpu, or mend the driver")
         return session
+
+    def tower(self, name: str) -> onnx.ModelProto:
+        """The graph of one tower, see `session`, without external data."""
+        return _keep_output(self._load(), TOWERS[name])
 
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions. The table is read and let go."""

@@ -183,6 +183,12 @@ def _photos_in(folder: Path) -> list[Path]:
     return sorted(_walk(folder))
 
 
+def photos_under(folder: Path) -> list[Path]:
+    """All photos in `folder` and below it, sorted; hidden files and clutter left out."""
+    inner = (photo for sub in _subfolders(folder) if not sub.is_symlink() for photo in photos_under(sub))
+    return sorted([*_walk(folder), *inner])
+
+
 def _walk(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if not _is_clutter(entry.name) and entry.suffix.lower() in SUFFIXES and entry.is_file():

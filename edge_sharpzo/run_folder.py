@@ -30,10 +30,15 @@ class TunedPrompt:
     model_sha256: str
     head: LinearHead | None = None  # its logits are added to the prompt's
 
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [K, D] and bias [K], float32: the prompt's and the head's logits are both linear in the features."""
+        weight, bias = np.float32(self.logit_scale) * self.text_features, np.zeros(len(self.text_features), np.float32)
+        return (weight, bias) if self.head is None else (weight + self.head.weight, bias + self.head.bias)
+
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits [N, K] of image features [N, D]: the prompt's, and the head's where there is one."""
-        logits = self.logit_scale * features @ self.text_features.T
-        return logits if self.head is None else logits + self.head.logits(features)
+        """Logits [N, K] of image features [N, D]."""
+        weight, bias = self.linear()
+        return features @ weight.T + bias
 
 
 def create(folder: Path, config: dict[str, Any]) -> None:

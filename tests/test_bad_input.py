@@ -44,6 +44,11 @@ class Place:
 
         return self.edited_model(edit)
 
+    def folder(self, name: str) -> Path:
+        path = self.tmp / name
+        path.mkdir()
+        return path
+
     def file(self, name: str, content: bytes | str = b"") -> Path:
         path = self.tmp / name
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -176,6 +181,10 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "out holds a run": (lambda p: p.tune("--out", p.run), "already holds a run"),
     "predict without a run": (lambda p: ["predict", p.tmp, photo(p)], "is not a finished run"),
     "predict no photo": (lambda p: ["predict", p.run, p.file("a.jpg", "x")], "none of the 1 files is a photo"),
+    "predict an empty folder": (lambda p: ["predict", p.run, p.folder("none")], "holds no photos"),
+    "predict an empty list": (lambda p: ["predict", p.run, "-"], "standard input names no photos"),
+    "predict no class": (lambda p: ["predict", p.run, photo(p), "--top", "0"], "--top 0: ask for at least one class"),
+    "predict in two formats": (lambda p: ["predict", p.run, photo(p), "--csv", "--json"], "--json and --csv: choose one"),
     "predict nothing there": (lambda p: ["predict", p.run, p.tmp / "none.jpg"], "none of the 1 files is a photo"),
     "predict with another model": (
         lambda p: ["predict", p.run, photo(p), "--onnx", p.edited_card('"name": "', '"name": "other ')],

@@ -1,5 +1,6 @@
 """The commands from end to end, on a tiny model and coloured photos."""
 
+import csv
 import json
 import re
 import shutil
@@ -38,7 +39,8 @@ def run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_run_leaves_its_files_and_a_full_summary(run: Path) -> None:
-    assert sorted(p.name for p in run.iterdir()) == ["config.json", "history.jsonl", "prompt.safetensors", "summary.json"]
+    files = "classifier.onnx config.json history.jsonl labels.txt prompt.safetensors summary.json"
+    assert sorted(p.name for p in run.iterdir()) == files.split()
     summary = json.loads((run / "summary.json").read_text())
     wanted = "method preset seed model data accuracy loss queries seconds peak_rss_mb stopped_because versions"
     assert set(wanted.split()) <= set(summary)
@@ -115,6 +117,19 @@ def test_predict_and_eval_agree_with_the_run(run: Path, photos: Path) -> None:
     predictions = json.loads(invoke("predict", run, *files, "--json").stdout)
     assert np.mean([Path(p["file"]).parent.name == p["class"] for p in predictions]) == accuracy
     assert all(sum(t["probability"] for t in p["top"]) == pytest.approx(1, abs=1e-5) for p in predictions)
+
+
+def test_predict_takes_folders_and_lists_and_writes_csv(run: Path, photos: Path) -> None:
+    files = sorted((photos / "test").rglob("*.png"))
+    by_folder = invoke("predict", run, photos / "test", "--csv", "--top", 1).stdout
+    rows = list(csv.DictReader(by_folder.splitlines()))
+    assert [row["file"] for row in rows] == [str(file) for file in files]
+    assert {row["class"] for row in rows} <= {"red_things", "green_things", "blue_things"}
+    assert all(0 < float(row["probability"]) <= 1 and not row["error"] for row in rows)
+    listed = CliRunner().invoke(app, ["predict", str(run), "-", "--csv"], input="\n".join(map(str, files)), catch_exceptions=False)
+    assert listed.stdout == by_folder
+    plain = invoke("predict", run, files[0], "--top", 1).stdout
+    assert "(" not in plain
 
 
 def test_plain_output_for_people(run: Path, photos: Path) -> None:

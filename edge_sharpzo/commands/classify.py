@@ -1,5 +1,6 @@
 """`edge-sharpzo predict` and `edge-sharpzo eval`: uses a finished run on photos."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,14 @@ import numpy as np
 
 from edge_sharpzo import run_folder
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.dataset import Photos, labelled_photos
+from edge_sharpzo.dataset import SUFFIXES, Photos, labelled_photos, photos_under
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_photos
 from edge_sharpzo.loss import softmax
 from edge_sharpzo.run_folder import TunedPrompt
 
-TOP = 3
+STDIN = Path("-")
 
 
 def _open_run(run: Path, onnx: Path | None, threads: int) -> tuple[ClipOnnx, TunedPrompt]:
@@ -34,9 +35,36 @@ def _open_run(run: Path, onnx: Path | None, threads: int) -> tuple[ClipOnnx, Tun
     return clip, prompt
 
 
-def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, display: Display) -> list[dict[str, Any]]:
-    """For each photo `{file, class, probability, top}`, or `{file, error}` where it cannot be read. Raises UserError."""
+def listed_photos(images: list[Path]) -> list[Path]:
+    """The files among `images`, the photos in its folders, and for `-` those that standard input names, one a line.
+
+    Raises UserError for a folder without photos.
+    """
+    found: list[Path] = []
+    for image in images:
+        if image == STDIN:
+            found += [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+        elif image.is_dir():
+            photos = photos_under(image)
+            if not photos:
+                raise UserError(f"{image} holds no photos ({', '.join(sorted(SUFFIXES)[:4])} ...)")
+            found += photos
+        else:
+            found.append(image)
+    if not found:
+        raise UserError("standard input names no photos: give one path on each line")
+    return found
+
+
+def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, display: Display, top: int = 3) -> list[dict[str, Any]]:
+    """For each photo `{file, class, probability, top}`, or `{file, error}` where it cannot be read; `top` classes each.
+
+    Raises UserError.
+    """
+    if top < 1:
+        raise UserError(f"--top {top}: ask for at least one class")
     clip, prompt = _open_run(run, onnx, threads)
+    images = listed_photos(images)
     errors: dict[Path, str] = {}
     features, readable = encode_photos(clip, images, None, skipped=lambda path, reason: errors.update({path: reason}))
     if not readable.any():
@@ -49,9 +77,9 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
             display.say(f"skipped {image}: {errors[image]}")
             results.append({"file": str(image), "error": errors[image]})
             continue
-        order = np.argsort(-row, kind="stable")[:TOP]
-        top = [{"class": prompt.folders[i], "probability": round(float(row[i]), 6)} for i in order]
-        results.append({"file": str(image), **top[0], "top": top})
+        order = np.argsort(-row, kind="stable")[:top]
+        best = [{"class": prompt.folders[i], "probability": round(float(row[i]), 6)} for i in order]
+        results.append({"file": str(image), **best[0], "top": best})
     return results
 
 

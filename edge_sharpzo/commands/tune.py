@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_sharpzo import run_folder
 from edge_sharpzo.checkpoint import FILE, Checkpoints
+from edge_sharpzo.classifier import write_classifier
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.commands.run_record import TuneOptions, describe_run, summarise
 from edge_sharpzo.dataset import load_dataset
@@ -156,6 +157,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     }
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
     summary["peak_rss_mb"] = peak_rss_mb()
+    write_classifier(options.out, clip, tuned)
     run_folder.finish(options.out, summary, [asdict(record) for record in outcome.progress.records], tuned)
     if outcome.stopped_because != "interrupted":
         checkpoints.delete()

@@ -14,14 +14,7 @@ from edge_sharpzo.methods.sharpzo import SharpZO
 
 DEFAULT_METHOD = "gauss-newton"
 DEFAULT_BUDGET = 5000
-METHODS = {
-    "gauss-newton": "derivative-free Gauss-Newton in random subspaces",
-    "sharpzo": "SharpZO (Yang et al., NeurIPS 2025)",
-    "cma-es": "CMA-ES alone, as in black-box tuning (Sun et al., ICML 2022)",
-    "zo-sgd": "random-direction gradient estimates alone, as in MeZO (Malladi et al., NeurIPS 2023)",
-    "cge": "coordinate-wise gradient estimates, a block of coordinates at a time",
-    "random": "random search",
-}
+METHODS = ("gauss-newton", "sharpzo", "cma-es", "zo-sgd", "cge", "random")
 
 
 class Make(Protocol):

@@ -1,0 +1,49 @@
+"""The finished classifier as one ONNX file: photo in, class probabilities out, no text tower and no edge-sharpzo needed."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.run_folder import TunedPrompt
+from edge_sharpzo.storage import write_atomic, write_text
+
+CLASSIFIER, LABELS = "classifier.onnx", "labels.txt"
+METADATA_KEY = "edge_sharpzo_classifier"
+
+
+def write_classifier(folder: Path, clip: ClipOnnx, prompt: TunedPrompt) -> None:
+    """Writes `classifier.onnx` and `labels.txt` (a class folder's name on each line) to `folder`.
+
+    The graph maps `pixel_values` [N, 3, H, W] to `probabilities` [N, K]: the image tower, then the prompt's and the
+    head's weights as one matrix, for both are linear in the image features. Its metadata holds, as JSON under
+    `METADATA_KEY`, the labels and how a photo becomes pixel values.
+    """
+    write_atomic(folder / CLASSIFIER, lambda part: onnx.save(_graph(clip, prompt), str(part)))
+    write_text(folder / LABELS, "".join(f"{label}\n" for label in prompt.folders))
+
+
+def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
+    model = clip.tower("image")
+    onnx.load_external_data_for_model(model, str(clip.path.parent))
+    graph = model.graph
+    (features,) = graph.output
+    weight, bias = prompt.linear()
+    graph.initializer.extend([numpy_helper.from_array(weight.T.copy(), "classifier.weight"), numpy_helper.from_array(bias, "classifier.bias")])
+    graph.node.extend(
+        [
+            helper.make_node("Gemm", [features.name, "classifier.weight", "classifier.bias"], ["classifier.logits"], "classifier.gemm"),
+            helper.make_node("Softmax", ["classifier.logits"], ["probabilities"], "classifier.softmax", axis=1),
+        ]
+    )
+    batch = features.type.tensor_type.shape.dim[0].dim_param or "photos"
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, len(bias)]))
+    del model.metadata_props[:]
+    told = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, json.dumps({**told, "model_sha256": clip.sha256}, ensure_ascii=False)
+    onnx.checker.check_model(model)
+    return model
