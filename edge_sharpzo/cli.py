@@ -260,3 +260,56 @@ def info(target: Annotated[Path, typer.Argument(help="an exported model, or a ru
         from edge_sharpzo.commands.info import run_info
 
         _print_json(run_info(target))
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folders")],
+    as_json: JsonOption = False,
+) -> None:
+    """Shows finished runs side by side."""
+    with _user_errors():
+        from edge_sharpzo.commands.compare import differing, run_compare
+
+        rows = run_compare(runs)
+        if as_json:
+            _print_json(rows)
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("", *(Path(row["run"]).name for row in rows), box=None)
+        for name in list(rows[0])[1:]:
+            shares = "held-out" in name or "validation" in name
+            cells = [_percent(row[name]) if shares and name != "held-out photos" else str(row[name]) for row in rows]
+            table.add_row(name, *cells)
+        Console().print(table)
+        if names := differing(rows):
+            print(f"these runs differ in {names}: their accuracies do not compare")
+
+
+@app.command()
+def doctor(
+    onnx: Annotated[Path, typer.Option(help="exported model; the small embedded one if not given", show_default=False)] = EMBEDDED_MODEL,
+    threads: ThreadsOption = 0,
+    provider: Annotated[str, typer.Option(help="execution provider to time")] = "cpu",
+    as_json: JsonOption = False,
+) -> None:
+    """Says whether this device can tune, which providers run, and what a query costs."""
+    with _user_errors():
+        from edge_sharpzo.commands.doctor import run_doctor
+        from edge_sharpzo.machine import PROVIDERS
+
+        if provider not in PROVIDERS:
+            raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
+        found = run_doctor(onnx, _threads(threads), PROVIDERS[provider])
+        if as_json:
+            _print_json(found)
+            return
+        print(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
+        print(f"{found['cores']} cores, {found['available_memory_mb']} MB of memory free, photo features kept in {found['cache']}")
+        for name, answer in found["providers"].items():
+            print(f"provider {name:9} {answer}")
+        print(f"{found['model']}, {found['classes']} classes, {found['provider']}, {found['threads']} threads: {found['ms_per_query']} ms a query")
+        print(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
+        print(f"the text tower answers to {found['noise_floor']:.0e}; finite differences take a step of {found['difference_step']:.2g}")

@@ -49,10 +49,14 @@ class Display:
         if not self._live and self._is_due(done == total):
             self.say(f"photos {done}/{total}")
 
-    def start_tuning(self, total: int | None) -> None:
-        """Tuning begins; `total` queries are planned, None if only time ends it."""
+    def start_tuning(self, total: int | None, seconds_a_query: float) -> None:
+        """Tuning begins; `total` queries are planned, None if only time ends it. Says how long they will take."""
         self._progress.update(self._queries, total=total, visible=True)
         self._total = total
+        if total is not None:
+            seconds = total * seconds_a_query
+            about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+            self.say(f"about {about}: {total:,} queries at {1000 * seconds_a_query:.1f} ms")
 
     def queries(self, used: int, stage: str) -> None:
         """`used` queries so far."""

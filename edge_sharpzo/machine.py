@@ -6,7 +6,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from edge_sharpzo.errors import UserError
+
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
@@ -48,3 +52,24 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "unknown"
     return found
+
+
+def check_architecture() -> None:
+    """Raises UserError on a 32-bit system, for which there is no onnxruntime."""
+    if sys.maxsize < 2**32:
+        raise UserError(f"this is a 32-bit Python on {platform.machine()}: onnxruntime needs a 64-bit system (Raspberry Pi OS comes as one)")
+
+
+def available_mb() -> int | None:
+    """Memory in MB that a new process may take: what the system has left, cut by a container's limit; None if unknown."""
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+        left = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration, ValueError):
+        return None
+    try:
+        limit, used = (int((_CGROUP_MEMORY / name).read_text()) for name in ("memory.max", "memory.current"))
+        left = min(left, limit - used)
+    except (OSError, ValueError):  # no limit, or no container
+        pass
+    return left // 1_000_000

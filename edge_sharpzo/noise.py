@@ -7,6 +7,7 @@ import numpy as np
 
 ORDER = 4  # of the difference table: a smooth function leaves nothing there, noise does
 POINTS = 7
+NOISE_QUERIES = POINTS + 1  # spent on the noise floor and the step
 SPACING = 1e-3  # between the table's points, in units of w
 COLUMN_ERROR = 0.01  # of a finite-difference column, as a share of its length
 LARGEST = 4.0  # a step so long still found good prompts; longer ones see another landscape
@@ -26,7 +27,7 @@ def difference_step(box: Callable[[np.ndarray], np.ndarray], dim: int, shortest:
     """The step for finite differences of `box` (points [P, dim] to outputs [P, ...]) at 0, and the noise floor there.
 
     `shortest` where the noise allows it; else as long as columns with an error of `COLUMN_ERROR` need, up to
-    `LARGEST`. Costs `POINTS` + 1 queries.
+    `LARGEST`. Costs `NOISE_QUERIES`.
     """
     direction = np.random.default_rng([seed, 0x4F]).standard_normal(dim)
     direction /= np.linalg.norm(direction)

@@ -206,6 +206,10 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "info on nothing": (lambda p: ["info", p.tmp / "none"], "does not exist"),
     "info on a folder without a run": (lambda p: ["info", p.tmp], "holds no finished run"),
     "info on a damaged summary": (lambda p: ["info", damaged_run(p, "summary.json", b"{")], "is damaged"),
+    "compare one run": (lambda p: ["compare", p.run], "two or more run folders"),
+    "compare with nothing": (lambda p: ["compare", p.run, p.tmp], "holds no finished run"),
+    "compare with a foreign summary": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"{}")], "made by another version"),
+    "compare with a summary that is no object": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"[]")], "no JSON object"),
     "an unknown command": (lambda p: ["fly"], "No such command"),
 }
 

@@ -132,6 +132,51 @@ def test_predict_takes_folders_and_lists_and_writes_csv(run: Path, photos: Path)
     assert "(" not in plain
 
 
+def test_compare_shows_runs_side_by_side(run: Path, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
+    tune(tiny_onnx, photos, tmp_path / "other", "--method", "random", "--budget", 100)
+    rows = json.loads(invoke("compare", run, tmp_path / "other", "--json").stdout)
+    assert [row["method"] for row in rows] == ["gauss-newton", "random"]
+    assert rows[0]["tuned, held-out"] == json.loads((run / "summary.json").read_text())["accuracy"]["tuned"]["test"]
+    table = invoke("compare", run, tmp_path / "other").stdout
+    assert f"{100 * rows[0]['classifier, held-out']:.1f} %" in table
+    assert "do not compare" not in table
+    shutil.rmtree(tmp_path / "other")
+    shutil.copytree(photos, tmp_path / "two", ignore=shutil.ignore_patterns("red_things"))
+    tune(tiny_onnx, tmp_path / "two", tmp_path / "other", "--budget", 50)
+    assert "differ in classes, held-out photos" in invoke("compare", run, tmp_path / "other").stdout
+
+
+def test_doctor_measures_the_device(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads(invoke("doctor", "--onnx", tiny_onnx, "--json").stdout)
+    assert found["providers"]["cpu"] == "runs"
+    assert found["providers"]["coreml"] == "not in this onnxruntime"
+    assert found["ms_per_query"] > 0
+    assert 0 < found["noise_floor"] < 1e-5
+    text = invoke("doctor", "--onnx", tiny_onnx).stdout
+    assert "provider cpu       runs" in text
+    assert "ms a query" in text
+    monkeypatch.setattr("sys.maxsize", 2**31 - 1)
+    refused = invoke("doctor", "--onnx", tiny_onnx)
+    assert refused.exit_code == 2
+    assert "64-bit" in refused.stderr
+
+
+def test_memory_left_heeds_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_sharpzo import machine
+
+    (tmp_path / "meminfo").write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(machine, "_CGROUP_MEMORY", tmp_path)
+    assert machine.available_mb() == 4096
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000000\n")
+    assert machine.available_mb() == 4096
+    (tmp_path / "memory.max").write_text("512000000\n")
+    assert machine.available_mb() == 511
+    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "none")
+    assert machine.available_mb() is None
+
+
 def test_plain_output_for_people(run: Path, photos: Path) -> None:
     file = photos / "test" / "red_things" / "000.png"
     result = invoke("predict", run, file)

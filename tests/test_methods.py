@@ -73,7 +73,7 @@ def run(
     return trace
 
 
-SMALL_GN = GaussNewtonSettings(directions=4, window=8)
+SMALL_GN = GaussNewtonSettings(start_radius=0.7, starts=6, directions=4, window=8)
 METHODS: dict[str, Callable[[int], Optimizer]] = {
     "gauss-newton": lambda seed: GaussNewton(DIM, Squares(), SMALL_GN, seed),
     "sharpzo": lambda seed: SharpZO(DIM, SMALL, seed),
@@ -292,10 +292,10 @@ def test_a_budget_places_an_open_change_point() -> None:
 
 def test_gauss_newton_solves_least_squares_in_one_round_when_it_sees_every_direction() -> None:
     """A linear black box: after one sweep of all directions the least damped candidate is the minimum."""
-    settings = GaussNewtonSettings(directions=DIM, window=DIM, damping=1e-6, spread=(1.0, 1e-3), min_damping=0.0)
+    settings = GaussNewtonSettings(starts=1, directions=DIM, window=DIM, damping=1e-6, spread=(1.0, 1e-3), min_damping=0.0)
     optimizer = GaussNewton(DIM, Squares(), settings, 0)
     trace = run(optimizer, DIM + 1 + 2)
-    assert [kind for kind, _, _ in trace] == ["jacobian", "candidates"]
+    assert [kind for kind, _, _ in trace] == ["start", "jacobian", "candidates"]
     assert np.allclose(optimizer.mean, CENTRE, atol=1e-4)
 
 
@@ -304,8 +304,9 @@ def test_broydens_update_makes_the_columns_predict_the_step() -> None:
         return residuals(points) + 0.3 * np.sin(points)
 
     optimizer = GaussNewton(DIM, Squares(), SMALL_GN, 0)
-    points = optimizer.ask()
-    optimizer.tell(Squares().values(box(points)), box(points))
+    for _ in ("start", "jacobian"):
+        points = optimizer.ask()
+        optimizer.tell(Squares().values(box(points)), box(points))
     before, directions = optimizer.mean.copy(), optimizer._basis.combine(optimizer._indices, np.eye(len(optimizer._indices)))
     points = optimizer.ask()
     optimizer.tell(Squares().values(box(points)), box(points))
@@ -314,8 +315,32 @@ def test_broydens_update_makes_the_columns_predict_the_step() -> None:
     assert np.allclose(taken @ optimizer._columns, (box(optimizer.mean[None]) - box(before[None]))[0], atol=1e-4)
 
 
+def test_gauss_newton_starts_at_the_best_of_random_points_and_the_first() -> None:
+    optimizer = GaussNewton(DIM, Squares(), SMALL_GN, 0)
+    points = optimizer.ask()
+    assert len(points) == SMALL_GN.starts
+    assert not points[0].any()
+    losses = quadratic(points)
+    losses[1] = np.nan
+    optimizer.tell(losses, residuals(points))
+    assert np.array_equal(optimizer.mean, points[np.nanargmin(losses)])
+
+
+def test_gauss_newton_restarts_anywhere_under_another_loss() -> None:
+    """It asks for the point itself again, and then minimises as before."""
+    optimizer = GaussNewton(DIM, Squares(), SMALL_GN, 0)
+    run(optimizer, 100)
+    point = np.full(DIM, 2.0)
+    optimizer.restart(point)
+    assert optimizer.kind == "jacobian"
+    assert np.array_equal(optimizer.ask()[0], point)
+    run(optimizer, 800, box=lambda points: residuals(points) + 1.0, loss=lambda points: ((residuals(points) + 1.0) ** 2).sum(axis=1))
+    assert np.allclose(residuals(optimizer.mean[None]), -1, atol=1e-2)
+
+
 def test_gauss_newton_sweeps_every_direction_once_before_any_comes_again() -> None:
     optimizer, seen = GaussNewton(DIM, Squares(), SMALL_GN, 0), []
+    optimizer.tell(quadratic(optimizer.ask()), residuals(optimizer.ask()))
     for _ in range(3):
         points = optimizer.ask()
         seen += optimizer._fresh.tolist()

@@ -18,10 +18,10 @@ from edge_sharpzo.fusion import fuse
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right
-from edge_sharpzo.machine import peak_rss_mb
+from edge_sharpzo.machine import check_architecture, peak_rss_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
-from edge_sharpzo.noise import difference_step
+from edge_sharpzo.noise import NOISE_QUERIES, difference_step
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Progress, tune
@@ -51,6 +51,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     Raises UserError.
     """
     started = time.monotonic()
+    check_architecture()
     _check(options)
     chosen = plan(options.method, options.preset, options.paper_task, options.budget, timed=options.minutes is not None)
     clip = ClipOnnx(options.onnx, options.threads, options.provider)
@@ -93,9 +94,10 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     )
     as_written = TextTower(clip, rows, 0).as_written()
     objective.queries["zero_shot"] += 1
+    clock = time.monotonic()
     difference, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
     display.say(f"the text tower answers to {noise:.0e}; finite differences take a step of {difference:.2g}")
-    display.start_tuning(chosen.planned)
+    display.start_tuning(chosen.planned, (time.monotonic() - clock) / NOISE_QUERIES)
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, difference if difference > SHORTEST_DIFFERENCE else 0.0)
     progress = None
     if resume and (stored := checkpoints.read()):

@@ -5,8 +5,10 @@ of the features along m directions give m columns of their Jacobian, and the bes
 is a small convex problem. Sources: derivative-free Gauss-Newton (Cartis and Roberts, Math. Prog. Comp. 2019), its
 random-subspace form (Cartis and Roberts, DFBGN, Math. Prog. 2023), Broyden's update (Math. Comp. 1965).
 
-Our own: directions are swept through one random orthonormal basis, and the columns of the last rounds stay in use,
-corrected by every accepted step, so that a step searches `window` directions for the price of `directions` queries.
+Our own: the search starts at the best of some random points, because a text tower hardly answers to small changes of
+words that it has read, so the initial words lie in a flat basin. Directions are swept through one random orthonormal
+basis, and the columns of the last rounds stay in use, corrected by every accepted step, so that a step searches
+`window` directions for the price of `directions` queries.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ COLUMN_NUMBERS = 2**25  # Jacobian entries kept at most, 128 MB; many classes sh
 class GaussNewtonSettings:
     """Lengths in units of w, of which sqrt(dim) move every context element by one embedding standard deviation."""
 
+    start_radius: float = 8.0  # of the random starting points: rms of their coordinates
+    starts: int = 32  # starting points compared, the initial one included
     directions: int = 16  # m, fresh Jacobian columns a round
     window: int = 128  # columns in use, the last rounds' included
     difference: float = 0.2  # h, the finite-difference step
@@ -43,12 +47,13 @@ class GaussNewton:
     def __init__(self, dim: int, loss: ConvexLoss, settings: GaussNewtonSettings = GaussNewtonSettings(), seed: int = 0):
         self.settings = settings
         self.step = 0
-        self.kind = "jacobian"
+        self.kind = "start"
         self._loss = loss
         rng = np.random.default_rng([seed, 0x6E])
         self._basis = _Basis(dim, rng)
         self._order = rng.permutation(dim)
         self._swept = 0
+        self._starts = np.concatenate([np.zeros((1, dim)), settings.start_radius * rng.standard_normal((settings.starts - 1, dim))])
         self._point = np.zeros(dim)
         self._output: np.ndarray | None = None  # the loss's coordinates at the point [...]
         self._value = np.inf  # the loss there
@@ -65,7 +70,9 @@ class GaussNewton:
         return self._point
 
     def ask(self) -> np.ndarray:
-        """Points one difference away from the current one (the first time, that one too), or the round's candidates."""
+        """The starting points; points one difference away from the current one (after a restart, that one too); or the round's candidates."""
+        if self.kind == "start":
+            return self._starts
         if self.kind == "candidates":
             return self._candidates
         self._fresh = self._next_directions()
@@ -76,7 +83,11 @@ class GaussNewton:
         """Losses [P] and outputs [P, ...] of the asked points."""
         assert outputs is not None
         outputs = self._loss.coordinates(outputs)
-        if self.kind == "jacobian":
+        if self.kind == "start":
+            best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+            self._point, self._output, self._value = self._starts[best], outputs[best], float(losses[best])
+            self.kind = "jacobian"
+        elif self.kind == "jacobian":
             if self._output is None:
                 self._output, outputs = outputs[0], outputs[1:]
                 self._value = float(losses[0])
@@ -141,7 +152,7 @@ class GaussNewton:
 
     def state(self) -> State:
         """All that the next rounds depend on."""
-        numbers = np.array([self._value, self._damping, self._swept, self.step, self.kind == "candidates"])
+        numbers = np.array([self._value, self._damping, self._swept, self.step, _KINDS.index(self.kind)])
         arrays = {name: getattr(self, f"_{name}") for name in _ARRAYS if getattr(self, f"_{name}") is not None}
         return arrays | {"numbers": numbers}
 
@@ -152,9 +163,10 @@ class GaussNewton:
                 setattr(self, f"_{name}", state[name].copy())
         self._value, self._damping = float(state["numbers"][0]), float(state["numbers"][1])
         self._swept, self.step = int(state["numbers"][2]), int(state["numbers"][3])
-        self.kind = "candidates" if state["numbers"][4] else "jacobian"
+        self.kind = _KINDS[int(state["numbers"][4])]
 
 
+_KINDS = ("start", "jacobian", "candidates")
 _ARRAYS = ("point", "output", "indices", "columns", "steps", "candidates")
 
 

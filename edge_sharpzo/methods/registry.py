@@ -66,6 +66,8 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
         return _sharpzo(method, preset, replace(plain, pruning_ratio=0.0, change_point=0), spend)
     if method == "gauss-newton":
         settings = GaussNewtonSettings()
+        if spend:  # at most a hundredth of the budget for the starting points
+            settings = replace(settings, starts=max(1, min(settings.starts, spend // 100)))
 
         def gauss_newton(dim: int, loss: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
             return GaussNewton(dim, loss, replace(settings, difference=max(settings.difference, difference)), seed)

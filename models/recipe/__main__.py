@@ -13,9 +13,10 @@ from models.recipe.sources import Sources
 from models.recipe.space import shared_space
 from models.recipe.targets import build_targets, encode
 from models.recipe.texts import TextSampler
-from models.recipe.train import LOGIT_SCALE, class_recall, text_tower, train
+from models.recipe.train import class_recall, text_tower, train
 
 DIM = 256
+LOGIT_SCALE = 25.0  # suits tuning; a larger one than the texts were learnt at, and rankings do not depend on it
 LICENCE = "Apache-2.0 (weights of EfficientNet-Lite0, teacher all-MiniLM-L6-v2); WordNet 3.0 licence (texts)"
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 256, "heads": 4, "layers": 4}
 VISION = {

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.recipe.texts import MAIN_TEMPLATE, TextSampler
 
-LOGIT_SCALE = 16.0
+TEACHER_SCALE = 16.0  # of the cosines that the teacher's and the student's class distributions are compared at
 BATCH = 512
 PEAK_RATE = 1.2e-3
 WARMUP_STEPS = 80
@@ -67,8 +67,8 @@ def train(tower: TextTransformer, sampler: TextSampler, steps: int, save: Callab
             group["lr"] = rate
         got = encoder(ids)
         cosine = (got * wanted).sum(1).mean()
-        teacher = (LOGIT_SCALE * wanted @ classes.T).log_softmax(1)
-        student = (LOGIT_SCALE * got @ classes.T).log_softmax(1)
+        teacher = (TEACHER_SCALE * wanted @ classes.T).log_softmax(1)
+        student = (TEACHER_SCALE * got @ classes.T).log_softmax(1)
         loss = 1 - cosine + 0.5 * F.kl_div(student, teacher, log_target=True, reduction="batchmean")
         optimiser.zero_grad()
         loss.backward()

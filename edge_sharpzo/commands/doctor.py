@@ -1,0 +1,67 @@
+"""`edge-sharpzo doctor`: whether this device can tune, and how fast."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.errors import UserError
+from edge_sharpzo.features import cache_folder
+from edge_sharpzo.machine import PROVIDERS, available_mb, check_architecture, peak_rss_mb, usable_cores, versions
+from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
+from edge_sharpzo.methods.registry import DEFAULT_BUDGET
+from edge_sharpzo.noise import difference_step
+from edge_sharpzo.objective import PromptObjective
+
+NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
+SHOTS = 16
+CANDIDATES = 64  # timed
+
+
+def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
+    """What the device is, which providers open a session of the model's text tower, and what a query costs there.
+
+    Raises UserError for a 32-bit system, or where `provider` cannot run the model.
+    """
+    check_architecture()
+    clip = ClipOnnx(onnx, threads, provider)
+    features = np.random.default_rng(0).standard_normal((len(NAMES) * SHOTS, clip.card.feature_dim)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    labels = np.repeat(np.arange(len(NAMES)), SHOTS)
+    objective = PromptObjective(clip, NAMES, features, labels, dim=None)
+    step, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, GaussNewtonSettings.difference, 0)
+    points = np.random.default_rng(1).standard_normal((CANDIDATES, objective.dim))
+    started = time.perf_counter()
+    objective.losses(points, "timing")
+    seconds = (time.perf_counter() - started) / CANDIDATES
+    return {
+        "versions": versions(),
+        "cores": usable_cores(),
+        "available_memory_mb": available_mb(),
+        "cache": str(cache_folder()),
+        "model": clip.card.name,
+        "providers": {name: _answer(clip, full) for name, full in PROVIDERS.items()},
+        "provider": provider,
+        "threads": threads,
+        "classes": len(NAMES),
+        "ms_per_query": round(1000 * seconds, 2),
+        "minutes_for_default_budget": round(seconds * DEFAULT_BUDGET / 60, 1),
+        "noise_floor": noise,
+        "difference_step": step,
+        "peak_rss_mb": peak_rss_mb(),
+    }
+
+
+def _answer(clip: ClipOnnx, provider: str) -> str:
+    """`runs`, or why this provider does not."""
+    import onnxruntime
+
+    if provider not in onnxruntime.get_available_providers():
+        return "not in this onnxruntime"
+    try:
+        ClipOnnx(clip.path, clip.threads, provider).session("text")
+    except UserError as error:
+        return str(error)
+    return "runs"
