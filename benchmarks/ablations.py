@@ -42,16 +42,9 @@ class Variant:
             settings = replace(GaussNewtonSettings(), **self.changes)
             return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: GaussNewton(dim, loss, settings, seed))
         if score := self.score:
-            sharpzo.pruning_mask = lambda point, gradient, ratio: best_scores(score(point, gradient), ratio)
+            sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(score(point, gradient), ratio)
         changed = within_budget(replace(DEFAULT.settings, **self.changes), DEFAULT.dim, self.budget)
         return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: sharpzo.SharpZO(dim, changed, seed))
-
-
-def best_scores(scores: np.ndarray, ratio: float) -> np.ndarray:
-    """1 for all but the share `ratio` of coordinates with the lowest scores [d], 0 for those."""
-    mask = np.zeros(len(scores))
-    mask[np.argsort(-scores, kind="stable")[: len(scores) - round(ratio * len(scores))]] = 1.0
-    return mask
 
 
 VARIANTS: dict[str, Variant] = {

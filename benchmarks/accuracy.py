@@ -121,7 +121,8 @@ def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
 
 def with_most_shots(results: dict[Cell, dict[str, Any]]) -> dict[Cell, dict[str, Any]]:
     """The runs with as many shots as any run has."""
-    return {cell: entry for cell, entry in results.items() if cell.shots == max(other.shots for other in results)}
+    most = max((cell.shots for cell in results), default=0)
+    return {cell: entry for cell, entry in results.items() if cell.shots == most}
 
 
 def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:

@@ -93,8 +93,7 @@ def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_
             curve.append((record.queries, round(time.perf_counter() - started, 2), accuracy(text, *problem.splits.test) or 0.0))
 
     optimizer = chosen.make(objective.dim, objective.loss, seed)
-    refit = len(problem.splits.borrowed.labels) > 0
-    outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, refit=refit, on_record=look)
+    outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, on_record=look)
     seconds = time.perf_counter() - started
     best, scale = outcome.progress.best, clip.card.logit_scale
     validated = outcome.progress.validated or best

@@ -37,20 +37,20 @@ def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.nd
     """
     train, (features, labels), _, borrowed = splits
     heads = {name: _fitted(name, scale, validated, train) for name in names}
-    prompt = scale * features @ validated.T
+    prompt, beside = scale * features @ validated.T, {name: head.logits(features) for name, head in heads.items()}
     alone, (name, weight) = names[0], (names[0], 1.0)
     if len(labels):
-        alone = min(names, key=lambda name: calibrated_loss(heads[name].logits(features), labels))
+        alone = min(names, key=lambda name: calibrated_loss(beside[name], labels))
         pairs = [(name, w) for name in names for w in WEIGHTS]
-        name, weight = min(pairs, key=lambda pair: calibrated_loss(prompt + pair[1] * heads[pair[0]].logits(features), labels))
+        name, weight = min(pairs, key=lambda pair: calibrated_loss(prompt + pair[1] * beside[pair[0]], labels))
     weight = weight if mix else 0.0
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
-    added = _fitted(name, scale, final, every).weighted(weight) if weight else None
+    refitted = {wanted: _fitted(wanted, scale, final, every) for wanted in {alone, name}}
     return Fusion(
-        alone=_fitted(alone, scale, final, every),
-        added=added,
-        alone_val=share_right(heads[alone].logits(features), labels),
-        mixed_val=share_right(prompt + weight * heads[name].logits(features), labels),
+        alone=refitted[alone],
+        added=refitted[name].weighted(weight) if weight else None,
+        alone_val=share_right(beside[alone], labels),
+        mixed_val=share_right(prompt + weight * beside[name], labels),
     )
 
 

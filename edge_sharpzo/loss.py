@@ -70,6 +70,11 @@ class FewShotLoss:
         by_class = np.argsort(self.labels, kind="stable")
         self._sample = by_class[:: -(-len(by_class) // HESSIAN_PHOTOS) or 1]
 
+    @property
+    def waiting(self) -> int:
+        """Later photos that have not joined the loss."""
+        return len(self._every_label) - len(self.labels)
+
     def count_all(self) -> None:
         """From now on the loss is over the later photos too; coordinates stay what they were."""
         self._count(len(self._every_label))

@@ -73,7 +73,6 @@ def tune(
     validation: tuple[np.ndarray, np.ndarray],
     budget: int | None = None,
     seconds: float | None = None,
-    refit: bool = False,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
@@ -85,8 +84,8 @@ def tune(
     the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
     Ctrl-C ends the loop early and keeps the best prompt.
 
-    With `refit`, and a method that can restart, the last part of the run, after `REFIT_AFTER` of it, goes on from the
-    best validated prompt with the loss over the objective's later photos too, to the lowest such loss; nothing is
+    Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER` of it, goes on from the
+    best validated prompt with the loss over those too, to the lowest such loss; nothing is
     validated any more, and `progress.validated` keeps what was. It is left out where tuning has not gained so far.
 
     To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
@@ -115,7 +114,7 @@ def tune(
     started, reason = time.monotonic() - progress.seconds, "finished"
     while not optimizer.finished:
         spent = max(objective.queries.total() / (budget or math.inf), (time.monotonic() - started) / (seconds or math.inf))
-        due = refit and spent > REFIT_AFTER and not progress.validated and progress.best.record.queries > progress.records[0].queries
+        due = objective.loss.waiting > 0 and spent > REFIT_AFTER and progress.best.record.queries > progress.records[0].queries
         if due and isinstance(optimizer, Restartable):
             objective.loss.count_all()
             optimizer.restart(progress.best.point)

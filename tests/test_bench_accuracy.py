@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.ablations import VARIANTS, best_scores
+from benchmarks.ablations import VARIANTS
 from benchmarks.accuracy import BUDGETS, read_results, table
-from edge_sharpzo.methods.sharpzo import pruning_mask
+from edge_sharpzo.methods.sharpzo import best_scores, pruning_mask
 
 METHODS = ("zero-shot", "ridge", "tip-adapter", "gauss-newton", "random")
 

@@ -116,7 +116,6 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
             val,
             budget=chosen.budget,
             seconds=60 * options.minutes if options.minutes else None,
-            refit=len(borrowed.labels) > 0,
             progress=progress,
             interrupts=interrupts,
             on_record=lambda record, _: display.record(record),

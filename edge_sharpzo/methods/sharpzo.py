@@ -38,15 +38,18 @@ def sharpness_direction(gradient: np.ndarray, rho: float) -> np.ndarray:
 def pruning_mask(point: np.ndarray, gradient: np.ndarray, ratio: float) -> np.ndarray:
     """Omega [d]: 0 for the share `ratio` of coordinates with the lowest S_j = w_j^2 * z(g_j^2), 1 for the rest.
 
-    SharpZO, section 4.2; z is the z-score over the d coordinates. Ties keep the lower index.
+    SharpZO, section 4.2; z is the z-score over the d coordinates.
     """
     squares = gradient**2
     spread = squares.std()
     z_scores = (squares - squares.mean()) / spread if spread > 0 else np.zeros_like(squares)
-    scores = point**2 * z_scores
-    kept = np.argsort(-scores, kind="stable")[: len(point) - round(ratio * len(point))]
-    mask = np.zeros(len(point))
-    mask[kept] = 1.0
+    return best_scores(point**2 * z_scores, ratio)
+
+
+def best_scores(scores: np.ndarray, ratio: float) -> np.ndarray:
+    """1 for all but the share `ratio` of coordinates with the lowest scores [d], 0 for those. Ties keep the lower index."""
+    mask = np.zeros(len(scores))
+    mask[np.argsort(-scores, kind="stable")[: len(scores) - round(ratio * len(scores))]] = 1.0
     return mask
 
 
