@@ -109,10 +109,7 @@ def tune(
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
     with _user_errors():
-        from edge_sharpzo.machine import PROVIDERS
-
-        if provider not in PROVIDERS:
-            raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
+        chosen_provider = _provider(provider)
         if (data is None) == (resume is None):
             raise UserError("give --data a folder of photos, or --resume the folder of an interrupted run, and not both")
         from edge_sharpzo.commands.run_record import TuneOptions
@@ -137,7 +134,7 @@ def tune(
                 budget=budget,
                 minutes=minutes,
                 threads=_threads(threads),
-                provider=PROVIDERS[provider],
+                provider=chosen_provider,
                 head=head,
             )
         )
@@ -158,6 +155,15 @@ def _threads(asked: int) -> int:
     from edge_sharpzo.machine import usable_cores
 
     return asked or usable_cores()
+
+
+def _provider(asked: str) -> str:
+    """onnxruntime's name of a provider. Raises UserError for one that is not known."""
+    from edge_sharpzo.machine import PROVIDERS
+
+    if asked not in PROVIDERS:
+        raise UserError(f"--provider {asked}: choose one of {', '.join(PROVIDERS)}")
+    return PROVIDERS[asked]
 
 
 def _verdict(accuracies: dict[str, Any]) -> str:
@@ -298,11 +304,8 @@ def doctor(
     """Says whether this device can tune, which providers run, and what a query costs."""
     with _user_errors():
         from edge_sharpzo.commands.doctor import run_doctor
-        from edge_sharpzo.machine import PROVIDERS
 
-        if provider not in PROVIDERS:
-            raise UserError(f"--provider {provider}: choose one of {', '.join(PROVIDERS)}")
-        found = run_doctor(onnx, _threads(threads), PROVIDERS[provider])
+        found = run_doctor(onnx, _threads(threads), _provider(provider))
         if as_json:
             _print_json(found)
             return

@@ -84,8 +84,8 @@ def tune(
     the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
     Ctrl-C ends the loop early and keeps the best prompt.
 
-    Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER` of it, goes on from the
-    best validated prompt with the loss over those too, to the lowest such loss; nothing is
+    Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER`
+    of it, goes on from the best validated prompt with the loss over those too, to the lowest such loss; nothing is
     validated any more, and `progress.validated` keeps what was. It is left out where tuning has not gained so far.
 
     To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
