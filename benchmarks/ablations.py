@@ -61,7 +61,7 @@ VARIANTS: dict[str, Variant] = {
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
     **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
     **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
-    **{f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n) for n in (1, 2, 8, 16)},
+    **{f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n) for n in (1, 2, 4, 16)},
 }
 
 

@@ -78,7 +78,7 @@ def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_
         problem.names,
         *problem.splits.train,
         template=problem.template,
-        context_tokens=context_tokens,
+        context_tokens=context_tokens or chosen.context_tokens,
         dim=chosen.dim,
         projection_std=chosen.projection_std,
         seed=seed,

@@ -44,6 +44,9 @@ def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
     del model.metadata_props[:]
     told = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
     entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps({**told, "model_sha256": clip.sha256}, ensure_ascii=False)
+    entry.key, entry.value = (
+        METADATA_KEY,
+        json.dumps({**told, "threshold": prompt.calibration.threshold, "model_sha256": clip.sha256}, ensure_ascii=False),
+    )
     onnx.checker.check_model(model)
     return model

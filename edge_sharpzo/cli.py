@@ -90,7 +90,9 @@ def tune(
     shots: Annotated[int, typer.Option(help="training photos a class")] = 16,
     seed: Annotated[int, typer.Option(help="of everything random")] = 0,
     template: Annotated[str, typer.Option(help="prompt, {} is the class name; the words before it become the tuned context")] = "a photo of a {}.",
-    context_tokens: Annotated[int | None, typer.Option(help="context vectors to tune; as many as the template's words if not given")] = None,
+    context_tokens: Annotated[
+        int | None, typer.Option(help="context vectors to tune; 8 for gauss-newton if not given, for others as many as the template's words")
+    ] = None,
     class_names: Annotated[
         Path | None, typer.Option(help="file with lines 'folder = name'; underscores in folders read as spaces without it")
     ] = None,
@@ -223,14 +225,15 @@ def predict(
             _print_json(results)
             return
         if as_csv:
-            writer = csv.DictWriter(sys.stdout, ["file", "class", "probability", "error"], extrasaction="ignore")
+            writer = csv.DictWriter(sys.stdout, ["file", "class", "probability", "sure", "error"], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(results)
             return
         for result in results:
             if "error" not in result:
                 others = ", ".join(f"{t['class']} {100 * t['probability']:.1f} %" for t in result["top"][1:])
-                print(f"{result['file']}: {result['class']} {100 * result['probability']:.1f} %" + (f"  ({others})" if others else ""))
+                doubt = "" if result["sure"] else "not sure: "
+                print(f"{result['file']}: {doubt}{result['class']} {100 * result['probability']:.1f} %" + (f"  ({others})" if others else ""))
 
 
 @app.command("eval")

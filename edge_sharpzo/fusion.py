@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_sharpzo.calibration import Calibration, calibrate, tempered_loss
 from edge_sharpzo.features import Split, Splits
 from edge_sharpzo.heads import HEADS, LinearHead
-from edge_sharpzo.loss import share_right, softmax
+from edge_sharpzo.loss import share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
-TEMPERATURES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
+SHARPNESSES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Fusion:
     added: LinearHead | None  # its logits join the prompt's; None where the prompt is better off alone
     alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
     mixed_val: float | None  # of the prompt with the added head, likewise
+    calibration: Calibration  # of the mix
 
     def logits(self, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The mix's logits [N, K] from the prompt's [N, K] and the image features [N, D]."""
@@ -44,20 +46,21 @@ def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.nd
         pairs = [(name, w) for name in names for w in WEIGHTS]
         name, weight = min(pairs, key=lambda pair: calibrated_loss(prompt + pair[1] * beside[pair[0]], labels))
     weight = weight if mix else 0.0
+    mixed = prompt + weight * beside[name]
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
     refitted = {wanted: _fitted(wanted, scale, final, every) for wanted in {alone, name}}
     return Fusion(
         alone=refitted[alone],
         added=refitted[name].weighted(weight) if weight else None,
         alone_val=share_right(beside[alone], labels),
-        mixed_val=share_right(prompt + weight * beside[name], labels),
+        mixed_val=share_right(mixed, labels),
+        calibration=calibrate(mixed, labels),
     )
 
 
 def calibrated_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean cross-entropy at the temperature that suits best, so that logits of any scale compare."""
-    rows = np.arange(len(labels))
-    return min(float(-np.log(np.maximum(softmax(t * logits)[rows, labels], 1e-9)).mean()) for t in TEMPERATURES)
+    return min(tempered_loss(logits, labels, sharpness) for sharpness in SHARPNESSES)
 
 
 def _fitted(name: str, scale: float, text: np.ndarray, photos: Split) -> LinearHead:

@@ -2,7 +2,9 @@
 
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from edge_sharpzo.calibration import Calibration
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.heads import LinearHead
 from edge_sharpzo.storage import write_atomic, write_text
@@ -29,11 +32,18 @@ class TunedPrompt:
     logit_scale: float
     model_sha256: str
     head: LinearHead | None = None  # its logits are added to the prompt's
+    calibration: Calibration = field(default_factory=Calibration)
 
     def linear(self) -> tuple[np.ndarray, np.ndarray]:
-        """Weight [K, D] and bias [K], float32: the prompt's and the head's logits are both linear in the features."""
+        """Weight [K, D] and bias [K], float32: the prompt's and the head's logits are both linear in the features.
+
+        They are calibrated: softmax of them gives probabilities that mean what they say.
+        """
         weight, bias = np.float32(self.logit_scale) * self.text_features, np.zeros(len(self.text_features), np.float32)
-        return (weight, bias) if self.head is None else (weight + self.head.weight, bias + self.head.bias)
+        if self.head:
+            weight, bias = weight + self.head.weight, bias + self.head.bias
+        sharpness = np.float32(1 / self.calibration.temperature)
+        return sharpness * weight, sharpness * bias
 
     def logits(self, features: np.ndarray) -> np.ndarray:
         """Logits [N, K] of image features [N, D]."""
@@ -55,7 +65,7 @@ def create(folder: Path, config: dict[str, Any]) -> None:
 
 
 def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]], prompt: TunedPrompt) -> None:
-    """Writes the results; the summary last, so that its presence means a whole run. Raises UserError if it cannot."""
+    """Writes the results; the summary last, so that its presence means a whole run. Raises UserError where it cannot."""
     labels = {"folders": prompt.folders, "names": prompt.names}
     metadata = {
         "labels": json.dumps(labels, ensure_ascii=False),
@@ -65,15 +75,23 @@ def finish(folder: Path, summary: dict[str, Any], history: list[dict[str, Any]],
     }
     if prompt.head:
         metadata["head"] = prompt.head.name
+    metadata["calibration"] = json.dumps(asdict(prompt.calibration))
     tensors = {"context": np.ascontiguousarray(prompt.context), "text_features": np.ascontiguousarray(prompt.text_features)}
     if prompt.head:
         tensors |= {"head_weight": np.ascontiguousarray(prompt.head.weight), "head_bias": np.ascontiguousarray(prompt.head.bias)}
-    try:
+    with writing_results(folder):
         write_atomic(folder / PROMPT, lambda part: save_file(tensors, part, metadata=metadata))
         write_text(folder / HISTORY, "".join(json.dumps(_without_nan(line)) + "\n" for line in history))
         write_text(folder / SUMMARY, json.dumps(_without_nan(summary), indent=1, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def writing_results(folder: Path) -> Iterator[None]:
+    """Raises UserError where the results cannot be written."""
+    try:
+        yield
     except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write the results to {folder} ({error}): make room there and tune again") from error
+        raise UserError(f"cannot write the results to {folder} ({error}): make room there and go on with --resume {folder}") from error
 
 
 def _without_nan(value: Any) -> Any:
@@ -94,11 +112,22 @@ def load_prompt(folder: Path) -> TunedPrompt:
             context, text = stored.get_tensor("context"), stored.get_tensor("text_features")
             head = LinearHead(metadata["head"], stored.get_tensor("head_weight"), stored.get_tensor("head_bias")) if "head" in metadata else None
         labels = json.loads(metadata["labels"])
-        folders, names = list(labels["folders"]), list(labels["names"])
-        prompt = TunedPrompt(context, text, folders, names, metadata["template"], float(metadata["logit_scale"]), metadata["model_sha256"], head)
+        folders, names, told = list(labels["folders"]), list(labels["names"]), json.loads(metadata["calibration"])
+        prompt = TunedPrompt(
+            context,
+            text,
+            folders,
+            names,
+            metadata["template"],
+            float(metadata["logit_scale"]),
+            metadata["model_sha256"],
+            head,
+            Calibration(float(told["temperature"]), None if told["threshold"] is None else float(told["threshold"])),
+        )
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}): tune again") from error
     whole = text.ndim == 2 and len(text) == len(prompt.folders) == len(prompt.names) and np.isfinite(text).all()
+    whole = whole and math.isfinite(prompt.logit_scale) and prompt.calibration.temperature > 0
     whole = whole and (head is None or (head.weight.shape == text.shape and head.bias.shape == text.shape[:1]))
     if not whole:
         raise UserError(f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes): tune again")

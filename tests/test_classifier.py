@@ -49,6 +49,23 @@ def test_the_example_runs_without_edge_sharpzo(run: Path, photos: Path, tmp_path
         [sys.executable, "-c", script, EXAMPLE, run / "classifier.onnx", *files], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     told = json.loads(invoke("predict", run, *files, "--json").stdout)
-    lines = [line.rsplit(" ", 2) for line in done.stdout.splitlines()]
+    lines = [line.removesuffix("(not sure)").rstrip().rsplit(" ", 2) for line in done.stdout.splitlines()]
+    assert ["(not sure)" in line for line in done.stdout.splitlines()] == [not t["sure"] for t in told]
     assert [(path, label) for path, label, _ in lines] == [(t["file"], t["class"]) for t in told]
     assert [float(p) for _, _, p in lines] == pytest.approx([t["probability"] for t in told], abs=2e-3)
+
+
+def test_the_watcher_names_every_new_photo_once(run: Path, photos: Path, tmp_path: Path) -> None:
+    camera = tmp_path / "camera"
+    camera.mkdir()
+    for index, file in enumerate(sorted(photos.rglob("*.png"))[:4]):
+        (camera / f"{index}.png").write_bytes(file.read_bytes())
+    (camera / "torn.jpg").write_bytes(b"not a photo")
+    (camera / "notes.txt").write_text("hello")
+    watcher = EXAMPLE.parent / "watch_folder.py"
+    done = subprocess.run([sys.executable, watcher, run / "classifier.onnx", camera, "--once"], capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == ["0.png", "1.png", "2.png", "3.png", "torn.jpg"]
+    assert "error" in lines[-1]
+    told = json.loads(invoke("predict", run, *sorted(camera.glob("*.png")), "--json").stdout)
+    assert [line["class"] for line in lines[:-1]] == [t["class"] for t in told]

@@ -39,7 +39,7 @@ def run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_run_leaves_its_files_and_a_full_summary(run: Path) -> None:
-    files = "classifier.onnx config.json history.jsonl labels.txt prompt.safetensors summary.json"
+    files = "classifier.onnx config.json history.jsonl labels.txt prompt.safetensors report.html summary.json"
     assert sorted(p.name for p in run.iterdir()) == files.split()
     summary = json.loads((run / "summary.json").read_text())
     wanted = "method preset seed model data accuracy loss queries seconds peak_rss_mb stopped_because versions"
@@ -50,7 +50,7 @@ def test_a_run_leaves_its_files_and_a_full_summary(run: Path) -> None:
     assert summary["loss"]["end"] < summary["loss"]["start"]
     assert summary["accuracy"]["tuned"]["test"] >= summary["accuracy"]["zero_shot"]["test"]
     tensors = load_file(run / "prompt.safetensors")
-    assert (tensors["context"].shape, tensors["text_features"].shape) == ((4, 32), (3, 24))
+    assert (tensors["context"].shape, tensors["text_features"].shape) == ((8, 32), (3, 24))
 
 
 def test_history_is_in_order_and_its_best_is_the_result(run: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_bad_photo_is_skipped_and_named(tiny_onnx: Path, photos: Path, tmp_pat
 def test_options(more: tuple[object, ...], tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     summary = tune(tiny_onnx, photos, tmp_path / "run", "--budget", 120, *more)
     context = load_file(tmp_path / "run" / "prompt.safetensors")["context"]
-    assert len(context) == (2 if "--context-tokens" in more else 4)
+    assert len(context) == (2 if "--context-tokens" in more else 8)
     assert summary["data"]["train"] == (3 if "--shots" in more else 6)
 
 

@@ -57,7 +57,7 @@ def listed_photos(images: list[Path]) -> list[Path]:
 
 
 def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, display: Display, top: int = 3) -> list[dict[str, Any]]:
-    """For each photo `{file, class, probability, top}`, or `{file, error}` where it cannot be read; `top` classes each.
+    """For each photo `{file, class, probability, sure, top}`, or `{file, error}` where it cannot be read; `top` classes each.
 
     Raises UserError.
     """
@@ -79,7 +79,7 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
             continue
         order = np.argsort(-row, kind="stable")[:top]
         best = [{"class": prompt.folders[i], "probability": round(float(row[i]), 6)} for i in order]
-        results.append({"file": str(image), **best[0], "top": best})
+        results.append({"file": str(image), **best[0], "sure": float(row[order[0]]) >= (prompt.calibration.threshold or 0.0), "top": best})
     return results
 
 

@@ -11,7 +11,7 @@ from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import cache_folder
 from edge_sharpzo.machine import PROVIDERS, available_mb, check_architecture, peak_rss_mb, usable_cores, versions
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
-from edge_sharpzo.methods.registry import DEFAULT_BUDGET
+from edge_sharpzo.methods.registry import DEFAULT_BUDGET, GAUSS_NEWTON_CONTEXT
 from edge_sharpzo.noise import difference_step
 from edge_sharpzo.objective import PromptObjective
 
@@ -30,7 +30,7 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
     features = np.random.default_rng(0).standard_normal((len(NAMES) * SHOTS, clip.card.feature_dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     labels = np.repeat(np.arange(len(NAMES)), SHOTS)
-    objective = PromptObjective(clip, NAMES, features, labels, dim=None)
+    objective = PromptObjective(clip, NAMES, features, labels, context_tokens=GAUSS_NEWTON_CONTEXT, dim=None)
     step, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, GaussNewtonSettings.difference, 0)
     points = np.random.default_rng(1).standard_normal((CANDIDATES, objective.dim))
     started = time.perf_counter()

@@ -6,23 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from edge_sharpzo import run_folder
+from edge_sharpzo.calibration import calibration_error
 from edge_sharpzo.checkpoint import FILE, Checkpoints
 from edge_sharpzo.classifier import write_classifier
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.commands.run_record import TuneOptions, describe_run, summarise
-from edge_sharpzo.dataset import load_dataset
+from edge_sharpzo.dataset import Photos, load_dataset
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_splits
 from edge_sharpzo.fusion import fuse
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
-from edge_sharpzo.loss import accuracy, share_right
+from edge_sharpzo.loss import accuracy, share_right, softmax
 from edge_sharpzo.machine import check_architecture, peak_rss_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
 from edge_sharpzo.noise import NOISE_QUERIES, difference_step
 from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.report import write_report
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Progress, tune
 
@@ -57,7 +59,8 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     clip = ClipOnnx(options.onnx, options.threads, options.provider)
     dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
     # A name too long fails before the photos are encoded.
-    clip.prompts.for_tuning(dataset.names, options.template, options.context_tokens)
+    context_tokens = options.context_tokens or chosen.context_tokens
+    clip.prompts.for_tuning(dataset.names, options.template, context_tokens)
     rows = clip.prompts.as_written(dataset.names, options.template)
     config = describe_run(options, chosen, clip, dataset)
     if resume:
@@ -68,10 +71,10 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     for note in dataset.notes:
         display.say(f"note: {note}")
 
-    skipped: list[Path] = []
+    skipped: set[Path] = set()
 
     def skip(path: Path, reason: str) -> None:
-        skipped.append(path)
+        skipped.add(path)
         display.say(f"skipped {path}: {reason}")
 
     splits = encode_splits(clip, dataset, display.photos, skip)
@@ -86,7 +89,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         train.features,
         train.labels,
         template=options.template,
-        context_tokens=options.context_tokens,
+        context_tokens=context_tokens,
         dim=chosen.dim,
         projection_std=chosen.projection_std,
         seed=options.seed,
@@ -138,6 +141,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         logit_scale=clip.card.logit_scale,
         model_sha256=clip.sha256,
         head=fusion.added,
+        calibration=fusion.calibration,
     )
     summary = summarise(options, chosen, clip, dataset, splits, len(skipped), objective, outcome)
     # Validation accuracies are those of before any validation photo was learnt from.
@@ -158,7 +162,16 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     }
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
     summary["peak_rss_mb"] = peak_rss_mb()
-    write_classifier(options.out, clip, tuned)
+    logits = tuned.logits(test.features)
+    summary["calibration"] = {
+        **asdict(fusion.calibration),
+        "error": calibration_error(softmax(logits), test.labels),
+        "error_before": calibration_error(softmax(fusion.calibration.temperature * logits), test.labels),
+    }
+    with run_folder.writing_results(options.out):
+        write_classifier(options.out, clip, tuned)
+        photos = Photos([path for path in dataset.test.paths if path not in skipped], test.labels)
+        write_report(options.out, summary, config, outcome.progress.records, tuned, photos, test.features)
     run_folder.finish(options.out, summary, [asdict(record) for record in outcome.progress.records], tuned)
     if outcome.stopped_because != "interrupted":
         checkpoints.delete()

@@ -1,0 +1,54 @@
+"""How far a classifier's probabilities can be trusted: a temperature, and the threshold below which it is not sure.
+
+The temperature is fitted on validation photos (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sharpzo.loss import softmax
+
+SHARPNESSES = 2.0 ** np.linspace(-5, 4, 73)  # factors of the logits that are tried; one over the temperature
+SURE = 0.9  # the share of sure answers that are right, on validation photos
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What validation photos say about logits."""
+
+    temperature: float = 1.0  # logits are divided by it
+    threshold: float | None = None  # an answer with less probability than this is not sure; None: nothing to tell by
+
+
+def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
+    """The temperature with the lowest cross-entropy on logits [N, K] with labels [N], and the threshold after it.
+
+    The threshold is the lowest above which `SURE` of the answers are right; 1 where not even the surest ones are.
+    """
+    if not len(labels):
+        return Calibration()
+    sharpness = float(min(SHARPNESSES, key=lambda t: tempered_loss(logits, labels, t)))
+    probabilities = softmax(sharpness * logits)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    order = np.argsort(-confidence, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(share >= SURE)
+    return Calibration(1 / sharpness, float(confidence[order[enough[-1]]]) if len(enough) else 1.0)
+
+
+def tempered_loss(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> float:
+    """Mean cross-entropy of `sharpness` times the logits [N, K]."""
+    right = softmax(sharpness * logits)[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(right, 1e-9)).mean())
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """Expected calibration error of probabilities [N, K], in `BINS` bins of equal width; None without photos."""
+    if not len(labels):
+        return None
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [abs(confidence[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)]
+    return float(sum(gaps) / len(labels))

@@ -1,0 +1,64 @@
+"""Line charts as SVG text, drawn in the colours of the page around them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WIDTH, HEIGHT = 480, 240  # a phone shows it at nearly this size
+LEFT, RIGHT, TOP, BOTTOM = 44, 16, 26, 36  # margins
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve; points without a y are left out."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float | None]
+
+
+def line_chart(lines: Sequence[Line], x_label: str, marks: Sequence[tuple[float, str]] = (), percent: bool = False) -> str:
+    """An SVG element with `lines`, a legend, and labelled dashed verticals at `marks`; empty if no line has two points.
+
+    Line n takes the class `line-n`, whose colour the page sets.
+    """
+    drawn = [(i, line, [(x, y) for x, y in zip(line.x, line.y, strict=True) if y is not None and np.isfinite(y)]) for i, line in enumerate(lines)]
+    drawn = [entry for entry in drawn if len(entry[2]) > 1]
+    if not drawn:
+        return ""
+    xs, ys = (np.array([point[axis] for *_, points in drawn for point in points], float) for axis in (0, 1))
+    x_ticks, y_ticks = _ticks(0, max([xs.max(), *(x for x, _ in marks)])), _ticks(0 if percent else min(0, ys.min()), max(ys.max(), 1e-9))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
+        up = (y - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
+        return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{" and ".join(line.label for _, line, _ in drawn)} against {x_label}">']
+    for y in y_ticks:
+        (x0, level), (x1, _) = place(x_ticks[0], y), place(x_ticks[-1], y)
+        parts.append(f'<line class="grid" x1="{x0:.1f}" x2="{x1:.1f}" y1="{level:.1f}" y2="{level:.1f}"/>')
+        parts.append(f'<text x="{LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{f"{100 * y:.0f} %" if percent else f"{y:g}"}</text>')
+    for x in x_ticks:
+        parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT - BOTTOM + 15}" text-anchor="middle">{x:,.0f}</text>')
+    parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{x_label}</text>')
+    for x, label in marks:
+        at = place(x, 0)[0]
+        parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
+        parts.append(f'<text class="mark" x="{at + 4:.1f}" y="{TOP + 8}">{label}</text>')
+    for index, _, points in drawn:
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+        parts.append(f'<polyline class="line-{index}" points="{path}"/>')
+    for column, (index, line, _) in enumerate(drawn):
+        x = LEFT + 140 * column
+        parts.append(f'<line class="line-{index}" x1="{x}" x2="{x + 20}" y1="8" y2="8"/><text x="{x + 26}" y="12">{line.label}</text>')
+    return "".join([*parts, "</svg>"])
+
+
+def _ticks(low: float, high: float) -> np.ndarray:
+    """About five round numbers from at or below `low` to at or above `high`."""
+    span = max(high - low, 1e-12)
+    unit = 10.0 ** np.floor(np.log10(span / 4))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if span / (unit * factor) <= 5)
+    return np.round(np.arange(np.floor(low / step), np.ceil(high / step - 1e-9) + 1) * step, 12)
