@@ -11,6 +11,7 @@ from edge_sharpzo.heads import HEADS, LinearHead
 from edge_sharpzo.loss import share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
+LEAD = 4.0  # the better of prompt and head gets at least this times the other's weight: few photos judge a mix badly
 SHARPNESSES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
 
@@ -30,7 +31,7 @@ class Fusion:
 
 
 def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:
-    """Chooses among the heads `names`, and the weight to add one with, by validation loss.
+    """Chooses the best of the heads `names`, and the weight to add it with, by validation loss.
 
     `scale` is the logit scale, `validated` the text features [K, D] of the best prompt that has learnt nothing of the
     validation photos, by which it is chosen, `final` those of the prompt that the head will be added to. The heads are
@@ -40,19 +41,20 @@ def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.nd
     train, (features, labels), _, borrowed = splits
     heads = {name: _fitted(name, scale, validated, train) for name in names}
     prompt, beside = scale * features @ validated.T, {name: head.logits(features) for name, head in heads.items()}
-    alone, (name, weight) = names[0], (names[0], 1.0)
+    best, weight = names[0], 1.0
     if len(labels):
-        alone = min(names, key=lambda name: calibrated_loss(beside[name], labels))
-        pairs = [(name, w) for name in names for w in WEIGHTS]
-        name, weight = min(pairs, key=lambda pair: calibrated_loss(prompt + pair[1] * beside[pair[0]], labels))
+        best = min(names, key=lambda name: calibrated_loss(beside[name], labels))
+        head_leads = calibrated_loss(beside[best], labels) < calibrated_loss(prompt, labels)
+        allowed = [w for w in WEIGHTS if (w >= LEAD if head_leads else w <= 1 / LEAD)]
+        weight = min(allowed, key=lambda w: calibrated_loss(prompt + w * beside[best], labels))
     weight = weight if mix else 0.0
-    mixed = prompt + weight * beside[name]
+    mixed = prompt + weight * beside[best]
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
-    refitted = {wanted: _fitted(wanted, scale, final, every) for wanted in {alone, name}}
+    alone = _fitted(best, scale, final, every)
     return Fusion(
-        alone=refitted[alone],
-        added=refitted[name].weighted(weight) if weight else None,
-        alone_val=share_right(beside[alone], labels),
+        alone=alone,
+        added=alone.weighted(weight) if weight else None,
+        alone_val=share_right(beside[best], labels),
         mixed_val=share_right(mixed, labels),
         calibration=calibrate(mixed, labels),
     )

@@ -5,7 +5,7 @@ import pytest
 from test_heads import clouds
 
 from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.fusion import fuse
+from edge_sharpzo.fusion import LEAD, fuse
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import share_right
 
@@ -65,3 +65,14 @@ def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
     both = Split(np.concatenate([train.train.features, train.val.features]), np.concatenate([train.train.labels, train.val.labels]))
     head = HEADS[with_them.alone.name](*both, 4)
     assert np.corrcoef(head.weight.ravel(), with_them.alone.weight.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+def test_the_better_of_the_two_leads() -> None:
+    photos = splits(16)
+    features, labels = photos.test
+    for prompt in (NOISE, CENTRES):
+        fusion = fuse(["gda"], 1.0, prompt, prompt, photos)
+        (same,) = (head for head in [fuse(["gda"], 1.0, prompt, prompt, photos._replace(val=NOTHING)).added] if head)  # weight one
+        weight = np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight) if fusion.added else 0.0
+        head_wins = (share_right(same.logits(features), labels) or 0) > (share_right(features @ prompt.T, labels) or 0)
+        assert weight >= LEAD - 1e-4 if head_wins else weight <= 1 / LEAD + 1e-4
