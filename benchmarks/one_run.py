@@ -19,7 +19,7 @@ from benchmarks.ablations import VARIANTS
 from benchmarks.sets import Problem, load_problem
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.features import Split
-from edge_sharpzo.fusion import fuse
+from edge_sharpzo.fusion import fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import accuracy, share_right
 from edge_sharpzo.machine import peak_rss_mb, usable_cores
@@ -97,12 +97,13 @@ def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_
     seconds = time.perf_counter() - started
     best, scale = outcome.progress.best, clip.card.logit_scale
     validated = outcome.progress.validated or best
-    fusion = fuse(list(HEADS), scale, validated.text, best.text, problem.splits)
+    validated_text, text = settled(validated.text, best.text, zero_shot(clip, problem, [problem.template]), problem.splits, scale)
+    fusion = fuse(list(HEADS), scale, validated_text, text, problem.splits)
     features, labels = problem.splits.test
-    prompt = scale * features @ best.text.T
+    prompt = scale * features @ text.T
     return {
         "held_out": share_right(prompt, labels),
-        "validated_held_out": accuracy(validated.text, features, labels),
+        "validated_held_out": accuracy(validated_text, features, labels),
         "head": fusion.alone.name,
         "head_held_out": share_right(fusion.alone.logits(features), labels),
         "fused_held_out": share_right(fusion.logits(prompt, features), labels),

@@ -1,4 +1,7 @@
-"""The mix of the tuned prompt with a closed-form head: chosen on validation photos, then fitted on all that may be learnt from."""
+"""What joins a tuned prompt in the finished classifier: the template's own class features, and a closed-form head.
+
+The head is chosen on validation photos, then fitted on all that may be learnt from.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ import numpy as np
 from edge_sharpzo.calibration import Calibration, calibrate, tempered_loss
 from edge_sharpzo.features import Split, Splits
 from edge_sharpzo.heads import HEADS, LinearHead
-from edge_sharpzo.loss import share_right
+from edge_sharpzo.loss import cross_entropy, share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
 LEAD = 4.0  # the better of prompt and head gets at least this times the other's weight: few photos judge a mix badly
@@ -28,6 +31,32 @@ class Fusion:
     def logits(self, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The mix's logits [N, K] from the prompt's [N, K] and the image features [N, D]."""
         return prompt if self.added is None else prompt + self.added.logits(features)
+
+
+def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
+    """Class features [K, D] between the tuned prompt's, `text`, and those of the template as written, normalised.
+
+    The template's share is a half at one photo a class, a fifth at two, and nothing to speak of from four on: what
+    little a photo or two say must not cost more than the model knew before (as Wortsman et al., CVPR 2022, do with weights).
+    """
+    share = 1 / (1 + shots**2)
+    mixed = (1 - share) * text + share * as_written
+    return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+
+
+def settled(validated: np.ndarray, final: np.ndarray, as_written: np.ndarray, splits: Splits, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """The class features [K, D] that `fuse` starts from, `validated` and `final`, anchored to those of the template.
+
+    Where the template as written validates no worse than the validated prompt, both are the template's.
+    """
+    train, val = splits.train, splits.val
+    shots = len(train.labels) / len(as_written)
+    validated, final = anchored(validated, as_written, shots), anchored(final, as_written, shots)
+    if len(val.labels):
+        written, tuned = cross_entropy(np.stack([as_written, validated]), val.features, val.labels, scale)
+        if written <= tuned:
+            return as_written, as_written
+    return validated, final
 
 
 def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:

@@ -25,7 +25,7 @@ class TunedPrompt:
     """All that classification needs beside the image tower."""
 
     context: np.ndarray  # tuned context vectors [n_ctx, W], float32
-    text_features: np.ndarray  # of the K classes [K, D], L2-normalised float32
+    text_features: np.ndarray  # of the K classes [K, D], L2-normalised float32; with few shots the template has a share in them
     folders: list[str]
     names: list[str]
     template: str

@@ -5,7 +5,7 @@ import pytest
 from test_heads import clouds
 
 from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.fusion import LEAD, fuse
+from edge_sharpzo.fusion import LEAD, anchored, fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import share_right
 
@@ -76,3 +76,22 @@ def test_the_better_of_the_two_leads() -> None:
         weight = np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight) if fusion.added else 0.0
         head_wins = (share_right(same.logits(features), labels) or 0) > (share_right(features @ prompt.T, labels) or 0)
         assert weight >= LEAD - 1e-4 if head_wins else weight <= 1 / LEAD + 1e-4
+
+
+@pytest.mark.parametrize(("shots", "lowest", "highest"), [(1, 0.6, 0.8), (2, 0.9, 0.99), (16, 0.9999, 1)])
+def test_the_template_counts_the_more_the_fewer_the_shots(shots: int, lowest: float, highest: float) -> None:
+    tuned, written = np.eye(4, 6, dtype=np.float32), np.eye(4, 6, k=1, dtype=np.float32)
+    mixed = anchored(tuned, written, shots)
+    assert np.linalg.norm(mixed, axis=1) == pytest.approx(1, abs=1e-6)
+    cosine = (mixed * tuned).sum(axis=1)
+    assert lowest <= cosine.min() <= cosine.max() <= highest
+    assert anchored(tuned, tuned, shots) == pytest.approx(tuned, abs=1e-7)
+
+
+def test_the_template_stays_where_it_validates_no_worse() -> None:
+    photos = splits(16)
+    for before, after in settled(CENTRES, CENTRES, NOISE, photos, 10.0), settled(NOISE, NOISE, CENTRES, photos, 10.0):
+        assert before == pytest.approx(CENTRES, abs=0.02)
+        assert after == pytest.approx(CENTRES, abs=0.02)
+    kept, _ = settled(NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0)  # nothing to judge by
+    assert kept != pytest.approx(CENTRES, abs=0.02)

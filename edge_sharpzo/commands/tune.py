@@ -15,7 +15,7 @@ from edge_sharpzo.dataset import Photos, load_dataset
 from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_splits
-from edge_sharpzo.fusion import fuse
+from edge_sharpzo.fusion import fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right, softmax
@@ -130,11 +130,12 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         checkpoints.write(outcome.progress, optimizer.state())
     seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
 
+    validated_text, text = settled(validated.text, best.text, as_written, splits, clip.card.logit_scale)
     names = ["gda"] if options.head == "gda" else list(HEADS)
-    fusion = fuse(names, clip.card.logit_scale, validated.text, best.text, splits, mix=options.head != "none")
+    fusion = fuse(names, clip.card.logit_scale, validated_text, text, splits, mix=options.head != "none")
     tuned = run_folder.TunedPrompt(
         context=objective.contexts(best.point[None])[0],
-        text_features=best.text,
+        text_features=text,
         folders=dataset.folders,
         names=dataset.names,
         template=options.template,
@@ -148,7 +149,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     # Test photos are looked at here for the first time, when nothing is left to choose.
     summary["accuracy"] = {
         "zero_shot": {"val": accuracy(as_written, *val), "test": accuracy(as_written, *test)},
-        "tuned": {"val": validated.record.val_accuracy, "test": accuracy(best.text, *test)},
+        "tuned": {"val": accuracy(validated_text, *val), "test": accuracy(text, *test)},
         "head": {
             "name": fusion.alone.name,
             "val": fusion.alone_val,
