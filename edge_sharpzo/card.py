@@ -85,7 +85,7 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
             text[name] = tuple(text[name])
         card = ModelCard(image=ImageCard(**image), text=TextCard(**text), **fields)
         _check(card)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} carries a damaged model card ({error}): export it again") from error
     return card
 
@@ -104,6 +104,9 @@ def _check(card: ModelCard) -> None:
     def ids(values: tuple[Any, ...]) -> bool:
         return len(values) <= 8 and all(isinstance(v, int) and v >= 0 for v in values)
 
+    whole = (image.fill, text.width, text.context_length, text.pad, text.n_ctx, card.feature_dim)
+    require(all(isinstance(value, int) for value in whole), "a number is not whole")
+    require(0 <= image.fill <= 255, "image fill")
     require(numbers(image.size, 2) and all(0 < s <= MAX_IMAGE_SIDE and s == int(s) for s in image.size), f"image size {image.size}")
     require(numbers(image.mean, 3) and numbers(image.std, 3) and min(image.std) > 0, "image mean or std")
     require(image.resize_mode in RESIZE_MODES and image.interpolation in INTERPOLATIONS, "image resizing")

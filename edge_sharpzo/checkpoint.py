@@ -72,7 +72,7 @@ class Checkpoints:
             )
             if not progress.records:
                 raise ValueError("it holds no record")
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(f"{self.path} is damaged ({error}): delete it and resume, which then starts over, or tune again") from error
         return progress, {name.removeprefix(METHOD): array for name, array in tensors.items() if name.startswith(METHOD)}
 

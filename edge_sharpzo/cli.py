@@ -1,6 +1,7 @@
 """The command line. Heavy packages are imported inside the commands, so that `--help` answers at once."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -64,7 +65,12 @@ def _sigterm_as_interrupt() -> Iterator[None]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False))
+    text = json.dumps(value, indent=1, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file name that is no text
+        text = json.dumps(value, indent=1)
+    print(text)
 
 
 def _version(show: bool) -> None:
@@ -78,6 +84,10 @@ def _version(show: bool) -> None:
 @app.callback()
 def main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")] = False) -> None:
     """Fine-tunes CLIP's prompt on the device it runs on, with forward passes only."""
+    del version  # its callback has printed it
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")  # file names that are no text come out as they are
 
 
 @app.command()
@@ -102,7 +112,7 @@ def tune(
     budget: Annotated[int | None, typer.Option(help="queries to spend; a query is one loss evaluation of one candidate")] = None,
     minutes: Annotated[float | None, typer.Option(help="time to spend on tuning")] = None,
     threads: ThreadsOption = 0,
-    provider: Annotated[str, typer.Option(help="execution provider: cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
+    provider: Annotated[str, typer.Option(help="execution provider: auto, cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
     head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto for whichever validates best")] = "auto",
     resume: Annotated[
         Path | None, typer.Option(help="go on with an interrupted run, under the options it was started with", show_default=False)
@@ -111,12 +121,12 @@ def tune(
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
     with _user_errors():
-        chosen_provider = _provider(provider)
         if (data is None) == (resume is None):
             raise UserError("give --data a folder of photos, or --resume the folder of an interrupted run, and not both")
         from edge_sharpzo.commands.run_record import TuneOptions
         from edge_sharpzo.commands.tune import resumed_options, run_tune
         from edge_sharpzo.display import Display
+        from edge_sharpzo.providers import resolve
 
         options = (
             resumed_options(resume)
@@ -136,7 +146,7 @@ def tune(
                 budget=budget,
                 minutes=minutes,
                 threads=_threads(threads),
-                provider=chosen_provider,
+                provider=resolve(provider),
                 head=head,
             )
         )
@@ -157,15 +167,6 @@ def _threads(asked: int) -> int:
     from edge_sharpzo.machine import usable_cores
 
     return asked or usable_cores()
-
-
-def _provider(asked: str) -> str:
-    """onnxruntime's name of a provider. Raises UserError for one that is not known."""
-    from edge_sharpzo.machine import PROVIDERS
-
-    if asked not in PROVIDERS:
-        raise UserError(f"--provider {asked}: choose one of {', '.join(PROVIDERS)}")
-    return PROVIDERS[asked]
 
 
 def _verdict(accuracies: dict[str, Any]) -> str:
@@ -307,8 +308,9 @@ def doctor(
     """Says whether this device can tune, which providers run, and what a query costs."""
     with _user_errors():
         from edge_sharpzo.commands.doctor import run_doctor
+        from edge_sharpzo.providers import resolve
 
-        found = run_doctor(onnx, _threads(threads), _provider(provider))
+        found = run_doctor(onnx, _threads(threads), resolve(provider))
         if as_json:
             _print_json(found)
             return

@@ -104,12 +104,14 @@ class ClipOnnx:
         def refuse(path: Path, reason: str) -> None:
             raise UserError(f"cannot read {path}: {reason}")
 
-        features, _ = encode_photos(self, [Path(path) for path in paths], None, skipped=refuse)
+        features, *_ = encode_photos(self, [Path(path) for path in paths], None, skipped=refuse)
         return features
 
     def session(self, tower: str) -> "onnxruntime.InferenceSession":
         """A session of one tower: `image`, `text` or `tokens`."""
         import onnxruntime
+
+        from edge_sharpzo.providers import options as provider_options
 
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
@@ -121,7 +123,9 @@ class ClipOnnx:
             have = ", ".join(onnxruntime.get_available_providers())
             raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
         try:
-            session = onnxruntime.InferenceSession(self.tower(tower).SerializeToString(), options, providers=[self.provider])
+            session = onnxruntime.InferenceSession(
+                self.tower(tower).SerializeToString(), options, providers=[(self.provider, provider_options(self.provider))]
+            )
         except Exception as error:  # onnxruntime's exceptions share no base class
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"onnxruntime cannot open the {tower} tower of {self.path}: {reason}") from error

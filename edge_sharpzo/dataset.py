@@ -76,6 +76,8 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
         found = f"only the class '{next(iter(by_class))}'" if by_class else "no class folders with photos"
         raise UserError(f"{source} holds {found}: make one subfolder for each class, with photos in it ({', '.join(sorted(SUFFIXES)[:4])} ...)")
     folders = sorted(by_class)
+    if odd := [name for name in folders if not _is_text(name)]:
+        raise UserError(f"the folder {odd[0]!a} in {source} has a name that is no UTF-8: rename it")
     smallest = min(folders, key=lambda name: len(by_class[name]))
     if len(by_class[smallest]) < shots:
         have = len(by_class[smallest])
@@ -193,6 +195,14 @@ def _walk(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         if not _is_clutter(entry.name) and entry.suffix.lower() in SUFFIXES and entry.is_file():
             yield entry
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_clutter(name: str) -> bool:

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import Dataset
+from edge_sharpzo.duplicates import duplicates
 from edge_sharpzo.images import UnreadableImageError, load_image, preprocess
 from edge_sharpzo.storage import write_atomic
 
@@ -25,6 +26,14 @@ class Split(NamedTuple):
 
     features: np.ndarray  # L2-normalised [N, D], float32
     labels: np.ndarray  # class of each [N]
+
+
+class Encoded(NamedTuple):
+    """Photos as the image tower sees them."""
+
+    features: np.ndarray  # L2-normalised [N, D], float32; zero where a photo cannot be read
+    readable: np.ndarray  # [N], bool
+    digests: list[bytes]  # SHA-256 of the files; empty where one cannot be opened
 
 
 class Splits(NamedTuple):
@@ -86,8 +95,8 @@ def encode_photos(
     cache_root: Path | None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     skipped: Callable[[Path, str], None] = lambda path, reason: None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """L2-normalised image features [N, D] float32 of `paths`, and a mask [N] of those that could be read.
+) -> Encoded:
+    """Encodes the photos `paths`.
 
     Photos of the folder `cache_root` that were encoded before, by content and model, are not encoded again; None
     keeps nothing. The image tower's session lives only within this call. `skipped` hears of every unreadable photo, `progress` of photos done.
@@ -101,10 +110,14 @@ def encode_photos(
     todo: list[int] = []
     for index, path in enumerate(paths):
         try:
-            key = hashlib.sha256(path.read_bytes()).digest()
+            # Reading a pipe or a device would wait for ever.
+            key = hashlib.sha256(path.read_bytes()).digest() if path.is_file() else b""
         except OSError as error:
             skipped(path, error.strerror or "cannot be read")
             key = b""
+        else:
+            if not key:
+                skipped(path, "no such file" if not path.exists() else "not a file")
         keys.append(key)
         row = cache.get(key) if cache else None
         if row is not None:
@@ -129,7 +142,7 @@ def encode_photos(
     finally:  # an interrupted run has not encoded its photos in vain
         if cache and todo and readable.any():
             cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
-    return features, readable
+    return Encoded(features, readable, keys)
 
 
 def encode_splits(
@@ -137,10 +150,13 @@ def encode_splits(
     dataset: Dataset,
     progress: Callable[[int, int], None] = lambda done, total: None,
     skipped: Callable[[Path, str], None] = lambda path, reason: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Splits:
-    """The dataset's photos as features, in one pass of the image tower; see `encode_photos`."""
+    """The dataset's photos as features, in one pass of the image tower; see `encode_photos`. `note` hears of duplicates."""
     parts = (dataset.train, dataset.val, dataset.test)
-    features, readable = encode_photos(clip, [path for part in parts for path in part.paths], dataset.root, progress, skipped)
+    features, readable, digests = encode_photos(clip, [path for part in parts for path in part.paths], dataset.root, progress, skipped)
+    for text in duplicates(parts, digests):
+        note(text)
     ends = np.cumsum([len(part) for part in parts])[:-1]
     rows = zip(parts, np.split(features, ends), np.split(readable, ends), strict=True)
     train, val, test = (Split(found[ok], part.labels[ok]) for part, found, ok in rows)

@@ -72,7 +72,7 @@ def write_report(
         reliability=_reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
     )
-    write_text(folder / REPORT, page)
+    write_text(folder / REPORT, page.encode(errors="replace").decode())  # file names may be no text
 
 
 def _curves(records: Sequence[Record]) -> list[tuple[str, str]]:
@@ -101,9 +101,8 @@ def _misread(folders: list[str], photos: Photos, probabilities: np.ndarray) -> l
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         jpeg = io.BytesIO()
         picture.save(jpeg, "JPEG", quality=80)
-        name = photos.paths[index].name.encode(errors="replace").decode(errors="replace")
         encoded = base64.b64encode(jpeg.getvalue()).decode()
-        found.append(Misread(name, encoded, folders[photos.labels[index]], folders[guesses[index]], float(confidence[index])))
+        found.append(Misread(photos.paths[index].name, encoded, folders[photos.labels[index]], folders[guesses[index]], float(confidence[index])))
         if len(found) == MISREAD:
             break
     return found

@@ -124,7 +124,7 @@ def load_prompt(folder: Path) -> TunedPrompt:
             head,
             Calibration(float(told["temperature"]), None if told["threshold"] is None else float(told["threshold"])),
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{file} is damaged ({error}): tune again") from error
     whole = text.ndim == 2 and len(text) == len(prompt.folders) == len(prompt.names) and np.isfinite(text).all()
     whole = whole and math.isfinite(prompt.logit_scale) and prompt.calibration.temperature > 0
@@ -138,7 +138,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     """The settings of a run. Raises UserError if they cannot be read."""
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"cannot read {folder / CONFIG} ({error}): give a folder that `edge-sharpzo tune` made") from error
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG} is damaged: give a folder that `edge-sharpzo tune` made")

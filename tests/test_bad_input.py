@@ -1,5 +1,7 @@
 """Whatever is wrong: one line that names it and its cure, exit code 2, no traceback, nothing half-written."""
 
+import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +12,8 @@ import onnx
 import pytest
 from conftest import write_photos
 from onnx import TensorProto, helper
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from test_commands import invoke, tune
 
 from edge_sharpzo.card import CARD_KEY, TOKENIZER_KEY
@@ -107,6 +111,68 @@ def damaged_run(place: Place, name: str, content: bytes) -> Path:
     return run
 
 
+def stopped_run(place: Place, checkpoint: bytes, **options: str) -> Path:
+    """A run without its results, with `checkpoint` and some options changed."""
+    run = damaged_run(place, "checkpoint.safetensors", checkpoint)
+    for file in ("summary.json", "prompt.safetensors", "history.jsonl"):
+        (run / file).unlink()
+    config = json.loads((run / "config.json").read_text())
+    config["options"] |= options
+    (run / "config.json").write_text(json.dumps(config))
+    return run
+
+
+def other_photos(place: Place) -> Path:
+    data = place.copied_photos()
+    write_photos(data / "train" / "red_things", 0, 1, seed=9, start=90)
+    return data
+
+
+def other_model(place: Place) -> Path:
+    return place.edited_card('"name": "', '"name": "other ')
+
+
+def one_class(place: Place) -> Path:
+    shutil.copytree(place.photos / "train" / "red_things", place.tmp / "data" / "red_things")
+    return place.tmp / "data"
+
+
+def odd_folder(place: Place) -> Path:
+    data = place.copied_photos()
+    (data / "train" / "red_things").rename(data / "train" / os.fsdecode(b"\xff"))
+    shutil.rmtree(data / "test")
+    return data
+
+
+def stray_class(place: Place, split: str) -> Path:
+    data = place.copied_photos()
+    write_photos(data / split / "purple_things", 200, 2, seed=1)
+    return data
+
+
+def clutter(place: Place) -> Path:
+    for name in (".cache", "__MACOSX"):
+        write_photos(place.tmp / "data" / name, 0, 2, seed=1)
+    return place.tmp / "data"
+
+
+def torn_photos(place: Place) -> Path:
+    (place.tmp / "data" / "red_things").mkdir(parents=True)
+    (place.tmp / "data" / "red_things" / "a.jpg").write_bytes(b"x")
+    return place.tmp / "data"
+
+
+def edited_prompt(place: Place, edit: Callable[[dict[str, np.ndarray], dict[str, str]], object]) -> Path:
+    """A run whose prompt's tensors and metadata were changed."""
+    run = Path(shutil.copytree(place.run, place.tmp / "run"))
+    tensors = load_file(run / "prompt.safetensors")
+    with safe_open(run / "prompt.safetensors", "np") as stored:
+        metadata = stored.metadata()
+    edit(tensors, metadata)
+    save_file(tensors, run / "prompt.safetensors", metadata=metadata)
+    return run
+
+
 def photo(place: Place) -> Path:
     return place.photos / "test" / "red_things" / "000.png"
 
@@ -166,7 +232,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
         "does not list the photos that were tuned on",
     ),
     "an unknown head": (lambda p: p.tune("--head", "svm"), "choose none, gda or auto"),
-    "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of cpu, cuda"),
+    "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of auto, cpu, cuda"),
     "a provider that is not there": (lambda p: p.tune("--provider", "coreml"), "this onnxruntime has no provider 'CoreMLExecutionProvider'. It has:"),
     "a negative seed": (lambda p: p.tune("--seed", -1), "use 0 or a positive number"),
     "a budget of nothing": (lambda p: p.tune("--budget", 0), "at least 1"),
@@ -210,6 +276,57 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "compare with nothing": (lambda p: ["compare", p.run, p.tmp], "holds no finished run"),
     "compare with a foreign summary": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"{}")], "made by another version"),
     "compare with a summary that is no object": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"[]")], "no JSON object"),
+    "a nested summary": (lambda p: ["info", damaged_run(p, "summary.json", b"[" * 100_000)], "is damaged"),
+    "nested settings": (lambda p: ["predict", damaged_run(p, "config.json", b"[" * 100_000), photo(p)], "cannot read"),
+    "settings in another encoding": (lambda p: ["predict", damaged_run(p, "config.json", b"\xff\xfe"), photo(p)], "cannot read"),
+    "resume nothing": (lambda p: ["tune", "--resume", p.tmp / "none"], "cannot read"),
+    "resume a finished run": (lambda p: ["tune", "--resume", p.run], "is finished"),
+    "resume and data": (lambda p: ["tune", "--resume", p.run, "--data", p.photos], "and not both"),
+    "neither resume nor data": (lambda p: ["tune"], "give --data a folder of photos, or --resume"),
+    "resume foreign settings": (lambda p: ["tune", "--resume", p.file("config.json", "{}").parent], "does not hold this version's options"),
+    "resume settings that are a list": (lambda p: ["tune", "--resume", p.file("config.json", "[]").parent], "is damaged"),
+    "resume a damaged checkpoint": (lambda p: ["tune", "--resume", stopped_run(p, b"x" * 100)], "is damaged"),
+    "resume an empty checkpoint": (lambda p: ["tune", "--resume", stopped_run(p, b"")], "is damaged"),
+    "resume with the model gone": (lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx="/nowhere.onnx")], "/nowhere.onnx does not exist"),
+    "resume with the photos gone": (lambda p: ["tune", "--resume", stopped_run(p, b"x", data="/nowhere")], "/nowhere is not a folder"),
+    "resume with other photos": (lambda p: ["tune", "--resume", stopped_run(p, b"x", data=str(other_photos(p)))], "put them back"),
+    "resume another model": (lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx=str(other_model(p)))], "is another one than the run"),
+    "a folder of one class": (lambda p: p.tune(data=one_class(p)), "only the class 'red_things'"),
+    "a class folder that is no text": (lambda p: p.tune(data=odd_folder(p)), "has a name that is no UTF-8: rename it"),
+    "a test class that is not trained": (lambda p: p.tune(data=stray_class(p, "test")), "is no class of the training photos"),
+    "a validation class that is not trained": (lambda p: p.tune(data=stray_class(p, "val")), "is no class of the training photos"),
+    "hidden clutter alone": (lambda p: p.tune(data=clutter(p)), "no class folders with photos"),
+    "a seed that is none": (lambda p: p.tune("--seed", "x"), "Invalid value for '--seed'"),
+    "a budget that is none": (lambda p: p.tune("--budget", "1e3"), "Invalid value for '--budget'"),
+    "minutes that are none": (lambda p: p.tune("--minutes", "soon"), "Invalid value for '--minutes'"),
+    "minutes that are no number": (lambda p: p.tune("--minutes", "nan"), "give a positive number"),
+    "a template of nothing": (lambda p: p.tune("--template", ""), "needs the class name's place"),
+    "a template as format": (lambda p: p.tune("--template", "{0} {name}"), "needs the class name's place"),
+    "paper settings for the default": (lambda p: p.tune("--preset", "paper", "--method", "gauss-newton"), "add --method sharpzo"),
+    "class names of folders that are not there": (lambda p: p.tune("--class-names", p.file("n.txt", "pink = pink")), "no class folder"),
+    "a folder as class names": (lambda p: p.tune("--class-names", p.photos), "cannot read the class names"),
+    "predict nothing": (lambda p: ["predict", p.run], "Missing argument"),
+    "predict with a model that is none": (lambda p: ["predict", p.run, photo(p), "--onnx", photo(p)], "is not an ONNX file"),
+    "predict with negative threads": (lambda p: ["predict", p.run, photo(p), "--threads", "-1"], "use 0 for all cores"),
+    "predict with a prompt of other classes": (
+        lambda p: ["predict", edited_prompt(p, lambda t, m: t.update(text_features=t["text_features"][:2])), photo(p)],
+        "its features do not fit",
+    ),
+    "a prompt without calibration": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("calibration")), photo(p)], "is damaged"),
+    "a prompt with a temperature of zero": (
+        lambda p: ["predict", edited_prompt(p, lambda t, m: m.update(calibration='{"temperature": 0, "threshold": null}')), photo(p)],
+        "is damaged",
+    ),
+    "a prompt without labels": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("labels")), photo(p)], "is damaged"),
+    "a prompt with a scale of NaN": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.update(logit_scale="nan")), photo(p)], "is damaged"),
+    "eval of a file": (lambda p: ["eval", p.run, "--data", photo(p)], "is not a folder"),
+    "eval with unreadable photos": (lambda p: ["eval", p.run, "--data", torn_photos(p)], "no photo under"),
+    "eval without data": (lambda p: ["eval", p.run], "Missing option '--data'"),
+    "doctor without a model": (lambda p: ["doctor", "--onnx", p.tmp / "none.onnx"], "does not exist"),
+    "doctor with an unknown provider": (lambda p: ["doctor", "--onnx", p.onnx, "--provider", "npu"], "choose one of auto, cpu"),
+    "doctor with a missing provider": (lambda p: ["doctor", "--onnx", p.onnx, "--provider", "cuda"], "has no provider"),
+    "info on a photo": (lambda p: ["info", photo(p)], "is not an ONNX file"),
+    "compare with a file": (lambda p: ["compare", p.run, photo(p)], "holds no finished run"),
     "an unknown command": (lambda p: ["fly"], "No such command"),
 }
 
@@ -235,15 +352,7 @@ def test_a_class_of_the_run_may_lack_photos_in_eval(place: Place) -> None:
 
 
 def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
-    from safetensors import safe_open
-    from safetensors.numpy import load_file, save_file
-
-    run = Path(shutil.copytree(place.run, place.tmp / "run"))
-    tensors = load_file(run / "prompt.safetensors")
-    with safe_open(run / "prompt.safetensors", "np") as stored:
-        metadata = stored.metadata()
-    tensors["text_features"] = np.full_like(tensors["text_features"], np.nan)
-    save_file(tensors, run / "prompt.safetensors", metadata=metadata)
+    run = edited_prompt(place, lambda tensors, _: tensors.update(text_features=np.full_like(tensors["text_features"], np.nan)))
     result = invoke("predict", run, photo(place))
     assert result.exit_code == 2
     assert "its features do not fit" in result.stderr

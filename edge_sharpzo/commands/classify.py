@@ -66,7 +66,7 @@ def run_predict(run: Path, images: list[Path], onnx: Path | None, threads: int, 
     clip, prompt = _open_run(run, onnx, threads)
     images = listed_photos(images)
     errors: dict[Path, str] = {}
-    features, readable = encode_photos(clip, images, None, skipped=lambda path, reason: errors.update({path: reason}))
+    features, readable, _ = encode_photos(clip, images, None, skipped=lambda path, reason: errors.update({path: reason}))
     if not readable.any():
         path, reason = next(iter(errors.items()))
         raise UserError(f"none of the {len(images)} files is a photo that can be read ({path}: {reason})")
@@ -103,7 +103,7 @@ def run_eval(run: Path, data: Path, onnx: Path | None, threads: int, display: Di
         skipped.append(path)
         display.say(f"skipped {path}: {reason}")
 
-    features, readable = encode_photos(clip, photos.paths, data, display.photos, skip)
+    features, readable, _ = encode_photos(clip, photos.paths, data, display.photos, skip)
     if not readable.any():
         raise UserError(f"no photo under {data} can be read")
     labels = photos.labels[readable]

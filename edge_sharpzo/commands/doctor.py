@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import cache_folder
-from edge_sharpzo.machine import PROVIDERS, available_mb, check_architecture, peak_rss_mb, usable_cores, versions
+from edge_sharpzo.machine import available_mb, check_architecture, peak_rss_mb, usable_cores, versions
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import DEFAULT_BUDGET, GAUSS_NEWTON_CONTEXT
 from edge_sharpzo.noise import difference_step
 from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.providers import PROVIDERS, why_not
 
 NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
 SHOTS = 16
@@ -21,7 +21,7 @@ CANDIDATES = 64  # timed
 
 
 def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
-    """What the device is, which providers open a session of the model's text tower, and what a query costs there.
+    """What the device is, which providers run, and what a query costs there.
 
     Raises UserError for a 32-bit system, or where `provider` cannot run the model.
     """
@@ -42,7 +42,7 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
         "available_memory_mb": available_mb(),
         "cache": str(cache_folder()),
         "model": clip.card.name,
-        "providers": {name: _answer(clip, full) for name, full in PROVIDERS.items()},
+        "providers": {name: why_not(full) or "runs" for name, full in PROVIDERS.items()},
         "provider": provider,
         "threads": threads,
         "classes": len(NAMES),
@@ -52,16 +52,3 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
         "difference_step": step,
         "peak_rss_mb": peak_rss_mb(),
     }
-
-
-def _answer(clip: ClipOnnx, provider: str) -> str:
-    """`runs`, or why this provider does not."""
-    import onnxruntime
-
-    if provider not in onnxruntime.get_available_providers():
-        return "not in this onnxruntime"
-    try:
-        ClipOnnx(clip.path, clip.threads, provider).session("text")
-    except UserError as error:
-        return str(error)
-    return "runs"

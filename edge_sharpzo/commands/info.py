@@ -17,7 +17,7 @@ def read_summary(run: Path) -> dict[str, Any]:
         raise UserError(f"{run} holds no finished run (no {run_folder.SUMMARY}): give a run's folder, as `edge-sharpzo tune` printed it")
     try:
         summary = json.loads(file.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file} is damaged: {error}") from error
     if not isinstance(summary, dict):
         raise UserError(f"{file} is damaged: it is no JSON object")

@@ -24,6 +24,7 @@ from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
 from edge_sharpzo.noise import NOISE_QUERIES, difference_step
 from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.providers import announcement
 from edge_sharpzo.report import write_report
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Progress, tune
@@ -68,8 +69,10 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     else:
         run_folder.create(options.out, config)
     checkpoints = Checkpoints(options.out)
-    for note in dataset.notes:
-        display.say(f"note: {note}")
+    display.say(f"{options.provider}, {options.threads} threads")
+    for note in (announcement(options.provider), *dataset.notes):
+        if note:
+            display.say(f"note: {note}")
 
     skipped: set[Path] = set()
 
@@ -77,7 +80,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         skipped.add(path)
         display.say(f"skipped {path}: {reason}")
 
-    splits = encode_splits(clip, dataset, display.photos, skip)
+    splits = encode_splits(clip, dataset, display.photos, skip, lambda text: display.say(f"note: {text}"))
     train, val, test, borrowed = splits
     features_seconds = time.monotonic() - started
     if len(missing := set(range(len(dataset.names))) - set(train.labels.tolist())):
