@@ -5,7 +5,7 @@ PRETRAINED ?=
 OUT ?= models/clip.onnx
 PRECISION ?= fp32
 
-.PHONY: help setup setup-dev demo export model test test-all torture lint types bench bench-accuracy reproduce clean
+.PHONY: help setup setup-dev demo export model test test-all torture arm64 lint types bench bench-accuracy reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-all: .venv-dev/ready  ## the slow ones too: full-size models
 
 torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resumes it
 	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest tests/test_resume.py -k killed_run
+
+arm64:  ## DATA=photos: installs and runs the package on emulated 64-bit Arm (as root; Debian's debootstrap, qemu-user-static)
+	tools/arm64.sh /var/tmp/edge-sharpzo-arm64 '$(DATA)'
 
 lint: .venv-dev/ready  ## ruff
 	.venv-dev/bin/ruff check .

@@ -11,6 +11,7 @@ from edge_sharpzo.errors import UserError
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+CRASHES_ON_ARM = ("1.21.0",)  # on import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512
 
 
 def usable_cores() -> int:
@@ -46,10 +47,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def check_architecture() -> None:
-    """Raises UserError on a 32-bit system, for which there is no onnxruntime."""
+def check_device() -> None:
+    """Raises UserError on a 32-bit system, for which there is no onnxruntime, and for a release of it that crashes here.
+
+    To be called before onnxruntime is imported.
+    """
     if sys.maxsize < 2**32:
         raise UserError(f"this is a 32-bit Python on {platform.machine()}: onnxruntime needs a 64-bit system (Raspberry Pi OS comes as one)")
+    found = versions()["onnxruntime"]
+    if platform.machine() in ("aarch64", "arm64") and found in CRASHES_ON_ARM:
+        raise UserError(f"onnxruntime {found} dies of an illegal instruction on many 64-bit Arm cores: pip install 'onnxruntime!={found}'")
 
 
 def available_mb() -> int | None:

@@ -321,3 +321,16 @@ def test_gauss_newton_from_python(tiny_onnx: Path, photos: Path) -> None:
         optimizer.tell(objective.loss.values(text), text)
     assert objective.losses(optimizer.mean[None], "validation")[0] < start
     assert objective.contexts(optimizer.mean[None])[0].shape == objective.initial_context.shape
+
+
+def test_a_release_of_onnxruntime_that_crashes_on_arm_is_refused(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_sharpzo import machine
+
+    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(machine, "versions", lambda: {"onnxruntime": "1.21.0"})
+    for command in (["doctor", "--onnx", tiny_onnx], ["tune", "--onnx", tiny_onnx, "--data", photos, "--out", tmp_path / "run"]):
+        result = invoke(*command)
+        assert result.exit_code == 2
+        assert "pip install 'onnxruntime!=1.21.0'" in result.stderr

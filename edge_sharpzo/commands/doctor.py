@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.features import cache_folder
-from edge_sharpzo.machine import available_mb, check_architecture, peak_rss_mb, usable_cores, versions
+from edge_sharpzo.machine import available_mb, check_device, peak_rss_mb, usable_cores, versions
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import DEFAULT_BUDGET, GAUSS_NEWTON_CONTEXT
 from edge_sharpzo.noise import difference_step
@@ -25,7 +25,7 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
 
     Raises UserError for a 32-bit system, or where `provider` cannot run the model.
     """
-    check_architecture()
+    check_device()
     clip = ClipOnnx(onnx, threads, provider)
     features = np.random.default_rng(0).standard_normal((len(NAMES) * SHOTS, clip.card.feature_dim)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)

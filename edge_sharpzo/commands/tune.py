@@ -19,7 +19,7 @@ from edge_sharpzo.fusion import fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right, softmax
-from edge_sharpzo.machine import check_architecture, peak_rss_mb
+from edge_sharpzo.machine import check_device, peak_rss_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
 from edge_sharpzo.noise import NOISE_QUERIES, difference_step
@@ -54,7 +54,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     Raises UserError.
     """
     started = time.monotonic()
-    check_architecture()
+    check_device()
     _check(options)
     chosen = plan(options.method, options.preset, options.paper_task, options.budget, timed=options.minutes is not None)
     clip = ClipOnnx(options.onnx, options.threads, options.provider)

@@ -1,0 +1,103 @@
+"""What the documents show is run: every `$ edge-sharpzo` command, every Python block, every make target."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import write_photos
+from test_commands import invoke
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RUN_ELSEWHERE = ("make demo", "…")  # the demo and its output: continuous integration runs it
+
+
+def blocks(document: Path, kind: str) -> list[str]:
+    return [content for name, content in BLOCK.findall(document.read_text(encoding="utf8")) if name == kind]
+
+
+@pytest.fixture
+def device(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with `imgs/`, `clip.onnx` and a photo, and no more than 300 queries a run."""
+    for name, hue in (("red_things", 0), ("green_things", 90)):
+        write_photos(tmp_path / "imgs" / name, hue, 24, seed=1)
+    (tmp_path / "clip.onnx").write_bytes(tiny_onnx.read_bytes())
+    (tmp_path / "photo.jpg").write_bytes((tmp_path / "imgs" / "red_things" / "000.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("edge_sharpzo.methods.registry.DEFAULT_BUDGET", 300)
+    runs = (f"run-{i}" for i in count())
+    monkeypatch.setattr("edge_sharpzo.cli.time.strftime", lambda _: next(runs))
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands(document: Path, device: Path) -> None:
+    lines = [line[2:] for block in blocks(document, "console") for line in block.splitlines() if line.startswith("$ ")]
+    for line in lines:
+        if any(mark in line for mark in RUN_ELSEWHERE) or line.startswith("make "):
+            continue
+        program, *arguments = shlex.split(line.replace("<time>", "run-0"))
+        assert program.removeprefix(".venv/bin/") == "edge-sharpzo", line
+        done = invoke(*arguments)
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+    assert device.exists()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_shell_blocks_say_that_they_are_not_run(document: Path) -> None:
+    for block in [*blocks(document, "bash"), *blocks(document, "ini")]:
+        assert block.startswith("# not run by the tests"), block
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for document in DOCUMENTS:
+        for target in re.findall(r"`make ([a-z0-9-]+)|^(?:\$ )?make ([a-z0-9-]+)", document.read_text(encoding="utf8"), re.MULTILINE):
+            assert f"\n{target[0] or target[1]}:" in makefile, target
+
+
+def test_links_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_api_guide_runs(device: Path) -> None:
+    script = device / "guide.py"
+    script.write_text("".join(blocks(ROOT / "docs" / "python-api.md", "python")), encoding="utf8")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("True") > 40
+
+
+def test_the_readme_example_runs(device: Path) -> None:
+    (block,) = blocks(ROOT / "README.md", "python")
+    setup = "from pathlib import Path\nimport numpy as np\nphotos = sorted(Path('imgs').glob('*/*.png'))\n"
+    setup += "names = ['green things', 'red things']\nlabels = np.array([p.parent.name == 'red_things' for p in photos]).astype(int)\n"
+    (device / "readme.py").write_text(setup + block.replace("5000", "300"), encoding="utf8")
+    done = subprocess.run([sys.executable, device / "readme.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def example(name: str, *arguments: object) -> str:
+    command = [sys.executable, ROOT / "examples" / name, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "QUERIES": "300"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_example_with_an_own_folder(device: Path) -> None:
+    told = example("own_folder.py", device / "clip.onnx", device / "imgs", device / "prompt.npy")
+    assert told.endswith("of 32 right\n")
+    assert np.load(device / "prompt.npy").shape == (3, 32)
+
+
+def test_the_example_that_resumes() -> None:
+    assert example("resume.py").startswith("the same end: True")
