@@ -1,7 +1,7 @@
 """Opens `clip.onnx`: its card, its tokenizer, and one onnxruntime session for each tower."""
 
 import hashlib
-from collections.abc import Callable, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edge_sharpzo.prompts import Prompts
 
 TOWERS = {"image": "image_features", "text": "text_features", "tokens": "token_embeddings"}  # tower -> its output
+
+MAX_GRAPH_BYTES = 2**31  # what protobuf reads
 
 
 class ClipOnnx:
@@ -42,6 +44,8 @@ class ClipOnnx:
         if missing := [name for name in TOWERS.values() if name not in produced]:
             raise UserError(f"{self.path} has no output {missing[0]}: export it again with this version")
         self._check_shapes(model)
+        external = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
+        self._files = [self.path, *(self.path.parent / name for name in sorted(external))]
 
     def _check_shapes(self, model: onnx.ModelProto) -> None:
         """Raises UserError when the graph's fixed dimensions are not those of the card."""
@@ -58,33 +62,39 @@ class ClipOnnx:
         """The graph without external data. The file is untrusted: only standard operators, no data outside its folder."""
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist: make it with `make export` on a workstation, or give another --onnx")
+        if self.path.stat().st_size > MAX_GRAPH_BYTES:
+            raise UserError(f"{self.path} is larger than an ONNX file can be (2 GB): weights of that size lie beside it. Export it again")
         try:
             model = onnx.load(str(self.path), load_external_data=False)
         except Exception as error:  # onnx raises protobuf's own errors, whose class depends on its backend
             raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew") from error
         if not model.graph.node:
             raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew")
-        for node in model.graph.node:
-            if node.domain not in ("", "ai.onnx"):
-                raise UserError(f"{self.path} uses the operator {node.domain}.{node.op_type}, which is not ONNX's own: not loaded")
-        for tensor in model.graph.initializer:
-            for entry in tensor.external_data:
+        self._distrust(model)
+        return model
+
+    def _distrust(self, model: onnx.ModelProto) -> None:
+        """Raises UserError for operators that are not ONNX's own and for weights outside the file's folder, at any depth."""
+        if model.functions:
+            raise UserError(f"{self.path} defines operators of its own ({model.functions[0].name}): not loaded")
+        for graph in _graphs(model.graph):
+            for node in graph.node:
+                if node.domain not in ("", "ai.onnx"):
+                    raise UserError(f"{self.path} uses the operator {node.domain}.{node.op_type}, which is not ONNX's own: not loaded")
+            attributes = [attribute for node in graph.node for attribute in node.attribute]
+            tensors = [*graph.initializer, *(a.t for a in attributes), *(tensor for a in attributes for tensor in a.tensors)]
+            for entry in (entry for tensor in tensors for entry in tensor.external_data):
                 if entry.key == "location" and (Path(entry.value).name != entry.value or not (self.path.parent / entry.value).is_file()):
                     raise UserError(f"{self.path} needs its weights in {entry.value} beside it: copy that file to {self.path.parent} too")
-        return model
 
     @cached_property
     def sha256(self) -> str:
         """SHA-256 of the file and of its external data, in hex."""
         digest = hashlib.sha256()
-        for file in [self.path, *sorted(self._external_files())]:
+        for file in self._files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         return digest.hexdigest()
-
-    def _external_files(self) -> set[Path]:
-        entries = (e for t in self._load().graph.initializer for e in t.external_data if e.key == "location")
-        return {self.path.parent / entry.value for entry in entries}
 
     @cached_property
     def prompts(self) -> "Prompts":
@@ -140,6 +150,16 @@ class ClipOnnx:
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions. The table is read and let go."""
         return self.session("tokens").run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """The graph and those inside its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node:
+                    yield from _graphs(inner)
 
 
 def _keep_output(model: onnx.ModelProto, output: str) -> onnx.ModelProto:

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from test_bad_input import Place, finished_run, place
 from test_commands import invoke
 
@@ -140,10 +140,37 @@ def wrong_weights(model: onnx.ModelProto) -> None:
             tensor.raw_data = tensor.raw_data[:-4]
 
 
+def inside(edit: Callable[[onnx.NodeProto], object]) -> Callable[[onnx.ModelProto], None]:
+    """Hides a node in a branch of a branch."""
+
+    def change(model: onnx.ModelProto) -> None:
+        node = helper.make_node("Identity", ["a"], ["b"])
+        edit(node)
+        graph = helper.make_graph([node], "inner", [], [])
+        for _ in range(2):
+            graph = helper.make_graph([helper.make_node("If", ["c"], ["d"], then_branch=graph, else_branch=graph)], "branch", [], [])
+        model.graph.node.append(graph.node[0])
+
+    return change
+
+
+def constant_elsewhere(node: onnx.NodeProto) -> None:
+    tensor = TensorProto(name="t", data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="../secret")
+    node.attribute.append(helper.make_attribute("value", tensor))
+
+
+def own_function(model: onnx.ModelProto) -> None:
+    model.functions.append(helper.make_function("", "Relu6", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], []))
+
+
 GRAPHS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "weights missing": (external("gone.data"), "needs its weights in gone.data beside it"),
     "weights at an absolute path": (external("/etc/passwd"), "needs its weights in /etc/passwd beside it"),
     "weights in a folder below": (external("sub/gone.data"), "needs its weights in sub/gone.data beside it"),
+    "a foreign operator in a branch": (inside(lambda node: setattr(node, "domain", "evil.corp")), "uses the operator evil.corp.Identity"),
+    "a constant outside its folder": (inside(constant_elsewhere), "needs its weights in ../secret beside it"),
+    "a function of its own": (own_function, "defines operators of its own (Relu6)"),
     "no card": (metadata(CARD_KEY, None), "was not exported by edge-sharpzo"),
     "no tokenizer": (metadata(TOKENIZER_KEY, None), "was not exported by edge-sharpzo"),
     "an empty tokenizer": (metadata(TOKENIZER_KEY, ""), "carries a damaged tokenizer"),
@@ -202,3 +229,12 @@ def test_fuzzed_fields_are_taken_or_refused(good_card: dict[str, str], data: st.
 def test_fuzzed_text_is_no_card(good_card: dict[str, str], text: str) -> None:
     with pytest.raises(UserError):
         parse_card({**good_card, CARD_KEY: text}, "clip.onnx")
+
+
+def test_a_file_too_large_to_be_a_graph_is_not_read(place: Place) -> None:
+    file = place.tmp / "big.onnx"
+    with file.open("wb") as stream:
+        stream.truncate(2**31 + 1)  # a hole: takes no room
+    done = invoke("info", file)
+    assert done.exit_code == 2
+    assert "larger than an ONNX file can be" in done.stderr

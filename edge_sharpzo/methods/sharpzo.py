@@ -21,10 +21,6 @@ from edge_sharpzo.methods.estimators import RunningRms, cge_points, pair_points,
 from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings
 from edge_sharpzo.methods.state import Told
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # pycma would like to plot
-    import cma
-
 WARM_UP, SEARCH = "warm-up", "search"
 RMS_DECAY = 0.99
 
@@ -66,6 +62,10 @@ class SharpZO(Told):
 
     def __init__(self, dim: int, settings: SharpZOSettings = DEFAULT.settings, seed: int = 0):
         super().__init__()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # pycma would like to plot
+            import cma  # here, so that methods without it do not carry it in memory
+
         self.settings = settings
         self.step = 0
         self._rng = np.random.default_rng([seed, 0x57])
