@@ -57,6 +57,7 @@ types: .venv-dev/ready  ## mypy
 
 bench: .venv-dev/ready  ## what one query costs, ours against open_clip
 	.venv-dev/bin/python -m benchmarks.query_cost --out benchmarks/results/query_cost.json
+	.venv-dev/bin/python -m benchmarks.round_cost --out benchmarks/results/round_cost.json
 
 bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy; continues where it stopped
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'
