@@ -315,7 +315,8 @@ def doctor(
             _print_json(found)
             return
         print(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
-        print(f"{found['cores']} cores, {found['available_memory_mb']} MB of memory free, photo features kept in {found['cache']}")
+        memory = "memory unknown" if found["available_memory_mb"] is None else f"{found['available_memory_mb']} MB of memory free"
+        print(f"{found['cores']} cores, {memory}, photo features kept in {found['cache']}")
         for name, answer in found["providers"].items():
             print(f"provider {name:9} {answer}")
         print(f"{found['model']}, {found['classes']} classes, {found['provider']}, {found['threads']} threads: {found['ms_per_query']} ms a query")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the package on 64-bit Arm and tunes the embedded model there: a Debian userland under emulation, with the wheels
-# that a Raspberry Pi would get. Shows that it works, not how fast: emulation is some ten times slower than a real one.
+# that a Raspberry Pi would get. Shows that it works, not how fast: emulation is hundreds of times slower than the machine itself.
 # As root, with Debian's debootstrap and qemu-user-static:
 #   tools/arm64.sh WORK_FOLDER PHOTOS      PHOTOS/<class>/*.jpg, 5 or more photos a class
 set -euo pipefail

@@ -177,10 +177,14 @@ class _Basis:
         self._dim = dim
         coordinates = rng.permutation(dim)
         parts = np.array_split(coordinates, -(-dim // BLOCK))
-        self._blocks = [(part, np.linalg.qr(rng.standard_normal((len(part), len(part))))[0].T.astype(np.float32)) for part in parts]
+        blocks = [np.linalg.qr(rng.standard_normal((len(part), len(part))))[0].T.astype(np.float32) for part in parts]
+        # In ascending order, so that the one block of a small space needs no scattering.
+        self._blocks = [(np.sort(part), np.ascontiguousarray(block[:, np.argsort(part)])) for part, block in zip(parts, blocks, strict=True)]
 
     def combine(self, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Sums [P, dim] of the basis vectors `indices` [n] times `weights` [P, n], float64."""
+        if len(self._blocks) == 1:
+            return (weights.astype(np.float32) @ self._blocks[0][1][indices]).astype(np.float64)
         sums = np.zeros((len(weights), self._dim))
         first = 0
         for coordinates, block in self._blocks:
