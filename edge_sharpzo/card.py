@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.storage import parse_json
 
 FORMAT = 1
 CARD_KEY = "edge_sharpzo"
@@ -75,7 +76,7 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
     if CARD_KEY not in metadata or TOKENIZER_KEY not in metadata:
         raise UserError(f"{path} was not exported by edge-sharpzo (it carries no model card): make one with `make export` on a workstation")
     try:
-        fields = json.loads(metadata[CARD_KEY])
+        fields = parse_json(metadata[CARD_KEY])
         if fields.pop("format") != FORMAT:
             raise UserError(f"{path} has another format than this version reads ({FORMAT}): export it again with this version")
         image, text = fields.pop("image"), fields.pop("text")
@@ -85,7 +86,7 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
             text[name] = tuple(text[name])
         card = ModelCard(image=ImageCard(**image), text=TextCard(**text), **fields)
         _check(card)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} carries a damaged model card ({error}): export it again") from error
     return card
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.methods.state import State
-from edge_sharpzo.storage import write_atomic
+from edge_sharpzo.storage import parse_json, write_atomic
 from edge_sharpzo.tuner import Best, Progress, Record
 
 FILE = "checkpoint.safetensors"
@@ -58,7 +58,7 @@ class Checkpoints:
             return None
         try:
             with safe_open(self.path, "np") as stored:
-                told = json.loads((stored.metadata() or {})["progress"])
+                told = parse_json((stored.metadata() or {})["progress"])
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - not a dictionary
             prompts = {name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], Record(**record)) for name, record in told["prompts"].items()}
             progress = Progress(
@@ -72,7 +72,7 @@ class Checkpoints:
             )
             if not progress.records:
                 raise ValueError("it holds no record")
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise UserError(f"{self.path} is damaged ({error}): delete it and resume, which then starts over, or tune again") from error
         return progress, {name.removeprefix(METHOD): array for name, array in tensors.items() if name.startswith(METHOD)}
 

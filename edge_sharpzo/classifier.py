@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -42,11 +43,9 @@ def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
     batch = features.type.tensor_type.shape.dim[0].dim_param or "photos"
     graph.output[0].CopyFrom(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, len(bias)]))
     del model.metadata_props[:]
-    told = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
+    told: dict[str, Any] = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
     entry = model.metadata_props.add()
-    entry.key, entry.value = (
-        METADATA_KEY,
-        json.dumps({**told, "threshold": prompt.calibration.threshold, "model_sha256": clip.sha256}, ensure_ascii=False),
-    )
+    told |= {"threshold": prompt.calibration.threshold, "model_sha256": clip.sha256}
+    entry.key, entry.value = METADATA_KEY, json.dumps(told, ensure_ascii=False)
     onnx.checker.check_model(model)
     return model

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from edge_sharpzo.calibration import Calibration
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.heads import LinearHead
-from edge_sharpzo.storage import write_atomic, write_text
+from edge_sharpzo.storage import parse_json, write_atomic, write_text
 
 CONFIG, SUMMARY, HISTORY, PROMPT = "config.json", "summary.json", "history.jsonl", "prompt.safetensors"
 
@@ -111,8 +111,8 @@ def load_prompt(folder: Path) -> TunedPrompt:
             metadata = stored.metadata() or {}
             context, text = stored.get_tensor("context"), stored.get_tensor("text_features")
             head = LinearHead(metadata["head"], stored.get_tensor("head_weight"), stored.get_tensor("head_bias")) if "head" in metadata else None
-        labels = json.loads(metadata["labels"])
-        folders, names, told = list(labels["folders"]), list(labels["names"]), json.loads(metadata["calibration"])
+        labels = parse_json(metadata["labels"])
+        folders, names, told = list(labels["folders"]), list(labels["names"]), parse_json(metadata["calibration"])
         prompt = TunedPrompt(
             context,
             text,
@@ -124,7 +124,7 @@ def load_prompt(folder: Path) -> TunedPrompt:
             head,
             Calibration(float(told["temperature"]), None if told["threshold"] is None else float(told["threshold"])),
         )
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{file} is damaged ({error}): tune again") from error
     whole = text.ndim == 2 and len(text) == len(prompt.folders) == len(prompt.names) and np.isfinite(text).all()
     whole = whole and math.isfinite(prompt.logit_scale) and prompt.calibration.temperature > 0
@@ -137,8 +137,8 @@ def load_prompt(folder: Path) -> TunedPrompt:
 def load_config(folder: Path) -> dict[str, Any]:
     """The settings of a run. Raises UserError if they cannot be read."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
+        config = parse_json((folder / CONFIG).read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"cannot read {folder / CONFIG} ({error}): give a folder that `edge-sharpzo tune` made") from error
     if not isinstance(config, dict):
         raise UserError(f"{folder / CONFIG} is damaged: give a folder that `edge-sharpzo tune` made")

@@ -1,9 +1,11 @@
-"""Writes files so that a crash leaves the old one or the new one, never half of one."""
+"""Writes files so that a crash leaves the old one or the new one, never half of one; parses what others may have written."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,3 +27,11 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Replaces `path` by `text`, UTF-8."""
     write_atomic(path, lambda part: part.write_text(text, encoding="utf8"))
+
+
+def parse_json(text: str) -> Any:
+    """The value of untrusted JSON. Raises ValueError for what is none, and for nesting that would exhaust the stack."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

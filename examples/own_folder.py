@@ -28,6 +28,6 @@ while objective.queries.total() < QUERIES:
     optimizer.tell(objective.losses(optimizer.ask(), optimizer.kind))
 
 text = objective.text_features(optimizer.mean[None], "result")[0]
-print(f"{(features @ text.T).argmax(axis=1) == labels}".count("True"), "of", len(labels), "right")
+print(((features @ text.T).argmax(axis=1) == labels).sum(), "of", len(labels), "right")
 if len(sys.argv) > 3:
     np.save(sys.argv[3], objective.contexts(optimizer.mean[None])[0])

@@ -1,6 +1,5 @@
 """`edge-sharpzo info`: what a model file or a run holds."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from edge_sharpzo import run_folder
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.storage import parse_json
 
 
 def read_summary(run: Path) -> dict[str, Any]:
@@ -16,8 +16,8 @@ def read_summary(run: Path) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{run} holds no finished run (no {run_folder.SUMMARY}): give a run's folder, as `edge-sharpzo tune` printed it")
     try:
-        summary = json.loads(file.read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
+        summary = parse_json(file.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error}") from error
     if not isinstance(summary, dict):
         raise UserError(f"{file} is damaged: it is no JSON object")
