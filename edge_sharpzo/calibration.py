@@ -44,11 +44,27 @@ def tempered_loss(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> f
     return float(-np.log(np.maximum(right, 1e-9)).mean())
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """Expected calibration error of probabilities [N, K], in `BINS` bins of equal width; None without photos."""
-    if not len(labels):
-        return None
+@dataclass(frozen=True)
+class Bin:
+    """Photos whose probability lies in one of `BINS` parts of equal width."""
+
+    low: float
+    high: float
+    photos: int
+    said: float  # their mean probability
+    right: float  # the share of them that is right
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Bin]:
+    """The bins that have photos, by the largest of the probabilities [N, K]."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gaps = [abs(confidence[bins == b].sum() - right[bins == b].sum()) for b in range(BINS)]
-    return float(sum(gaps) / len(labels))
+    inside = ((b, bins == b) for b in range(BINS) if (bins == b).any())
+    return [Bin(b / BINS, (b + 1) / BINS, int(here.sum()), float(confidence[here].mean()), float(right[here].mean())) for b, here in inside]
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """Expected calibration error of probabilities [N, K] in the bins of `reliability`; None without photos."""
+    if not len(labels):
+        return None
+    return sum(b.photos * abs(b.said - b.right) for b in reliability(probabilities, labels)) / len(labels)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_sharpzo.calibration import BINS
+from edge_sharpzo.calibration import reliability
 from edge_sharpzo.charts import Line, line_chart
 from edge_sharpzo.dataset import Photos
 from edge_sharpzo.images import UnreadableImageError, load_image
@@ -69,7 +69,7 @@ def write_report(
         matrix=confusion[np.ix_(shown, shown)].tolist(),
         left_out=classes - len(shown),
         misread=_misread(prompt.folders, photos, probabilities),
-        reliability=_reliability(probabilities, photos.labels),
+        reliability=reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
     )
     write_text(folder / REPORT, page.encode(errors="replace").decode())  # file names may be no text
@@ -115,23 +115,6 @@ def _confused(confusion: np.ndarray, folders: list[str]) -> tuple[str, str, int]
         return None
     truth, guess = np.unravel_index(wrong.argmax(), wrong.shape)
     return folders[truth], folders[guess], int(wrong[truth, guess])
-
-
-def _reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
-    """For each bin of probability that has photos: its bounds, how many, mean probability and share right."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    inside = [(b, bins == b) for b in range(BINS) if (bins == b).any()]
-    return [
-        {
-            "low": b / BINS,
-            "high": (b + 1) / BINS,
-            "photos": int(here.sum()),
-            "said": float(confidence[here].mean()),
-            "right": float(right[here].mean()),
-        }
-        for b, here in inside
-    ]
 
 
 def advice(summary: dict[str, Any], by_class: list[dict[str, Any]], confused: tuple[str, str, int] | None) -> list[str]:

@@ -45,9 +45,6 @@ class Outline(HTMLParser):
             self.open.append(tag)
         self.fetched += [value or "" for name, value in attrs if name in ("src", "href") and not (value or "").startswith("data:")]
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del tag, attrs
-
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
