@@ -1,6 +1,6 @@
-"""One cell of the accuracy table: a method on one draw of one set; prints its result as a line of JSON.
+"""A method on one draw of one set: some cells of the accuracy table. Prints a line of JSON for each budget.
 
-`python -m benchmarks.one_run --method gauss-newton --set DIR --seed 0 --budget 5000`
+`python -m benchmarks.one_run --method gauss-newton --set DIR --seed 0 --budgets 5000`
 """
 
 import os
@@ -10,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; 
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
 from edge_sharpzo.tuner import Record, tune
 
+Result = dict[str, Any]
 ENSEMBLE = ["a photo of a {}.", "a photo of the {}.", "a bad photo of a {}.", "a close-up photo of a {}.", "itap of a {}.", "a {}.", "{}."]
 TIP_BETAS, TIP_ALPHAS = (1.0, 3.0, 5.5, 8.0, 12.0), (0.0, 0.3, 1.0, 3.0, 10.0, 30.0)
 
@@ -53,7 +55,7 @@ def tip_adapter(text: np.ndarray, problem: Problem, scale: float) -> float:
     return right(problem.splits.test, alpha, beta)
 
 
-def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> dict[str, Any]:
+def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> Result:
     """Methods that search nothing."""
     if name in HEADS:
         return {
@@ -71,8 +73,13 @@ def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> dict[str, Any]:
     return {"held_out": held_out}
 
 
-def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_tokens: int | None = None) -> dict[str, Any]:
-    """A method of the registry: accuracies of the prompt that validates best, its curve, and the mix with a head."""
+def searched(
+    chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, budgets: Sequence[int] = (), context_tokens: int | None = None
+) -> list[Result]:
+    """A run of a registry's method: for each of `budgets` the accuracies of the prompt that validated best by then, its curve, the mix with a head.
+
+    Without `budgets` for the whole run alone. Fewer queries than the run's own make sense for methods that plan nothing by them.
+    """
     objective = PromptObjective(
         clip,
         problem.names,
@@ -84,35 +91,44 @@ def searched(chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, context_
         seed=seed,
         later=problem.splits.borrowed,
     )
-    curve: list[tuple[int, float, float]] = []  # queries, seconds, held-out accuracy of the best prompt so far
-    started = time.perf_counter()
+    looks: list[tuple[Record, np.ndarray, float]] = []  # best prompts so far: record, text features, processor seconds
+    started = time.process_time()
 
     def look(record: Record, text: np.ndarray) -> None:
-        # Held-out photos are looked at for the curve alone: nothing is chosen by them.
-        if record.best or not curve:
-            curve.append((record.queries, round(time.perf_counter() - started, 2), accuracy(text, *problem.splits.test) or 0.0))
+        if record.best or not looks:
+            looks.append((record, text, time.process_time() - started))
 
     optimizer = chosen.make(objective.dim, objective.loss, seed)
     outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, on_record=look)
-    seconds = time.perf_counter() - started
-    best, scale = outcome.progress.best, clip.card.logit_scale
-    validated = outcome.progress.validated or best
-    validated_text, text = settled(validated.text, best.text, zero_shot(clip, problem, [problem.template]), problem.splits, scale)
-    fusion = fuse(list(HEADS), scale, validated_text, text, problem.splits)
+    seconds, used, scale = time.process_time() - started, objective.queries.total(), clip.card.logit_scale
+    as_written = zero_shot(clip, problem, [problem.template])
     features, labels = problem.splits.test
-    prompt = scale * features @ text.T
-    return {
-        "held_out": share_right(prompt, labels),
-        "validated_held_out": accuracy(validated_text, features, labels),
-        "head": fusion.alone.name,
-        "head_held_out": share_right(fusion.alone.logits(features), labels),
-        "fused_held_out": share_right(fusion.logits(prompt, features), labels),
-        "loss": best.record.loss,
-        "val_loss": validated.record.val_loss,
-        "queries": objective.queries.total(),
-        "tuning_seconds": round(seconds, 2),
-        "curve": curve[:: max(1, len(curve) // 60)],
-    }
+    results = []
+    for budget in budgets or [used]:
+        whole = budget >= used
+        seen = [look for look in looks if look[0].queries <= budget]
+        validated = outcome.progress.validated if whole and outcome.progress.validated else None
+        record, last = (validated.record, validated.text) if validated else seen[-1][:2]
+        validated_text, text = settled(last, seen[-1][1], as_written, problem.splits, scale)
+        fusion = fuse(list(HEADS), scale, validated_text, text, problem.splits)
+        prompt = scale * features @ text.T
+        # Held-out photos are looked at for the curve alone: nothing is chosen by them.
+        curve = [(r.queries, round(s, 2), accuracy(t, features, labels)) for r, t, s in seen]
+        results.append(
+            {
+                "held_out": share_right(prompt, labels),
+                "validated_held_out": accuracy(validated_text, features, labels),
+                "head": fusion.alone.name,
+                "head_held_out": share_right(fusion.alone.logits(features), labels),
+                "fused_held_out": share_right(fusion.logits(prompt, features), labels),
+                "loss": seen[-1][0].loss,
+                "val_loss": record.val_loss,
+                "queries": min(budget, used),
+                "cpu_seconds": round(seconds * min(1.0, budget / used), 2),
+                "curve": curve[:: max(1, len(curve) // 60)],
+            }
+        )
+    return results
 
 
 def main() -> None:
@@ -124,23 +140,25 @@ def main() -> None:
     parser.add_argument("--source", default="local-dir:models/lite-clip", help="the same model for open_clip; gradients need it")
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--budget", type=int, default=0)
+    parser.add_argument("--budgets", default="0", help="comma-separated; several of methods that plan nothing by their budget")
     options = parser.parse_args()
     clip = ClipOnnx(options.onnx, usable_cores())
     problem = load_problem(clip, options.set, options.shots, options.seed)
+    budgets = [int(budget) for budget in options.budgets.split(",")]
     if options.method == "gradient":
         from benchmarks.gradient import coop
 
-        result: dict[str, Any] = coop(clip, options.source, problem)
+        results: list[Result] = [coop(clip, options.source, problem)]
     elif options.method == "sharpzo-paper":
-        result = searched(plan("sharpzo", "paper", "dtd", options.budget, timed=False), clip, problem, options.seed)
+        results = searched(plan("sharpzo", "paper", "dtd", max(budgets), timed=False), clip, problem, options.seed, budgets)
     elif options.method in METHODS:
-        result = searched(plan(options.method, "default", "dtd", options.budget, timed=False), clip, problem, options.seed)
+        results = searched(plan(options.method, "default", "dtd", max(budgets), timed=False), clip, problem, options.seed, budgets)
     elif variant := VARIANTS.get(options.method):
-        result = searched(variant.plan(), clip, problem, options.seed, variant.context_tokens)
+        results = searched(variant.plan(), clip, problem, options.seed, budgets, variant.context_tokens)
     else:
-        result = closed_form(options.method, clip, problem)
-    print(json.dumps({**result, "peak_rss_mb": peak_rss_mb(), "model_sha256": clip.sha256}))
+        results = [closed_form(options.method, clip, problem)]
+    for result in results:
+        print(json.dumps({**result, "peak_rss_mb": peak_rss_mb(), "model_sha256": clip.sha256}))
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ def run_cell(clip: ClipOnnx, root: Path, method: str, name: str, shots: int, see
     if method == "zero-shot":
         return closed_form("zero-shot", clip, problem)
     if method == "sharpzo":
-        return searched(plan(method, "paper", name, None, timed=False), clip, problem, seed)
-    return searched(plan(method, "default", name, 5000, timed=False), clip, problem, seed)
+        return searched(plan(method, "paper", name, None, timed=False), clip, problem, seed)[0]
+    return searched(plan(method, "default", name, 5000, timed=False), clip, problem, seed)[0]
 
 
 def main() -> None:

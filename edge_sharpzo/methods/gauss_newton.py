@@ -7,8 +7,8 @@ random-subspace form (Cartis and Roberts, DFBGN, Math. Prog. 2023), Broyden's up
 
 Our own: the search starts at the best of some random points, because a text tower hardly answers to small changes of
 words that it has read, so the initial words lie in a flat basin. Directions are swept through one random orthonormal
-basis, and the columns of the last rounds stay in use, corrected by every accepted step, so that a step searches
-`window` directions for the price of `directions` queries.
+basis, made as it is asked for, and the columns of the last rounds stay in use, corrected by every accepted step, so
+that a step searches `window` directions for the price of `directions` queries.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ import numpy as np
 from edge_sharpzo.loss import ConvexLoss
 from edge_sharpzo.methods.state import State
 
-BLOCK = 2048  # largest orthonormal block of the basis; larger spaces are cut into such blocks
 COLUMN_NUMBERS = 2**25  # Jacobian entries kept at most, 128 MB; many classes shorten the window
 
 
@@ -50,7 +49,7 @@ class GaussNewton:
         self.kind = "start"
         self._loss = loss
         rng = np.random.default_rng([seed, 0x6E])
-        self._basis = _Basis(dim, rng)
+        self._signs = rng.choice((-1.0, 1.0), dim)
         self._order = rng.permutation(dim)
         self._swept = 0
         self._starts = np.concatenate([np.zeros((1, dim)), settings.start_radius * rng.standard_normal((settings.starts - 1, dim))])
@@ -59,7 +58,9 @@ class GaussNewton:
         self._value = np.inf  # the loss there
         self._damping = settings.damping
         self._fresh = np.zeros(0, np.int64)  # basis indices of the asked directions
+        self._fresh_directions = np.zeros((0, dim))
         self._indices = np.zeros(0, np.int64)  # basis indices of the columns in use, newest first
+        self._directions = np.zeros((0, dim))  # their basis vectors
         self._columns = np.zeros((0, 0), np.float32)  # d coordinates / d basis direction [<= window, their count]
         self._steps = np.zeros((0, 0))  # a of the asked candidates [dampings, m]
         self._candidates = np.zeros((0, dim))
@@ -76,7 +77,8 @@ class GaussNewton:
         if self.kind == "candidates":
             return self._candidates
         self._fresh = self._next_directions()
-        points = self._point + self._basis.combine(self._fresh, self.settings.difference * np.eye(len(self._fresh)))
+        self._fresh_directions = basis_vectors(self._fresh, self._signs)
+        points = self._point + self.settings.difference * self._fresh_directions
         return np.concatenate([self._point[None], points]) if self._output is None else points
 
     def tell(self, losses: np.ndarray, outputs: np.ndarray | None = None) -> None:
@@ -123,6 +125,7 @@ class GaussNewton:
         stale = ~np.isin(self._indices, self._fresh)
         window = max(self.settings.directions, min(self.settings.window, COLUMN_NUMBERS // columns.shape[1]))
         self._indices = np.concatenate([self._fresh[good], self._indices[stale]])[:window]
+        self._directions = np.concatenate([self._fresh_directions[good], self._directions[stale]])[:window]
         kept = self._columns[stale] if len(stale) else columns[:0]
         self._columns = np.concatenate([columns[good], kept])[:window]
 
@@ -133,7 +136,7 @@ class GaussNewton:
         identity = np.eye(len(gradient))
         dampings = self._damping * np.array(self.settings.spread)
         self._steps = np.array([-np.linalg.solve(hessian + damping * identity, gradient) for damping in dampings])
-        self._candidates = self._point + self._basis.combine(self._indices, self._steps)
+        self._candidates = self._point + self._steps @ self._directions
 
     def _choose(self, losses: np.ndarray, outputs: np.ndarray) -> None:
         """Moves to the best candidate if it is better, corrects the columns by what the step showed, sets the damping."""
@@ -161,6 +164,7 @@ class GaussNewton:
         for name in _ARRAYS:
             if name in state:
                 setattr(self, f"_{name}", state[name].copy())
+        self._directions = basis_vectors(self._indices, self._signs)
         self._value, self._damping = float(state["numbers"][0]), float(state["numbers"][1])
         self._swept, self.step = int(state["numbers"][2]), int(state["numbers"][3])
         self.kind = _KINDS[int(state["numbers"][4])]
@@ -170,25 +174,14 @@ _KINDS = ("start", "jacobian", "candidates")
 _ARRAYS = ("point", "output", "indices", "columns", "steps", "candidates")
 
 
-class _Basis:
-    """A random orthonormal basis of R^dim, in blocks of random coordinates where dim is large."""
+def basis_vectors(indices: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Vectors [n, dim] of a random orthonormal basis, by index: rows of the discrete cosine transform (DCT-II) times random `signs` [dim].
 
-    def __init__(self, dim: int, rng: np.random.Generator):
-        self._dim = dim
-        coordinates = rng.permutation(dim)
-        parts = np.array_split(coordinates, -(-dim // BLOCK))
-        blocks = [np.linalg.qr(rng.standard_normal((len(part), len(part))))[0].T.astype(np.float32) for part in parts]
-        # In ascending order, so that the one block of a small space needs no scattering.
-        self._blocks = [(np.sort(part), np.ascontiguousarray(block[:, np.argsort(part)])) for part, block in zip(parts, blocks, strict=True)]
-
-    def combine(self, indices: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """Sums [P, dim] of the basis vectors `indices` [n] times `weights` [P, n], float64."""
-        if len(self._blocks) == 1:
-            return (weights.astype(np.float32) @ self._blocks[0][1][indices]).astype(np.float64)
-        sums = np.zeros((len(weights), self._dim))
-        first = 0
-        for coordinates, block in self._blocks:
-            here = np.flatnonzero((indices >= first) & (indices < first + len(block)))
-            sums[:, coordinates] = weights[:, here].astype(np.float32) @ block[indices[here] - first]
-            first += len(block)
-        return sums
+    The signs make every row a random direction, as in fast Johnson-Lindenstrauss transforms (Ailon and Chazelle, 2009); no
+    matrix of dim^2 numbers is kept or factorised.
+    """
+    dim = len(signs)
+    rows = np.cos(np.pi / dim * indices[:, None] * (np.arange(dim) + 0.5))
+    rows *= np.sqrt(2 / dim) * signs
+    rows[indices == 0] /= np.sqrt(2)
+    return rows
