@@ -29,7 +29,7 @@ def write_classifier(folder: Path, clip: ClipOnnx, prompt: TunedPrompt) -> None:
 
 def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
     model = clip.tower("image")
-    onnx.load_external_data_for_model(model, str(clip.path.parent))
+    onnx.load_external_data_for_model(model, str(clip.folder))
     graph = model.graph
     (features,) = graph.output
     weight, bias = prompt.linear()

@@ -11,6 +11,7 @@ import onnx
 
 from edge_sharpzo.card import TOKENIZER_KEY, ModelCard, parse_card
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.graph_file import read_graph
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -34,6 +35,7 @@ class ClipOnnx:
     def __init__(self, path: str | Path, threads: int = 0, provider: str = "CPUExecutionProvider"):
         """`threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution provider."""
         self.path = Path(path)
+        self._file = self.path.resolve()  # weights lie beside the file itself, not beside a link to it
         self.threads = threads
         self.provider = provider
         model = self._load()
@@ -45,7 +47,12 @@ class ClipOnnx:
             raise UserError(f"{self.path} has no output {missing[0]}: export it again with this version")
         self._check_shapes(model)
         external = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data if entry.key == "location"}
-        self._files = [self.path, *(self.path.parent / name for name in sorted(external))]
+        self._files = [self._file, *(self.folder / name for name in sorted(external - {self._file.name}))]
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return self._file.parent
 
     def _check_shapes(self, model: onnx.ModelProto) -> None:
         """Raises UserError when the graph's fixed dimensions are not those of the card."""
@@ -59,14 +66,14 @@ class ClipOnnx:
                 raise UserError(f"{self.path} carries a card that does not fit its graph ({name}): export it again")
 
     def _load(self) -> onnx.ModelProto:
-        """The graph without external data. The file is untrusted: only standard operators, no data outside its folder."""
+        """The graph without its weights. The file is untrusted: only standard operators, no data outside its folder."""
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist: make it with `make export` on a workstation, or give another --onnx")
         if self.path.stat().st_size > MAX_GRAPH_BYTES:
             raise UserError(f"{self.path} is larger than an ONNX file can be (2 GB): weights of that size lie beside it. Export it again")
         try:
-            model = onnx.load(str(self.path), load_external_data=False)
-        except Exception as error:  # onnx raises protobuf's own errors, whose class depends on its backend
+            model = read_graph(self._file)
+        except Exception as error:  # protobuf's own errors, whose class depends on its backend
             raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew") from error
         if not model.graph.node:
             raise UserError(f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew")
@@ -84,8 +91,8 @@ class ClipOnnx:
             attributes = [attribute for node in graph.node for attribute in node.attribute]
             tensors = [*graph.initializer, *(a.t for a in attributes), *(tensor for a in attributes for tensor in a.tensors)]
             for entry in (entry for tensor in tensors for entry in tensor.external_data):
-                if entry.key == "location" and (Path(entry.value).name != entry.value or not (self.path.parent / entry.value).is_file()):
-                    raise UserError(f"{self.path} needs its weights in {entry.value} beside it: copy that file to {self.path.parent} too")
+                if entry.key == "location" and (Path(entry.value).name != entry.value or not (self.folder / entry.value).is_file()):
+                    raise UserError(f"{self.path} needs its weights in {entry.value} beside it: copy that file to {self.folder} too")
 
     @cached_property
     def sha256(self) -> str:
@@ -117,25 +124,33 @@ class ClipOnnx:
         features, *_ = encode_photos(self, [Path(path) for path in paths], None, skipped=refuse)
         return features
 
-    def session(self, tower: str) -> "onnxruntime.InferenceSession":
-        """A session of one tower: `image`, `text` or `tokens`."""
+    def session(self, tower: str, integer: bool = False) -> "onnxruntime.InferenceSession":
+        """A session of one tower: `image`, `text` or `tokens`.
+
+        Where the model's weights are stored in 8 bits, `integer` takes the products in integers: faster and less exact, see
+        `integer.py`. Without it they are taken in float32.
+        """
         import onnxruntime
 
+        from edge_sharpzo.integer import multiply_in_integers
+        from edge_sharpzo.machine import sums_bytes_exactly
         from edge_sharpzo.providers import options as provider_options
 
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path.parent.resolve()))
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.folder))
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # float32 inputs, or finite differences drown
         # Shapes change between calls, so a plan of memory by shape would only grow.
         options.enable_mem_pattern = False
         if self.provider not in onnxruntime.get_available_providers():
             have = ", ".join(onnxruntime.get_available_providers())
             raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
+        model = self.tower(tower)
+        if integer and sums_bytes_exactly():
+            multiply_in_integers(model)
         try:
-            session = onnxruntime.InferenceSession(
-                self.tower(tower).SerializeToString(), options, providers=[(self.provider, provider_options(self.provider))]
-            )
+            session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[(self.provider, provider_options(self.provider))])
         except Exception as error:  # onnxruntime's exceptions share no base class
             reason = str(error).splitlines()[0][:200]
             raise UserError(f"onnxruntime cannot open the {tower} tower of {self.path}: {reason}") from error
@@ -144,7 +159,7 @@ class ClipOnnx:
         return session
 
     def tower(self, name: str) -> onnx.ModelProto:
-        """The graph of one tower, see `session`, without external data."""
+        """The graph of one tower, see `session`; its weights are external data in `folder`."""
         return _keep_output(self._load(), TOWERS[name])
 
     def token_embeddings(self, ids: list[int]) -> np.ndarray:

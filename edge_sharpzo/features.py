@@ -126,7 +126,7 @@ def encode_photos(
             todo.append(index)
     progress(len(paths) - len(todo), len(paths))
     try:
-        session = clip.session("image") if todo else None
+        session = clip.session("image", integer=True) if todo else None
         for start in range(0, len(todo), BATCH):
             batch, pixels = [], []
             for index in todo[start : start + BATCH]:

@@ -11,6 +11,7 @@ from edge_sharpzo.errors import UserError
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
+_CPUINFO = Path("/proc/cpuinfo")
 CRASHES_ON_ARM = ("1.21.0",)  # on import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512
 
 
@@ -24,6 +25,16 @@ def usable_cores() -> int:
     except (OSError, ValueError):
         pass
     return cores
+
+
+def sums_bytes_exactly() -> bool:
+    """Whether this processor adds up products of bytes without saturating, as 64-bit Arm does and x86 with VNNI."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    try:
+        return "vnni" in _CPUINFO.read_text()
+    except OSError:  # Windows, macOS
+        return False
 
 
 def peak_rss_mb() -> float | None:

@@ -69,14 +69,15 @@ class TextTower:
         classes: Sequence[Sequence[int]],
         n_ctx: int,
         session: "onnxruntime.InferenceSession | None" = None,
+        integer: bool = False,
     ):
-        """`classes` holds each class's own token ids behind the context, end tokens included."""
+        """`classes` holds each class's own token ids behind the context, end tokens included; `integer` as in `ClipOnnx.session`."""
         self.card = clip.card.text
         self.n_ctx = n_ctx
         self.classes = len(classes)
         make = self._packed_feeds if self.card.layout == "packed" else self._dense_feeds
         self._feeds = make(clip, classes)
-        self._session = session or clip.session("text")
+        self._session = session or clip.session("text", integer)
 
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""

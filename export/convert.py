@@ -8,8 +8,8 @@ import torch
 from edge_sharpzo.card import ImageCard, ModelCard, TextCard
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.prompts import DEFAULT_WORDS, Prompts
-from export.check import Agreement, check_images, check_text, zero_shot_agrees
-from export.graph import Towers, build_graph, store_in_half, write
+from export.check import Agreement, Check, check_images, check_text, check_zero_shot
+from export.graph import Towers, build_graph, store_in_half, store_in_int8, write
 from export.source import ExportError, Source
 from export.tokenizer import TokenizerCard, tokenizer_card
 from export.towers import DenseTextTower, ImageTower, PackedTextTower, TokenTable, UnsupportedTowerError, as_text_module, text_layout
@@ -78,13 +78,14 @@ def export(source: Source, out: Path, precision: str) -> list[Path]:
     card = model_card(source, tokens, layout, precision)
     tower = PackedTextTower(text, tokens.start[0]) if card.text.layout == "packed" else DenseTextTower(text)
     model = build_graph(Towers(ImageTower(source.model.visual), tower, TokenTable(text)), card)
-    store_in_half(model, lossy=precision == "fp16")
+    if precision == "int8":
+        store_in_int8(model)
+    store_in_half(model, lossy=precision != "fp32")
     return write(model, card, tokens.json, out)
 
 
-def verify(source: Source, out: Path, photos: list[Path]) -> tuple[list[Agreement], bool]:
-    """Compares the file with PyTorch: features, and one seeded zero-shot prediction for each photo."""
+def verify(source: Source, out: Path, photos: list[Path]) -> tuple[list[Agreement], Check]:
+    """Compares the file with PyTorch: features, and zero-shot classes of the photos."""
     clip = ClipOnnx(out)
     images, ours, theirs = check_images(clip, source.model, photos)
-    agreements = images + check_text(clip, source.model, source.tokenizer)
-    return agreements, zero_shot_agrees(clip, source.model, source.tokenizer, ours, theirs)
+    return images + check_text(clip, source.model, source.tokenizer), check_zero_shot(clip, source.model, source.tokenizer, ours, theirs)

@@ -90,7 +90,7 @@ def store_in_half(model: onnx.ModelProto, lossy: bool) -> None:
     graph, casts = model.graph, []
     table_reads = {n.input[0]: n for n in graph.node if n.op_type in ("Gather", "GatherND") and "token_embeddings" in n.output}
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL or tensor.name.endswith(".scale"):
             continue
         values = numpy_helper.to_array(tensor)
         with np.errstate(over="ignore"):
@@ -112,6 +112,26 @@ def store_in_half(model: onnx.ModelProto, lossy: bool) -> None:
     del graph.value_info[:]
 
 
+def store_in_int8(model: onnx.ModelProto) -> None:
+    """Stores the weights of all matrix products in 8 bits, with a scale for each column, and scales them back in the graph.
+
+    As ONNX's quantised models do (DequantizeLinear in front of MatMul); whether products are then taken in floating point or
+    in integers is the device's choice. Convolutions and the token table stay what they are.
+    """
+    graph = model.graph
+    weights = {t.name: t for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) == 2 and np.prod(t.dims) >= SMALL}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    names = sorted({node.input[1] for node in products})
+    for node in products:
+        node.input[1] += ".float32"
+    for name in names:
+        values = numpy_helper.to_array(weights[name])
+        scale = np.maximum(np.abs(values).max(axis=0), np.finfo(np.float32).tiny) / np.float32(127)
+        weights[name].CopyFrom(numpy_helper.from_array(np.round(values / scale).astype(np.int8), name))
+        graph.initializer.append(numpy_helper.from_array(scale, f"{name}.scale"))
+        graph.node.insert(0, helper.make_node("DequantizeLinear", [name, f"{name}.scale"], [f"{name}.float32"], f"{name}.dequantize", axis=1))
+
+
 def write(model: onnx.ModelProto, card: ModelCard, tokenizer_json: str, path: Path) -> list[Path]:
     """Writes the model with its metadata to `path`; returns that file and, for large models, its `.data` beside it."""
     del model.metadata_props[:]
@@ -127,6 +147,7 @@ def write(model: onnx.ModelProto, card: ModelCard, tokenizer_json: str, path: Pa
     size = sum(len(t.raw_data) for t in model.graph.initializer)
     if size > INLINE_LIMIT:
         onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=SMALL)
+        data.chmod(path.stat().st_mode)
     else:
         onnx.save(model, str(path))
     return [path, data] if data.exists() else [path]

@@ -1,6 +1,7 @@
 """CLIP's towers as exported: prompt embeddings in, L2-normalised features out."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from open_clip.transformer import ResidualAttentionBlock, TextTransformer
@@ -31,7 +32,7 @@ def text_layout(text: nn.Module, pool_type: str) -> str:
     if not all(type(b) is ResidualAttentionBlock and isinstance(b.attn, nn.MultiheadAttention) for b in blocks):
         raise UnsupportedTowerError(f"its text tower is built of {type(blocks[0]).__name__}, of which only the plain form is known")
     causal = text.attn_mask is not None
-    return "packed" if causal and pool_type in ("argmax", "eos") else "dense"
+    return "packed" if causal and pool_type in ("argmax", "eos") and len(blocks) > 1 else "dense"
 
 
 class ImageTower(nn.Module):
@@ -53,7 +54,7 @@ class TokenTable(nn.Module):
         self.weight = nn.Parameter(text.token_embedding.weight.detach().clone(), requires_grad=False)
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        return self.weight[token_ids]
+        return F.embedding(token_ids, self.weight)
 
 
 class TextTower(nn.Module):
@@ -67,24 +68,18 @@ class TextTower(nn.Module):
         self.register_buffer("positional_embedding", text.positional_embedding.detach().clone())
 
     @staticmethod
-    def block(block: ResidualAttentionBlock, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """One residual block for the rows `queries` [B, Q, W], attending to `keys` [B, L, W]; `mask` [Q, L] is added."""
-        attention = block.attn
-        batch, width, heads = queries.shape[0], queries.shape[2], attention.num_heads
+    def in_projection(block: ResidualAttentionBlock, rows: Tensor) -> Tensor:
+        """Queries, keys and values [B, L, 3 W] of rows [B, L, W]."""
+        return F.linear(block.ln_1(rows), block.attn.in_proj_weight, block.attn.in_proj_bias)
 
-        def split(rows: Tensor) -> Tensor:
-            return rows.reshape(batch, -1, heads, width // heads).transpose(1, 2)
-
-        weight, bias = attention.in_proj_weight, attention.in_proj_bias
-        if keys is queries:
-            projected = F.linear(block.ln_1(queries), weight, bias).chunk(3, -1)
-        else:
-            own = F.linear(block.ln_1(queries), weight[:width], bias[:width])
-            projected = (own, *F.linear(block.ln_1(keys), weight[width:], bias[width:]).chunk(2, -1))
-        q, k, v = (split(rows) for rows in projected)
+    @staticmethod
+    def block(block: ResidualAttentionBlock, rows: Tensor, projected: Sequence[Tensor], mask: Tensor) -> Tensor:
+        """One residual block for `rows` [B, Q, W] with queries [B, Q, W], keys and values [B, L, W]; `mask` [Q, L] is added."""
+        batch, width, heads = rows.shape[0], rows.shape[2], block.attn.num_heads
+        q, k, v = (part.reshape(batch, -1, heads, width // heads).transpose(1, 2) for part in projected)
         scores = q @ k.transpose(-1, -2) * (1 / math.sqrt(width // heads)) + mask
         mixed = (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, -1, width)
-        rows = queries + block.ls_1(attention.out_proj(mixed))
+        rows = rows + block.ls_1(block.attn.out_proj(mixed))
         return rows + block.ls_2(block.mlp(block.ln_2(rows)))
 
     def project(self, rows: Tensor) -> Tensor:
@@ -106,18 +101,35 @@ class PackedTextTower(TextTower):
 
     def __init__(self, text: nn.Module, start_token: int):
         super().__init__(text)
-        self.register_buffer("start", text.token_embedding.weight[start_token].detach().clone().reshape(1, 1, -1))
+        self.register_buffer("start", text.token_embedding.weight[start_token].detach().clone().reshape(1, -1))
+        last = self.blocks[-1].attn
+        width = text.transformer.width
+        for name, rows in (("q", slice(width)), ("kv", slice(width, None))):
+            self.register_buffer(f"{name}_weight", last.in_proj_weight[rows].detach().clone())
+            self.register_buffer(f"{name}_bias", last.in_proj_bias[rows].detach().clone())
 
     def forward(self, ctx: Tensor, names: Tensor, positions: Tensor, mask: Tensor, eot: Tensor) -> Tensor:
         """ctx [P, n, W], names [T, W], positions [1+n+T], mask [1+n+T, 1+n+T], eot [K] -> text_features [P, K, D]."""
-        candidates = ctx.shape[0]
-        start = self.start.expand(candidates, -1, -1)
-        rows = torch.cat([start, ctx, names.unsqueeze(0).expand(candidates, -1, -1)], 1)
-        rows = rows + self.positional_embedding[positions]
-        for block in self.blocks[:-1]:
-            rows = self.block(block, rows, rows, mask)
+        candidates, first = ctx.shape[0], self.blocks[0]
+        behind = 1 + ctx.shape[1]
+        where = self.positional_embedding[positions]
+        parts = (self.start + where[:1], ctx + where[1:behind], names + where[behind:])
+
+        def joined(start: Tensor, context: Tensor, own: Tensor) -> Tensor:
+            return torch.cat([start.expand(candidates, -1, -1), context, own.expand(candidates, -1, -1)], 1)
+
+        rows = joined(*parts)
+        # The first projection of all rows but the context's is the same for every candidate.
+        projected = joined(*(self.in_projection(first, part) for part in parts)).chunk(3, -1)
+        rows = self.block(first, rows, projected, mask)
+        for block in self.blocks[1:-1]:
+            rows = self.block(block, rows, self.in_projection(block, rows).chunk(3, -1), mask)
         # Only the end tokens are read out, so the last block is computed for them alone.
-        return self.project(self.block(self.blocks[-1], rows[:, eot], rows, mask[eot]))
+        last = self.blocks[-1]
+        keys, values = F.linear(last.ln_1(rows), self.kv_weight, self.kv_bias).chunk(2, -1)
+        ends = rows[:, eot]
+        queries = F.linear(last.ln_1(ends), self.q_weight, self.q_bias)
+        return self.project(self.block(last, ends, (queries, keys, values), mask[eot]))
 
 
 class DenseTextTower(TextTower):
@@ -139,7 +151,7 @@ class DenseTextTower(TextTower):
         rows = torch.cat([before, middle, after], 2).reshape(candidates * classes, length, width)
         rows = rows + self.positional_embedding
         for block in self.blocks:
-            rows = self.block(block, rows, rows, self.mask)
+            rows = self.block(block, rows, self.in_projection(block, rows).chunk(3, -1), self.mask)
         pooled = rows.reshape(candidates, classes, length, width)[:, torch.arange(classes), eot]
         return self.project(pooled)
 

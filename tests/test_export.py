@@ -1,5 +1,6 @@
 """Every tower family, exported and compared with open_clip's own dense computation."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_features_equal_open_clip(family: str, exported: Callable[[str], Exporte
     for agreement in agreements:
         assert agreement.max_abs <= 1e-5, agreement
         assert agreement.cosine >= 0.99999, agreement
-    assert same_class
+    assert same_class.holds
     assert ClipOnnx(model.onnx).card.text.layout == ("packed" if family in PACKED else "dense")
 
 
@@ -41,7 +42,7 @@ def test_a_wrong_context_would_be_seen(exported: Callable[[str], Exported]) -> N
     ids = torch.tensor([clip.prompts.padded(f"a photo of a {name}.") for name in ("cat", "old dog")])
     contexts = np.random.default_rng(0).standard_normal((2, 4, 32)).astype(np.float32)
     ours = TextTower(clip, prompt.classes, 4)(contexts)
-    assert not Agreement.of("", ours, dense_reference(model.source.model, ids, contexts[::-1].copy(), 1)).holds("fp32")
+    assert not Agreement.of("", ours, dense_reference(model.source.model, ids, contexts[::-1].copy(), 1)).check("fp32").holds
 
 
 def test_towers_are_loaded_apart(tiny_onnx: Path) -> None:
@@ -63,7 +64,33 @@ def test_half_precision_is_smaller_and_close(exported: Callable[[str], Exported]
     export(model.source, tmp_path / "half.onnx", "fp16")
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * model.onnx.stat().st_size
     agreements, _ = verify(model.source, tmp_path / "half.onnx", some(photos))
-    assert all(agreement.holds("fp16") for agreement in agreements)
+    assert all(agreement.check("fp16").holds for agreement in agreements)
+
+
+@pytest.mark.parametrize("family", ["vit", "resnet", "siglip"])
+def test_weights_in_8_bits_are_close_in_floats_and_in_integers(
+    family: str, exported: Callable[[str], Exported], tmp_path: Path, photos: Path
+) -> None:
+    model = exported(family)
+    export(model.source, tmp_path / "clip.onnx", "int8")
+    agreements, _ = verify(model.source, tmp_path / "clip.onnx", some(photos))
+    assert len(agreements) == 10
+    assert all(agreement.check("int8").holds for agreement in agreements), agreements
+    clip = ClipOnnx(tmp_path / "clip.onnx")
+    operators = Counter(node.op_type for node in clip.tower("text").graph.node)
+    assert operators["DequantizeLinear"] >= 8  # four products in each of two layers
+    sizes = [sum(int(e.value) for t in ClipOnnx(f).tower("text").graph.initializer for e in t.external_data if e.key == "length")
+             for f in (model.onnx, clip.path)]  # fmt: skip
+    assert sizes[1] < 0.4 * sizes[0]
+
+
+def test_integer_products_differ_from_float_ones_and_little(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    export(exported("vit").source, tmp_path / "clip.onnx", "int8")
+    clip = ClipOnnx(tmp_path / "clip.onnx")
+    prompt = clip.prompts.for_tuning(["cat", "old dog"], "a photo of a {}.")
+    contexts = np.random.default_rng(0).standard_normal((3, 4, 32)).astype(np.float32)
+    floats, integers = (TextTower(clip, prompt.classes, 4, integer=integer)(contexts) for integer in (False, True))
+    assert 1e-6 < np.abs(floats - integers).max() < 0.1
 
 
 def test_weights_that_fit_into_half_precision_are_stored_so_without_loss(tmp_path: Path, photos: Path) -> None:
@@ -155,5 +182,5 @@ def test_full_size_models_equal_open_clip(name: str, tmp_path: Path, photos: Pat
     source = load_source(name, None, random_weights_seed=0)
     export(source, tmp_path / "clip.onnx", "fp32")
     agreements, same_class = verify(source, tmp_path / "clip.onnx", some(photos))
-    assert all(agreement.holds("fp32") for agreement in agreements)
-    assert same_class
+    assert all(agreement.check("fp32").holds for agreement in agreements)
+    assert same_class.holds

@@ -1,0 +1,80 @@
+"""Reads an ONNX file's graph and leaves its weights where they are.
+
+onnx.load copies every weight of every tower into memory, several times over. Here tensors of `LARGE` bytes or more
+become references into the file itself (ONNX's external data), which onnxruntime maps, tower by tower.
+"""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+LARGE = 4096  # bytes
+# Field numbers of onnx.proto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
+
+
+def read_graph(path: Path) -> onnx.ModelProto:
+    """The model in `path`, large initialisers as external data of that same file.
+
+    Raises ValueError, or protobuf's own errors, for what is no ONNX file.
+    """
+    model = onnx.ModelProto()
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for number, start, first, end in _fields(data, 0, len(data)):
+            if number != _GRAPH:
+                model.MergeFromString(data[start:end])
+                continue
+            for inner, start, content, stop in _fields(data, first, end):
+                if inner == _INITIALIZER:
+                    _add_initializer(model.graph.initializer.add(), data, content, stop, path.name)
+                else:
+                    model.graph.MergeFromString(data[start:stop])
+    return model
+
+
+def _add_initializer(tensor: TensorProto, data: mmap.mmap, start: int, end: int, location: str) -> None:
+    for number, begin, content, stop in _fields(data, start, end):
+        if number != _RAW_DATA or stop - content < LARGE:
+            tensor.MergeFromString(data[begin:stop])
+            continue
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", content), ("length", stop - content)):
+            tensor.external_data.add(key=key, value=str(value))
+
+
+def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """The fields of a protobuf message: number, where the field starts, where its content starts, where it ends."""
+    while position < end:
+        start = position
+        key, position = _varint(data, position, end)
+        wire, content = key & 7, position
+        if wire == _VARINT:
+            _, position = _varint(data, position, end)
+        elif wire == _LENGTH:
+            length, content = _varint(data, position, end)
+            position = content + length
+        elif wire in (_FIXED64, _FIXED32):
+            position += 8 if wire == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {wire}")
+        if position > end:
+            raise ValueError("a field ends behind its message")
+        yield key >> 3, start, content, position
+
+
+def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    """A variable-length integer and the position behind it."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= end:
+            break
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("an integer does not end")
