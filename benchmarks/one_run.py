@@ -23,7 +23,8 @@ from edge_sharpzo.features import Split
 from edge_sharpzo.fusion import fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import accuracy, share_right
-from edge_sharpzo.machine import peak_rss_mb, usable_cores
+from edge_sharpzo.machine import usable_cores
+from edge_sharpzo.memory import peak_mb
 from edge_sharpzo.methods.registry import METHODS, Plan, plan
 from edge_sharpzo.objective import PromptObjective
 from edge_sharpzo.text_tower import TextTower
@@ -158,7 +159,7 @@ def main() -> None:
     else:
         results = [closed_form(options.method, clip, problem)]
     for result in results:
-        print(json.dumps({**result, "peak_rss_mb": peak_rss_mb(), "model_sha256": clip.sha256}))
+        print(json.dumps({**result, "peak_rss_mb": peak_mb(), "model_sha256": clip.sha256}))
 
 
 if __name__ == "__main__":

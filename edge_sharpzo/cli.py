@@ -33,7 +33,7 @@ _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
 EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"  # the wheel carries it
 
 OnnxOption = Annotated[Path | None, typer.Option(help="exported model; the run's own if not given")]
-ThreadsOption = Annotated[int, typer.Option(help="threads of onnxruntime; 0: all cores this process may use")]
+ThreadsOption = Annotated[int, typer.Option(help="threads of onnxruntime; 0: all cores this process may use, -1: all but one")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print the result as JSON on stdout, nothing else")]
 
 
@@ -112,6 +112,7 @@ def tune(
     budget: Annotated[int | None, typer.Option(help="queries to spend; a query is one loss evaluation of one candidate")] = None,
     minutes: Annotated[float | None, typer.Option(help="time to spend on tuning")] = None,
     threads: ThreadsOption = 0,
+    max_memory: Annotated[int | None, typer.Option(help="MB that the process may hold at most", show_default=False)] = None,
     provider: Annotated[str, typer.Option(help="execution provider: auto, cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
     head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto for whichever validates best")] = "auto",
     resume: Annotated[
@@ -146,6 +147,7 @@ def tune(
                 budget=budget,
                 minutes=minutes,
                 threads=_threads(threads),
+                max_memory=max_memory,
                 provider=resolve(provider),
                 head=head,
             )
@@ -162,11 +164,11 @@ def tune(
 
 
 def _threads(asked: int) -> int:
-    if asked < 0:
-        raise UserError(f"--threads {asked}: use 0 for all cores, or a positive number")
+    if asked < -1:
+        raise UserError(f"--threads {asked}: use 0 for all cores, -1 for all but one, or a positive number")
     from edge_sharpzo.machine import usable_cores
 
-    return asked or usable_cores()
+    return asked if asked > 0 else max(1, usable_cores() + asked)
 
 
 def _verdict(accuracies: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import onnx
 from edge_sharpzo.card import TOKENIZER_KEY, ModelCard, parse_card
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.graph_file import read_graph
+from edge_sharpzo.memory import MemoryLimit, give_back
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,16 +33,15 @@ class ClipOnnx:
     Raises UserError when the file is missing, is no ONNX, or was not made by edge-sharpzo's export.
     """
 
-    def __init__(self, path: str | Path, threads: int = 0, provider: str = "CPUExecutionProvider"):
+    def __init__(self, path: str | Path, threads: int = 0, provider: str = "CPUExecutionProvider", memory: MemoryLimit | None = None):
         """`threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution provider."""
         self.path = Path(path)
         self._file = self.path.resolve()  # weights lie beside the file itself, not beside a link to it
         self.threads = threads
         self.provider = provider
+        self.memory = memory or MemoryLimit()
         model = self._load()
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-        self.card: ModelCard = parse_card(metadata, str(self.path))
-        self._tokenizer_json = metadata[TOKENIZER_KEY]
+        self.card: ModelCard = parse_card(_metadata(model), str(self.path))
         produced = {output.name for output in model.graph.output}
         if missing := [name for name in TOWERS.values() if name not in produced]:
             raise UserError(f"{self.path} has no output {missing[0]}: export it again with this version")
@@ -108,11 +108,16 @@ class ClipOnnx:
         """The tokenizer."""
         from edge_sharpzo.prompts import Prompts
 
-        text = self.card.text
+        text, tokenizer = self.card.text, _metadata(self._load())[TOKENIZER_KEY]
         try:
-            return Prompts(self._tokenizer_json, text.clean, text.start, text.end, text.pad, text.context_length, text.words)
+            return Prompts(tokenizer, text.clean, text.start, text.end, text.pad, text.context_length, text.words)
         except Exception as error:  # the tokenizers library raises bare Exception
             raise UserError(f"{self.path} carries a damaged tokenizer: export it again") from error
+
+    def let_go(self) -> None:
+        """Frees what is needed at the start alone, the tokenizer (40 MB); it comes back when asked for."""
+        self.__dict__.pop("prompts", None)
+        give_back()
 
     def encode_images(self, paths: Sequence[str | Path]) -> np.ndarray:
         """L2-normalised features [N, D], float32, of photos. Raises UserError for a photo that cannot be read."""
@@ -147,6 +152,7 @@ class ClipOnnx:
             have = ", ".join(onnxruntime.get_available_providers())
             raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
         model = self.tower(tower)
+        self.memory.require(weight_bytes(model.graph), f"the {tower} tower")
         if integer and sums_bytes_exactly():
             multiply_in_integers(model)
         try:
@@ -156,15 +162,28 @@ class ClipOnnx:
             raise UserError(f"onnxruntime cannot open the {tower} tower of {self.path}: {reason}") from error
         if self.provider not in session.get_providers():
             raise UserError(f"onnxruntime fell back from {self.provider} to {session.get_providers()[0]}: use --provider cpu, or mend the driver")
+        give_back()  # copies of the weights that only the opening needed
         return session
 
     def tower(self, name: str) -> onnx.ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
-        return _keep_output(self._load(), TOWERS[name])
+        model = self._load()
+        del model.metadata_props[:]  # the tokenizer, which a session would keep
+        return _keep_output(model, TOWERS[name])
 
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions. The table is read and let go."""
         return self.session("tokens").run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
+
+
+def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def weight_bytes(graph: onnx.GraphProto) -> int:
+    """Memory that a session of `graph` takes for its large weights: float16 is computed with as float32."""
+    stored = ((tensor.data_type, entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "length")
+    return sum(int(length) * (2 if kind == onnx.TensorProto.FLOAT16 else 1) for kind, length in stored)
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

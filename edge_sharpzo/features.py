@@ -2,7 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -11,13 +13,18 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from edge_sharpzo.card import ImageCard
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.dataset import Dataset
 from edge_sharpzo.duplicates import duplicates
-from edge_sharpzo.images import UnreadableImageError, load_image, preprocess
+from edge_sharpzo.images import MAX_PIXELS, UnreadableImageError, load_image, preprocess
+from edge_sharpzo.memory import give_back
 from edge_sharpzo.storage import write_atomic
 
-BATCH = 16  # photos in one call of the image tower
+BATCH = 4  # photos in one call of the image tower: larger ones are no faster and hold more memory
+AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
+PHOTO_BYTES = 40_000_000  # that a photo takes in a large image tower
+PIXEL_BYTES = 12  # that a pixel of a photo takes while it is decoded and turned upright
 PREPROCESSING = 1  # raise when images.py changes what the tower sees: old caches are then not read
 
 
@@ -127,22 +134,46 @@ def encode_photos(
     progress(len(paths) - len(todo), len(paths))
     try:
         session = clip.session("image", integer=True) if todo else None
-        for start in range(0, len(todo), BATCH):
+        batch_size = clip.memory.fitting(BATCH, PHOTO_BYTES)
+        ready = _prepared([paths[index] for index in todo], clip.card.image, clip.memory.fitting(MAX_PIXELS, PIXEL_BYTES))
+        for start in range(0, len(todo), batch_size):
             batch, pixels = [], []
-            for index in todo[start : start + BATCH]:
-                try:
-                    pixels.append(preprocess(load_image(paths[index]), clip.card.image))
+            for index, values in zip(todo[start : start + batch_size], ready, strict=False):
+                if isinstance(values, str):
+                    skipped(paths[index], values)
+                else:
+                    pixels.append(values)
                     batch.append(index)
-                except UnreadableImageError as error:
-                    skipped(paths[index], str(error))
             if batch and session is not None:
                 features[batch] = session.run(None, {"pixel_values": np.stack(pixels)})[0]
                 readable[batch] = True
-            progress(len(paths) - len(todo) + min(start + BATCH, len(todo)), len(paths))
+            progress(len(paths) - len(todo) + min(start + batch_size, len(todo)), len(paths))
     finally:  # an interrupted run has not encoded its photos in vain
         if cache and todo and readable.any():
             cache.save({keys[i]: features[i] for i in np.flatnonzero(readable)})
+        session = None
+        give_back()
     return Encoded(features, readable, keys)
+
+
+def _prepared(paths: list[Path], card: ImageCard, most_pixels: int) -> Iterator[np.ndarray | str]:
+    """Each photo's pixel values [3, H, W], or why it cannot be used; a thread decodes up to `AHEAD` photos ahead."""
+
+    def prepare(path: Path) -> np.ndarray | str:
+        try:
+            return preprocess(load_image(path, most_pixels), card)
+        except UnreadableImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(prepare, path) for path in paths[:AHEAD])
+        try:
+            for path in [*paths[AHEAD:], *[None] * len(waiting)]:
+                yield waiting.popleft().result()
+                if path is not None:
+                    waiting.append(pool.submit(prepare, path))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def encode_splits(

@@ -20,8 +20,10 @@ class UnreadableImageError(Exception):
     """Why one photo cannot be used."""
 
 
-def load_image(path: Path) -> Image.Image:
+def load_image(path: Path, most_pixels: int = MAX_PIXELS) -> Image.Image:
     """The photo upright (EXIF), in RGB, first frame only; transparency on white, 16 bits scaled to 8.
+
+    One of more than `most_pixels` is refused before it is decoded.
 
     Raises UnreadableImageError with a short reason.
     """
@@ -30,8 +32,8 @@ def load_image(path: Path) -> Image.Image:
             # The size is checked below; warnings of pillow's own about odd metadata help nobody here.
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UnreadableImageError(f"{image.width} x {image.height} pixels is more than {MAX_PIXELS // 1_000_000} million")
+                if image.width * image.height > most_pixels:
+                    raise UnreadableImageError(f"{image.width} x {image.height} pixels is more than {most_pixels // 1_000_000} million")
                 image.seek(0)
                 upright = ImageOps.exif_transpose(image)
                 return _to_rgb(upright)

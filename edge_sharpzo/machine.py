@@ -37,16 +37,6 @@ def sums_bytes_exactly() -> bool:
         return False
 
 
-def peak_rss_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB (10^6 bytes); None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6, 1)
-
-
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
     found = {"python": platform.python_version(), "machine": platform.machine()}

@@ -33,6 +33,7 @@ class PromptObjective:
         projection_std: float | None = None,
         seed: int = 0,
         later: tuple[np.ndarray, np.ndarray] | None = None,
+        integer: bool = False,
     ):
         """`names` of the K classes, training photos `features` [N, D] (L2-normalised) with `labels` [N].
 
@@ -40,7 +41,8 @@ class PromptObjective:
 
         `dim` is the length of w; None for the whole prompt space, n_ctx * W, with A the standard deviation of the
         model's token embeddings times the identity. `projection_std` is the standard deviation of A's entries; None
-        scales them so that |w| has the unit of sqrt(dim) such standard deviations, which suits any model.
+        scales them so that |w| has the unit of sqrt(dim) such standard deviations, which suits any model. `integer` takes
+        the products in integers where weights are stored so, which finite differences do not survive; see `integer.py`.
         """
         prompt = clip.prompts.for_tuning(names, template, context_tokens)
         self.loss = FewShotLoss(features, labels, clip.card.logit_scale, later)
@@ -48,7 +50,7 @@ class PromptObjective:
         self.initial_context = clip.token_embeddings(prompt.context)  # p0 [n_ctx, W]
         self.dim = dim or self.initial_context.size
         self.queries: Counter[str] = Counter()
-        self._tower = TextTower(clip, prompt.classes, len(prompt.context))
+        self._tower = TextTower(clip, prompt.classes, len(prompt.context), integer=integer)
         self._unit = np.float32(clip.card.text.embedding_std)
         self._projection: np.ndarray | None = None  # A, transposed
         if dim is not None:

@@ -307,7 +307,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "a folder as class names": (lambda p: p.tune("--class-names", p.photos), "cannot read the class names"),
     "predict nothing": (lambda p: ["predict", p.run], "Missing argument"),
     "predict with a model that is none": (lambda p: ["predict", p.run, photo(p), "--onnx", photo(p)], "is not an ONNX file"),
-    "predict with negative threads": (lambda p: ["predict", p.run, photo(p), "--threads", "-1"], "use 0 for all cores"),
+    "predict with negative threads": (lambda p: ["predict", p.run, photo(p), "--threads", "-2"], "use 0 for all cores"),
     "predict with a prompt of other classes": (
         lambda p: ["predict", edited_prompt(p, lambda t, m: t.update(text_features=t["text_features"][:2])), photo(p)],
         "its features do not fit",

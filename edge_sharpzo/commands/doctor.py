@@ -8,7 +8,8 @@ import numpy as np
 
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.features import cache_folder
-from edge_sharpzo.machine import available_mb, check_device, peak_rss_mb, usable_cores, versions
+from edge_sharpzo.machine import available_mb, check_device, usable_cores, versions
+from edge_sharpzo.memory import peak_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import DEFAULT_BUDGET, GAUSS_NEWTON_CONTEXT
 from edge_sharpzo.noise import difference_step
@@ -50,5 +51,5 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
         "minutes_for_default_budget": round(seconds * DEFAULT_BUDGET / 60, 1),
         "noise_floor": noise,
         "difference_step": step,
-        "peak_rss_mb": peak_rss_mb(),
+        "peak_rss_mb": peak_mb(),
     }

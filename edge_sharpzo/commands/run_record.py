@@ -32,6 +32,7 @@ class TuneOptions:
     budget: int | None
     minutes: float | None
     threads: int
+    max_memory: int | None  # MB
     provider: str
     head: str
 

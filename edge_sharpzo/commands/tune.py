@@ -19,7 +19,8 @@ from edge_sharpzo.fusion import fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right, softmax
-from edge_sharpzo.machine import check_device, peak_rss_mb
+from edge_sharpzo.machine import check_device
+from edge_sharpzo.memory import MemoryLimit, keep_little, peak_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
 from edge_sharpzo.noise import NOISE_QUERIES, difference_step
@@ -55,14 +56,16 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     """
     started = time.monotonic()
     check_device()
+    keep_little()
     _check(options)
     chosen = plan(options.method, options.preset, options.paper_task, options.budget, timed=options.minutes is not None)
-    clip = ClipOnnx(options.onnx, options.threads, options.provider)
+    clip = ClipOnnx(options.onnx, options.threads, options.provider, MemoryLimit(options.max_memory))
     dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
     # A name too long fails before the photos are encoded.
     context_tokens = options.context_tokens or chosen.context_tokens
     clip.prompts.for_tuning(dataset.names, options.template, context_tokens)
     rows = clip.prompts.as_written(dataset.names, options.template)
+    clip.let_go()
     config = describe_run(options, chosen, clip, dataset)
     if resume:
         _check_unchanged(options.out, config)
@@ -97,8 +100,10 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         projection_std=chosen.projection_std,
         seed=options.seed,
         later=borrowed,
+        integer=chosen.integer,
     )
     as_written = TextTower(clip, rows, 0).as_written()
+    clip.let_go()
     objective.queries["zero_shot"] += 1
     clock = time.monotonic()
     difference, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
@@ -165,7 +170,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         },
     }
     summary["seconds"] = {k: round(v, 2) for k, v in {**seconds, "total": time.monotonic() - started}.items()}
-    summary["peak_rss_mb"] = peak_rss_mb()
+    summary["peak_rss_mb"] = peak_mb()
     logits = tuned.logits(test.features)
     summary["calibration"] = {
         **asdict(fusion.calibration),

@@ -18,7 +18,7 @@ import numpy as np
 from edge_sharpzo.loss import ConvexLoss
 from edge_sharpzo.methods.state import State
 
-COLUMN_NUMBERS = 2**25  # Jacobian entries kept at most, 128 MB; many classes shorten the window
+COLUMN_NUMBERS = 2**24  # Jacobian entries kept at most, 64 MB; many classes shorten the window
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Plan:
     budget: int | None  # queries; None: until the steps or the time are done
     planned: int | None  # queries that the run will take at most, for display
     make: Make
+    integer: bool = False  # whether products in integers are exact enough: the method takes no finite differences
     context_tokens: int | None = None  # where the user asks for no number; None: as many as the template's words
 
 
@@ -63,7 +64,7 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
     spend = budget or (None if timed else DEFAULT_BUDGET)
     plain = DEFAULT.settings
     if method == "cma-es":
-        return _sharpzo(method, preset, replace(plain, rho=0.0, change_point=plain.steps), spend)
+        return replace(_sharpzo(method, preset, replace(plain, rho=0.0, change_point=plain.steps), spend), integer=True)
     if method == "zo-sgd":
         return _sharpzo(method, preset, replace(plain, pruning_ratio=0.0, change_point=0), spend)
     if method == "gauss-newton":
@@ -74,7 +75,7 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
         def gauss_newton(dim: int, loss: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
             return GaussNewton(dim, loss, replace(settings, difference=max(settings.difference, difference)), seed)
 
-        return Plan(method, preset, settings, None, None, spend, spend, gauss_newton, GAUSS_NEWTON_CONTEXT)
+        return Plan(method, preset, settings, None, None, spend, spend, gauss_newton, context_tokens=GAUSS_NEWTON_CONTEXT)
     if method == "cge":
         mu, length = plain.mu_sharpness, 4.0
 
@@ -86,7 +87,7 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
     def random(dim: int, _: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:  # noqa: ARG001 - takes no differences
         return RandomSearch(dim, plain.sigma, seed)
 
-    return Plan(method, preset, {"sigma": plain.sigma}, DEFAULT.dim, None, spend, spend, random)
+    return Plan(method, preset, {"sigma": plain.sigma}, DEFAULT.dim, None, spend, spend, random, integer=True)
 
 
 def _sharpzo(method: str, preset: str, settings: SharpZOSettings, budget: int | None, projection_std: float | None = None) -> Plan:
