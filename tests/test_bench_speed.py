@@ -1,15 +1,20 @@
 """The parts of the speed and memory benchmarks compute what they say; no time is asserted."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import Exported
 
+from benchmarks import memory, scaling, time_to_accuracy
 from benchmarks.exports import export_dense
+from benchmarks.image_cost import ImageSides
 from benchmarks.products import ProductsOnly, packed_products
 from benchmarks.query_cost import Model, Sides, agreement, efficiency, measure_classes
+from benchmarks.round_cost import compare, dense_query, measure, paper_generation
 from benchmarks.synthetic import EUROSAT, photo_features
 from benchmarks.timing import fastest
 from edge_sharpzo.clip_file import ClipOnnx
@@ -67,3 +72,60 @@ def test_all_sides_are_called_in_turn() -> None:
     seconds = fastest({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
     assert calls == ["a", "b", *"aabb", *"aabb"]
     assert min(seconds.values()) > 0
+
+
+def test_the_paper_s_generation_is_priced_as_a_product(model: Model) -> None:
+    assert paper_generation() == 1064
+    dense = dense_query(model.source, model.clip, 3, 1)
+    rows = {method: compare(measure(model.clip, method, 3, 2, 1), dense) for method in ("gauss-newton", "sharpzo")}
+    assert (rows["gauss-newton"]["queries"], rows["sharpzo"]["queries"]) == (18, 50.24)
+    sharpzo = rows["sharpzo"]
+    assert sharpzo["paper_generation_dense_ms"] == pytest.approx(1064e3 * dense, abs=0.1)
+    assert sharpzo["step_ms"] > sharpzo["sharpness_ms"] / 100
+
+
+def test_every_side_sees_the_photos_alike(model: Model, photos: Path) -> None:
+    files = sorted(photos.rglob("*.png"))[:18]
+    ours, *others = (call() for call in ImageSides(model.source, model.clip, files).calls().values())
+    assert len(ours) == 18
+    assert all(np.abs(ours - theirs).max() < 1e-4 for theirs in others)
+
+
+def test_memory_of_a_run(tiny_onnx: Path, photos: Path) -> None:
+    now = memory.resident_mb(os.getpid())
+    assert now["resident"] >= now["own"] > 0
+    assert memory.resident_mb(2**22 + 1) == {}  # no such process
+    found = memory.measure(tiny_onnx, 2000, 1, "--data", photos, "--shots", 6)
+    assert found["peak_mb"] >= found["tuning_mb"]["resident"] > 0
+
+
+def test_a_failed_run_is_told(tmp_path: Path, tiny_onnx: Path) -> None:
+    with pytest.raises(RuntimeError, match="edge-sharpzo"):
+        memory.measure(tiny_onnx, 100, 1, "--data", tmp_path / "nothing")
+
+
+def test_time_to_accuracy_takes_the_median_seed_and_prices_the_dense_loop() -> None:
+    def runs(*curves: list[tuple[int, float, float]]) -> list[dict[str, object]]:
+        return [{"curve": curve} for curve in curves]
+
+    found = {
+        ("a", "gauss-newton"): runs([(10, 1.0, 0.5), (20, 2.0, 0.6)], [(30, 3.0, 0.6)], [(90, 9.0, 0.4)]),
+        ("a", "sharpzo-paper"): runs([(1000, 40.0, 0.7)]),
+    }
+    cost = {"models": [{"model": "m", "published_processor_ms": 50.0, "cases": [{"classes": 10}]}]}
+    dense = time_to_accuracy.dense_seconds(cost, "m", 20)
+    rows = time_to_accuracy.compare(found, "a", 0.6, dense)
+    assert [(row["queries"], row["processor_seconds"], row["times_ours"]) for row in rows] == [
+        (30, 3.0, 1.0),
+        (1000, 40.0, 13.3),
+        (1000, 100.0, 33.3),
+    ]
+    assert [row["queries"] for row in time_to_accuracy.compare(found, "a", 0.8, dense)] == [None] * 3
+
+
+def test_scaling_measures_every_value(tiny_onnx: Path) -> None:
+    base = scaling.Problem(classes=3, shots=2)
+    for axis, values in (("classes", (2, 12)), ("shots", (1, 4)), ("context_tokens", (1, 16)), ("threads", (1, 2))):
+        found = scaling.measure(tiny_onnx, axis, values, base, 1)
+        assert tuple(found) == values
+        assert min(found.values()) > 0
