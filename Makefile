@@ -55,9 +55,12 @@ lint: .venv-dev/ready  ## ruff
 types: .venv-dev/ready  ## mypy
 	.venv-dev/bin/mypy
 
-bench: .venv-dev/ready  ## what one query costs, ours against open_clip
+bench: .venv-dev/ready  ## a query, a round, a photo: time and memory, ours against PyTorch (about half an hour)
 	.venv-dev/bin/python -m benchmarks.query_cost --out benchmarks/results/query_cost.json
 	.venv-dev/bin/python -m benchmarks.round_cost --out benchmarks/results/round_cost.json
+	.venv-dev/bin/python -m benchmarks.image_cost --out benchmarks/results/image_cost.json
+	.venv-dev/bin/python -m benchmarks.memory --out benchmarks/results/memory.json
+	.venv-dev/bin/python -m benchmarks.scaling --out benchmarks/results/scaling.json
 
 bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy; continues where it stopped
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'

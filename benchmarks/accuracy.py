@@ -132,24 +132,33 @@ def with_most_shots(results: dict[Cell, dict[str, Any]]) -> dict[Cell, dict[str,
     return {cell: entry for cell, entry in results.items() if cell.shots == most}
 
 
-def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
-    """Queries and processor seconds until the best validated prompt reaches an accuracy on held-out photos; the median seed, as Markdown."""
-    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " |", "|---" * (len(targets) + 2) + "|"]
-    results = with_most_shots(results)
+def longest_runs(results: dict[Cell, dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """For each set and method the runs with a curve: of each seed the one with most queries."""
     longest: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for cell, entry in results.items():
+    for cell, entry in with_most_shots(results).items():
         key = (cell.set, cell.method, cell.seed)
         if entry.get("curve") and cell.budget >= longest.get(key, {}).get("cell", {}).get("budget", 0):
             longest[key] = entry
-    for name, method in sorted({(name, method) for name, method, _ in longest}):
-        columns = []
-        for target in targets:
-            hits = [
-                next(((q, s) for q, s, a in e["curve"] if a >= target), (None, None)) for (n, m, _), e in longest.items() if (n, m) == (name, method)
-            ]
-            reached = sorted(hit for hit in hits if hit[0] is not None)
-            middle = reached[(len(hits) - 1) // 2] if len(reached) > (len(hits) - 1) // 2 else None
-            columns.append(f"{middle[0]:,} ({middle[1]:.0f} s)" if middle else "not reached")
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for (name, method, _), entry in longest.items():
+        runs[name, method].append(entry)
+    return runs
+
+
+def reached(runs: list[dict[str, Any]], target: float) -> tuple[int, float] | None:
+    """Queries and processor seconds at which the median seed's curve reaches `target` held-out accuracy; None where it does not."""
+    hits = [next(((q, s) for q, s, a in run["curve"] if a >= target), None) for run in runs]
+    found = sorted(hit for hit in hits if hit)
+    middle = (len(hits) - 1) // 2
+    return found[middle] if len(found) > middle else None
+
+
+def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
+    """Queries and processor seconds until the best validated prompt reaches an accuracy on held-out photos; the median seed, as Markdown."""
+    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " |", "|---" * (len(targets) + 2) + "|"]
+    for (name, method), runs in sorted(longest_runs(results).items()):
+        hits = [reached(runs, target) for target in targets]
+        columns = [f"{hit[0]:,} ({hit[1]:.0f} s)" if hit else "not reached" for hit in hits]
         lines.append(f"| {name} | {method} | " + " | ".join(columns) + " |")
     return "\n".join(lines) + "\n"
 

@@ -1,6 +1,9 @@
-"""What a step of a method costs: a Gauss-Newton round and a SharpZO generation, the forward passes and the method's own work apart.
+"""What a step of a method costs: a Gauss-Newton round and a SharpZO generation, beside a generation of the paper's on the dense reference.
 
-`python -m benchmarks.round_cost [--onnx FILE] [--out FILE.json]`; random photo features, for time does not depend on them.
+`python -m benchmarks.round_cost [--model ViT-B-16,local-dir:models/lite-clip] [--out FILE.json]`
+
+Forward passes and the method's own work apart. The dense prices are products, queries times one measured evaluation of the published
+loop (`benchmarks.reference`), not runs.
 """
 
 import os
@@ -8,7 +11,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -16,29 +18,50 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from benchmarks.machine import processor
+from benchmarks.exports import EMBEDDED, MODELS, exported, load
+from benchmarks.reference import PublishedEvaluation
+from benchmarks.synthetic import class_names, contexts, photo_features
+from benchmarks.timing import fastest, milliseconds, record, save
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.machine import usable_cores, versions
+from edge_sharpzo.machine import usable_cores
+from edge_sharpzo.methods.estimators import cge_points
+from edge_sharpzo.methods.presets import DEFAULT, paper_preset
 from edge_sharpzo.methods.registry import plan
-from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.objective import DEFAULT_TEMPLATE, PromptObjective
+from export.source import Source
 
-THINGS = ("apple", "bicycle", "chair", "dog", "fence", "house", "lake", "mirror", "tree", "wheel")
-NAMES = [f"{kind} {thing}" for kind in ("red", "old", "wooden", "small") for thing in THINGS]
-SHOTS, WARM_UP, STEPS = 12, 10, 40
+SHOTS = 16
+Result = dict[str, Any]
 
 
-def measure(clip: ClipOnnx, method: str, classes: int) -> dict[str, Any]:
-    """Median milliseconds of a step's forward passes and of the method's own work, after `WARM_UP` steps."""
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((classes * SHOTS, clip.card.feature_dim)).astype(np.float32)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    chosen = plan(method, "default", "dtd", 15_000, timed=False)
-    objective = PromptObjective(
-        clip, NAMES[:classes], features, np.repeat(np.arange(classes), SHOTS), context_tokens=chosen.context_tokens, dim=chosen.dim
-    )
+def paper_generation() -> int:
+    """Evaluations of one stage-1 generation of the paper's settings: a CGE and a population."""
+    paper = paper_preset("eurosat")
+    return 2 * paper.dim + paper.settings.population
+
+
+def dense_query(source: Source, clip: ClipOnnx, classes: int, rounds: int) -> float:
+    """Seconds of one evaluation of the published loop, re-created."""
+    names, card = class_names(classes), clip.card
+    ids = source.tokenizer([DEFAULT_TEMPLATE.replace("{}", name) for name in names])
+    photos = photo_features(SHOTS * classes, classes, card.feature_dim)
+    published = PublishedEvaluation(source.model, ids, len(card.text.start), card.text.n_ctx, *photos)
+    context = torch.from_numpy(contexts(1, card.text.n_ctx, card.text.width, card.text.embedding_std)[0])
+    return fastest({0: lambda: published(context)}, rounds)[0]
+
+
+def measure(clip: ClipOnnx, method: str, classes: int, steps: int, warm_up: int) -> Result:
+    """Median milliseconds of a step's forward passes, mean ones of the method's own work, after `warm_up` steps.
+
+    SharpZO's step is a generation without sharpness; `sharpness_ms` is one CGE, which `sharpness_every` generations share.
+    """
+    features, labels = photo_features(SHOTS * classes, classes, clip.card.feature_dim)
+    chosen = plan(method, "default", "eurosat", 15_000, timed=False)
+    objective = PromptObjective(clip, class_names(classes), features, labels, context_tokens=chosen.context_tokens, dim=chosen.dim)
     optimizer = chosen.make(objective.dim, objective.loss, 0)
-    forward, own, solves = [0.0], [0.0], [0.0]
+    forward, own, solves, queries = [0.0], [0.0], [0.0], [0]
     solve: Callable[[], None] | None = getattr(optimizer, "_solve", None)  # Gauss-Newton's inner problem
 
     def timed() -> None:
@@ -49,7 +72,7 @@ def measure(clip: ClipOnnx, method: str, classes: int) -> dict[str, Any]:
 
     if solve:
         optimizer._solve = timed  # type: ignore[attr-defined]
-    while len(own) <= WARM_UP + STEPS:
+    while len(own) <= warm_up + steps:
         step, start = optimizer.step, time.perf_counter()
         points, kind = optimizer.ask(), optimizer.kind
         asked = time.perf_counter()
@@ -58,31 +81,75 @@ def measure(clip: ClipOnnx, method: str, classes: int) -> dict[str, Any]:
         optimizer.tell(objective.loss.values(text), text if optimizer.wants_outputs else None)
         forward[-1] += passed - asked
         own[-1] += asked - start + time.perf_counter() - passed
+        queries[-1] += len(points)
         if optimizer.step > step:
-            forward.append(0.0)
-            own.append(0.0)
-            solves.append(0.0)
-    passes, work, inner = (1e3 * statistics.median(times[WARM_UP:-1]) for times in (forward, own, solves))
-    return {"method": method, "classes": classes, "forward_ms": round(passes, 2), "own_ms": round(work, 2), "inner_solve_ms": round(inner, 2)}
+            for column in (forward, own, solves):
+                column.append(0.0)
+            queries.append(0)
+    passes, inner = (milliseconds(statistics.median(times[warm_up:-1])) for times in (forward, solves))
+    # SharpZO's covariance is decomposed every few generations: a median would not see that.
+    result: Result = {"method": method, "classes": classes, "queries": round(statistics.median(queries[warm_up:-1]))}
+    result |= {"forward_ms": passes, "own_ms": milliseconds(statistics.mean(own[warm_up:-1])), "inner_solve_ms": inner}
+    result["step_ms"] = result["forward_ms"] + result["own_ms"]
+    if method == "sharpzo":
+        settings, start = DEFAULT.settings, time.perf_counter()
+        cge = cge_points(np.zeros(objective.dim), settings.mu_sharpness)
+        objective.losses(cge, "sharpness")
+        result["sharpness_ms"] = milliseconds(time.perf_counter() - start)
+        result["queries"] += round(len(cge) / settings.sharpness_every, 2)
+        result["step_ms"] += result["sharpness_ms"] / settings.sharpness_every
+    result["step_ms"] = round(result["step_ms"], 2)
+    return result
+
+
+def compare(result: Result, dense: float) -> Result:
+    """`result` with its prices in the paper's way, at `dense` seconds an evaluation."""
+    ratios = {"dense_query_ms": milliseconds(dense), "same_queries_dense_ms": round(1e3 * dense * result["queries"], 1)}
+    ratios["dense_ratio"] = round(ratios["same_queries_dense_ms"] / result["step_ms"], 1)
+    if result["method"] == "sharpzo":
+        ratios["paper_generation_queries"] = paper_generation()
+        ratios["paper_generation_dense_ms"] = round(1e3 * dense * paper_generation(), 1)
+        ratios["paper_generation_ratio"] = round(ratios["paper_generation_dense_ms"] / result["step_ms"], 1)
+    return result | ratios
+
+
+def show(row: Result) -> None:
+    """Prints one method's step."""
+    print(f"  {row['method']}, {row['classes']} classes: {row['step_ms']:.1f} ms a step of {row['queries']:g} queries: ", end="")
+    print(f"forward {row['forward_ms']:.1f} ms, own work {row['own_ms']:.1f} ms ({100 * row['own_ms'] / row['forward_ms']:.1f} %), ", end="")
+    print(f"inner solve {100 * row['inner_solve_ms'] / row['forward_ms']:.1f} %")
+    print(f"    as many queries dense, {row['dense_query_ms']:.1f} ms each, not run: {row['same_queries_dense_ms']:,.0f} ms", end="")
+    print(f", {row['dense_ratio']} times ours")
+    if "sharpness_ms" in row:
+        print(f"    sharpness {row['sharpness_ms']:,.0f} ms, once in {DEFAULT.settings.sharpness_every} generations; the paper's generation", end="")
+        print(f" dense, {row['paper_generation_queries']:,} queries, not run: {row['paper_generation_dense_ms']:,.0f} ms", end="")
+        print(f", {row['paper_generation_ratio']} times ours", flush=True)
 
 
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
+    parser.add_argument("--model", default=MODELS, help="comma-separated: open_clip models (random weights) or local-dir:FOLDER")
+    parser.add_argument("--threads", type=int, default=usable_cores())
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    clip = ClipOnnx(options.onnx, usable_cores())
-    rows = [measure(clip, method, classes) for method in ("gauss-newton", "sharpzo") for classes in (10, 40)]
-    print(f"{clip.card.name}, {clip.threads} threads of {processor()}")
-    for row in rows:
-        print(
-            f"  {row['method']:13} {row['classes']:3} classes: forward {row['forward_ms']:7.2f} ms a step, own work {row['own_ms']:6.2f} ms", end=""
-        )
-        print(f" ({100 * row['own_ms'] / row['forward_ms']:.1f} %), inner solve {100 * row['inner_solve_ms'] / row['forward_ms']:.1f} %")
-    if options.out:
-        told = {"model": clip.card.name, "threads": clip.threads, "processor": processor(), "versions": versions(), "steps": rows}
-        options.out.write_text(json.dumps(told, indent=1) + "\n")
+    torch.set_num_threads(options.threads)
+    result = record({"models": []}, options.threads)
+    print(f"{options.threads} threads of {result['processor']}")
+    for name in options.model.split(","):
+        print(name)
+        source = load(name)
+        clip = ClipOnnx(exported(name, source=source), options.threads)
+        rows = []
+        for classes in (10, 40) if name == EMBEDDED else (10,):
+            dense = dense_query(source, clip, classes, rounds=5)
+            for method in ("gauss-newton", "sharpzo"):
+                rows.append(compare(measure(clip, method, classes, options.steps, options.warm_up), dense))
+                show(rows[-1])
+        result["models"].append({"model": name, "weights": clip.card.weights, "steps": rows})
+        save(result, options.out)
 
 
 if __name__ == "__main__":
