@@ -17,10 +17,13 @@ from PIL import Image
 from benchmarks.exports import MODELS, exported, load
 from benchmarks.timing import fastest, record, save
 from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.features import BATCH, encode_photos
+from edge_sharpzo.features import encode_photos
 from edge_sharpzo.images import load_image, preprocess
 from edge_sharpzo.machine import usable_cores
 from export.source import Source
+
+
+BATCH = 16  # photos in one call of PyTorch
 
 
 def find_photos(folder: Path | None, count: int) -> list[Path]:

@@ -21,7 +21,6 @@ from benchmarks.products import ProductsOnly, packed_products, peak_product
 from benchmarks.reference import PublishedEvaluation
 from benchmarks.synthetic import class_names, contexts, photo_features
 from benchmarks.timing import fastest, milliseconds, processor_seconds, record, save
-from edge_sharpzo import text_tower
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.machine import usable_cores
 from edge_sharpzo.objective import DEFAULT_TEMPLATE
@@ -69,8 +68,8 @@ class Sides:
         self.dense = TextTower(model.dense, prompt.classes, TOKENS)
         self.packed = {"packed": TextTower(model.clip, prompt.classes, TOKENS)}
         if model.integer:
-            options: dict[str, Any] = {"integer": True}
-            self.packed["packed_int8"] = TextTower(model.integer, prompt.classes, TOKENS, **options)
+            self.packed["packed_int8"] = TextTower(model.integer, prompt.classes, TOKENS)
+            self.packed["packed_int8_in_integers"] = TextTower(model.integer, prompt.classes, TOKENS, integer=True)
 
     def encode_text(self) -> None:
         """open_clip's text features of one candidate."""
@@ -88,11 +87,8 @@ class Sides:
 
     def at_once(self, tower: str, batch: int) -> np.ndarray:
         """Features [batch, K, D] of that many candidates in one call."""
-        before, text_tower.BATCH = text_tower.BATCH, batch
-        try:
-            return self.packed[tower](self.contexts[:batch])
-        finally:
-            text_tower.BATCH = before
+        self.packed[tower].batch = batch
+        return self.packed[tower](self.contexts[:batch])
 
     def packed_calls(self, tower: str) -> dict[tuple[str, int], Callable[[], object]]:
         """Calls of the batches that do not take too long, judged by one candidate's time."""
@@ -184,7 +180,7 @@ def show(case: Result) -> None:
     print(f"  {case['classes']} classes")
     for side, title in DENSE_SIDES.items():
         print(f"    {title:28} {case['ms'][side]:10.2f} ms{'  (extrapolated)' if side in case['extrapolated'] else ''}")
-    for tower in (name for name in ("packed", "packed_int8") if name in case):
+    for tower in (name for name in ("packed", "packed_int8", "packed_int8_in_integers") if name in case):
         for batch, ms in case[tower]["ms_by_batch"].items():
             ratios = ", ".join(f"{values[batch]:.1f}" for values in case[tower]["ratio_by_batch"].values())
             best = "  <- best" if batch == case[tower]["best_batch"] else ""

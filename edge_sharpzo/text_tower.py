@@ -82,14 +82,14 @@ class TextTower:
             most, rows = BATCH, max(len(feed["positions"]) for feed in self._feeds)
         else:
             most, rows = DENSE_BATCH, min(DENSE_CLASSES, len(classes)) * self.card.context_length
-        self._batch = clip.memory.fitting(most, _activation_bytes(rows, self.card.width))
+        self.batch = clip.memory.fitting(most, _activation_bytes(rows, self.card.width))
 
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""
         contexts = np.ascontiguousarray(contexts, np.float32)
         parts = [
-            np.concatenate([self._session.run(None, {"ctx": contexts[i : i + self._batch], **feed})[0] for feed in self._feeds], axis=1)
-            for i in range(0, len(contexts), self._batch)
+            np.concatenate([self._session.run(None, {"ctx": contexts[i : i + self.batch], **feed})[0] for feed in self._feeds], axis=1)
+            for i in range(0, len(contexts), self.batch)
         ]
         return np.concatenate(parts)
 

@@ -191,7 +191,7 @@ def test_features_are_encoded_once(tiny_onnx: Path, photos: Path, tmp_path: Path
     from edge_sharpzo.clip_file import ClipOnnx
 
     original = ClipOnnx.session
-    monkeypatch.setattr(ClipOnnx, "session", lambda self, tower: sessions.append(tower) or original(self, tower))
+    monkeypatch.setattr(ClipOnnx, "session", lambda self, tower, integer=False: sessions.append(tower) or original(self, tower, integer))
     tune(tiny_onnx, photos, tmp_path / "second")
     assert "image" not in sessions
     assert same_run(tmp_path / "first", tmp_path / "second")

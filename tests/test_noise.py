@@ -21,10 +21,12 @@ def test_the_step_grows_with_the_noise(noise: float, wanted: float) -> None:
     def box(points: np.ndarray) -> np.ndarray:
         return np.linalg.norm(points, axis=1)[:, None] + noise * rng.standard_normal((len(points), 5000))
 
-    step, measured = difference_step(box, dim=10, shortest=0.2, seed=0)
-    assert measured == pytest.approx(noise, rel=0.15)
-    assert step == pytest.approx(wanted, rel=0.2)
+    found = difference_step(box, dim=10, shortest=0.2, seed=0)
+    assert found.noise == pytest.approx(noise, rel=0.15)
+    assert found.step == pytest.approx(wanted, rel=0.2)
+    assert found.error == pytest.approx(2**0.5 * noise / found.step, rel=0.2)
+    assert found.fit == (noise < 1)
 
 
 def test_a_flat_box_keeps_the_shortest_step() -> None:
-    assert difference_step(lambda points: np.ones((len(points), 3)), 4, 0.2, 0) == (0.2, 0.0)
+    assert difference_step(lambda points: np.ones((len(points), 3)), 4, 0.2, 0) == (0.2, 0.0, 0.0)

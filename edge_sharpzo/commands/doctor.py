@@ -32,7 +32,7 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     labels = np.repeat(np.arange(len(NAMES)), SHOTS)
     objective = PromptObjective(clip, NAMES, features, labels, context_tokens=GAUSS_NEWTON_CONTEXT, dim=None)
-    step, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, GaussNewtonSettings.difference, 0)
+    found = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, GaussNewtonSettings.difference, 0)
     points = np.random.default_rng(1).standard_normal((CANDIDATES, objective.dim))
     started = time.perf_counter()
     objective.losses(points, "timing")
@@ -49,7 +49,7 @@ def run_doctor(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
         "classes": len(NAMES),
         "ms_per_query": round(1000 * seconds, 2),
         "minutes_for_default_budget": round(seconds * DEFAULT_BUDGET / 60, 1),
-        "noise_floor": noise,
-        "difference_step": step,
+        "noise_floor": found.noise,
+        "difference_step": found.step,
         "peak_rss_mb": peak_mb(),
     }

@@ -106,10 +106,12 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     clip.let_go()
     objective.queries["zero_shot"] += 1
     clock = time.monotonic()
-    difference, noise = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
-    display.say(f"the text tower answers to {noise:.0e}; finite differences take a step of {difference:.2g}")
+    found = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
+    display.say(f"the text tower answers to {found.noise:.0e}; finite differences take a step of {found.step:.2g}")
+    if not (found.fit or chosen.integer):
+        display.say(f"note: {100 * found.error:.0f} % of a finite difference would be noise here: take --method cma-es, or a provider that is exact")
     display.start_tuning(chosen.planned, (time.monotonic() - clock) / NOISE_QUERIES)
-    optimizer = chosen.make(objective.dim, objective.loss, options.seed, difference if difference > SHORTEST_DIFFERENCE else 0.0)
+    optimizer = chosen.make(objective.dim, objective.loss, options.seed, found.step if found.step > SHORTEST_DIFFERENCE else 0.0)
     progress = None
     if resume and (stored := checkpoints.read()):
         progress, state = stored
