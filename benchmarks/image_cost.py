@@ -22,7 +22,6 @@ from edge_sharpzo.images import load_image, preprocess
 from edge_sharpzo.machine import usable_cores
 from export.source import Source
 
-
 BATCH = 16  # photos in one call of PyTorch
 
 

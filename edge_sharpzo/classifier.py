@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_sharpzo.clip_file import ClipOnnx
+from edge_sharpzo.graph_file import write_graph
 from edge_sharpzo.run_folder import TunedPrompt
 from edge_sharpzo.storage import write_atomic, write_text
 
@@ -23,13 +24,12 @@ def write_classifier(folder: Path, clip: ClipOnnx, prompt: TunedPrompt) -> None:
     head's weights as one matrix, for both are linear in the image features. Its metadata holds, as JSON under
     `METADATA_KEY`, the labels and how a photo becomes pixel values.
     """
-    write_atomic(folder / CLASSIFIER, lambda part: onnx.save(_graph(clip, prompt), str(part)))
+    write_atomic(folder / CLASSIFIER, lambda part: write_graph(_graph(clip, prompt), clip.folder, part))
     write_text(folder / LABELS, "".join(f"{label}\n" for label in prompt.folders))
 
 
 def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
-    model = clip.tower("image")
-    onnx.load_external_data_for_model(model, str(clip.folder))
+    model = clip.tower("image", integer=True)
     graph = model.graph
     (features,) = graph.output
     weight, bias = prompt.linear()
@@ -47,5 +47,4 @@ def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
     entry = model.metadata_props.add()
     told |= {"threshold": prompt.calibration.threshold, "model_sha256": clip.sha256}
     entry.key, entry.value = METADATA_KEY, json.dumps(told, ensure_ascii=False)
-    onnx.checker.check_model(model)
     return model

@@ -12,6 +12,8 @@ import onnx
 from edge_sharpzo.card import TOKENIZER_KEY, ModelCard, parse_card
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.graph_file import read_graph
+from edge_sharpzo.integer import multiply_in_integers
+from edge_sharpzo.machine import sums_bytes_exactly
 from edge_sharpzo.memory import MemoryLimit, give_back
 
 if TYPE_CHECKING:
@@ -137,8 +139,6 @@ class ClipOnnx:
         """
         import onnxruntime
 
-        from edge_sharpzo.integer import multiply_in_integers
-        from edge_sharpzo.machine import sums_bytes_exactly
         from edge_sharpzo.providers import options as provider_options
 
         onnxruntime.set_default_logger_severity(3)
@@ -151,10 +151,8 @@ class ClipOnnx:
         if self.provider not in onnxruntime.get_available_providers():
             have = ", ".join(onnxruntime.get_available_providers())
             raise UserError(f"this onnxruntime has no provider '{self.provider}'. It has: {have}")
-        model = self.tower(tower)
+        model = self.tower(tower, integer)
         self.memory.require(weight_bytes(model.graph), f"the {tower} tower")
-        if integer and sums_bytes_exactly():
-            multiply_in_integers(model)
         try:
             session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[(self.provider, provider_options(self.provider))])
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -165,11 +163,14 @@ class ClipOnnx:
         give_back()  # copies of the weights that only the opening needed
         return session
 
-    def tower(self, name: str) -> onnx.ModelProto:
+    def tower(self, name: str, integer: bool = False) -> onnx.ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
         model = self._load()
         del model.metadata_props[:]  # the tokenizer, which a session would keep
-        return _keep_output(model, TOWERS[name])
+        _keep_output(model, TOWERS[name])
+        if integer and sums_bytes_exactly():
+            multiply_in_integers(model)
+        return model
 
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions. The table is read and let go."""
@@ -196,7 +197,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                     yield from _graphs(inner)
 
 
-def _keep_output(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
+def _keep_output(model: onnx.ModelProto, output: str) -> None:
     """Cuts `model` down, in place, to what `output` needs."""
     graph = model.graph
     needed, used = {output}, set()
@@ -209,7 +210,6 @@ def _keep_output(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
     _drop(graph.input, lambda _, value: value.name not in needed)
     _drop(graph.output, lambda _, value: value.name != output)
     del graph.value_info[:]
-    return model
 
 
 def _drop(items: MutableSequence[Any], unwanted: Callable[[int, Any], bool]) -> None:

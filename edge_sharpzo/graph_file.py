@@ -1,7 +1,7 @@
-"""Reads an ONNX file's graph and leaves its weights where they are.
+"""Reads an ONNX file's graph and leaves its weights where they are; writes a graph and copies its weights from there.
 
-onnx.load copies every weight of every tower into memory, several times over. Here tensors of `LARGE` bytes or more
-become references into the file itself (ONNX's external data), which onnxruntime maps, tower by tower.
+onnx.load and onnx.save hold every weight in memory, several times over. Here tensors of `LARGE` bytes or more become
+references into the file itself (ONNX's external data), which onnxruntime maps, tower by tower.
 """
 
 import mmap
@@ -12,6 +12,7 @@ import onnx
 from onnx import TensorProto
 
 LARGE = 4096  # bytes
+_COPIED = 1 << 20  # bytes copied at once
 # Field numbers of onnx.proto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
@@ -44,6 +45,46 @@ def _add_initializer(tensor: TensorProto, data: mmap.mmap, start: int, end: int,
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", location), ("offset", content), ("length", stop - content)):
             tensor.external_data.add(key=key, value=str(value))
+
+
+def write_graph(model: onnx.ModelProto, folder: Path, out: Path) -> None:
+    """Writes `model`, whose external data lies in `folder`, as one file with all weights inside; `model` loses them.
+
+    Each weight follows the rest as a message of its own, which protobuf adds to the graph's other initialisers.
+    """
+    tensors = [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
+    inside = [tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL]
+    kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in inside]
+    apart = [TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    with out.open("wb") as stream:
+        stream.write(model.SerializeToString())
+        for tensor in apart:
+            where = {entry.key: entry.value for entry in tensor.external_data}
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            length, head = int(where["length"]), tensor.SerializeToString()
+            head += _key(_RAW_DATA) + _as_varint(length)
+            initializer = _key(_INITIALIZER) + _as_varint(len(head) + length) + head
+            stream.write(_key(_GRAPH) + _as_varint(len(initializer) + length) + initializer)
+            with (folder / where["location"]).open("rb") as source:
+                source.seek(int(where.get("offset", 0)))
+                for start in range(0, length, _COPIED):
+                    stream.write(source.read(min(_COPIED, length - start)))
+
+
+def _key(field: int) -> bytes:
+    return _as_varint(field << 3 | _LENGTH)
+
+
+def _as_varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
 
 
 def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_sharpzo.errors import UserError
 
-_STATM = Path("/proc/self/statm")
+_STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 MB = 1_000_000
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h
 RESERVE = 16 * MB  # left free under a limit: what NumPy and Python take between two looks
@@ -24,11 +24,15 @@ def resident() -> int | None:
 def peak_mb() -> float | None:
     """The most memory that this process has held so far, in MB (10^6 bytes); None where the system does not tell."""
     try:
+        # Not Linux's ru_maxrss: that counts what the parent held when it started this process.
+        return round(1024 * next(int(line.split()[1]) for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:")) / MB, 1)
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
         import resource
     except ImportError:  # Windows
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round((peak if sys.platform == "darwin" else peak * 1024) / MB, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / MB, 1)  # macOS counts bytes
 
 
 def give_back() -> None:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 CHUNK_TOKENS = 160  # of class tokens in one packed sequence: attention grows with its square, the shared part is paid once a chunk
-BATCH = 8  # candidates in one call; 4 to 32 are equally fast within 5 %, and more hold more memory
-DENSE_CLASSES, DENSE_BATCH = 16, 4  # the same for dense towers, where every class costs all its positions
+BATCH = 16  # candidates in one call at most,
+CALL_BYTES = 8_000_000  # or as many as have so many bytes of activations: more are no faster, and hold memory
+DENSE_CLASSES = 16  # in one call of a dense tower, where every class costs all its positions
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,9 @@ class TextTower:
         make = self._packed_feeds if self.card.layout == "packed" else self._dense_feeds
         self._feeds = make(clip, classes)
         self._session = session or clip.session("text", integer)
-        if self.card.layout == "packed":
-            most, rows = BATCH, max(len(feed["positions"]) for feed in self._feeds)
-        else:
-            most, rows = DENSE_BATCH, min(DENSE_CLASSES, len(classes)) * self.card.context_length
-        self.batch = clip.memory.fitting(most, _activation_bytes(rows, self.card.width))
+        rows = max(len(feed["positions"]) if self.card.layout == "packed" else len(feed["eot"]) * self.card.context_length for feed in self._feeds)
+        each = _activation_bytes(rows, self.card.width)
+        self.batch = clip.memory.fitting(max(1, min(BATCH, CALL_BYTES // each)), each)  # candidates in one call
 
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""

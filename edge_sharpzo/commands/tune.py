@@ -20,7 +20,7 @@ from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right, softmax
 from edge_sharpzo.machine import check_device
-from edge_sharpzo.memory import MemoryLimit, keep_little, peak_mb
+from edge_sharpzo.memory import MemoryLimit, give_back, keep_little, peak_mb
 from edge_sharpzo.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.methods.registry import plan
 from edge_sharpzo.noise import NOISE_QUERIES, difference_step
@@ -112,6 +112,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         display.say(f"note: {100 * found.error:.0f} % of a finite difference would be noise here: take --method cma-es, or a provider that is exact")
     display.start_tuning(chosen.planned, (time.monotonic() - clock) / NOISE_QUERIES)
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, found.step if found.step > SHORTEST_DIFFERENCE else 0.0)
+    give_back()
     progress = None
     if resume and (stored := checkpoints.read()):
         progress, state = stored
