@@ -55,8 +55,8 @@ lint: .venv-dev/ready  ## ruff
 types: .venv-dev/ready  ## mypy
 	.venv-dev/bin/mypy
 
-bench: .venv-dev/ready  ## a query, a round, a photo: time and memory, ours against PyTorch (about half an hour)
-	.venv-dev/bin/python -m benchmarks.query_cost --out benchmarks/results/query_cost.json
+bench: .venv/ready .venv-dev/ready  ## a query, a round, a photo: time and memory, ours against PyTorch (about half an hour)
+	.venv-dev/bin/python -m benchmarks.query_cost --precision int8 --out benchmarks/results/query_cost.json
 	.venv-dev/bin/python -m benchmarks.round_cost --out benchmarks/results/round_cost.json
 	.venv-dev/bin/python -m benchmarks.image_cost --out benchmarks/results/image_cost.json
 	.venv-dev/bin/python -m benchmarks.memory --out benchmarks/results/memory.json

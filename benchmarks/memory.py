@@ -24,6 +24,7 @@ from benchmarks.exports import MODELS, exported_elsewhere, known_precisions
 from benchmarks.timing import record, save
 from edge_sharpzo.machine import usable_cores
 
+DEVICE = ".venv/bin/python"  # the environment that devices have (`make setup`); this one's packages take memory of their own
 HERTZ = 20  # samples a second
 PHOTOS_DONE, TUNING = "photos ", "about "  # how lines on stderr begin: photos encoded, tuning begun
 FIELDS = {"VmRSS": "resident", "RssAnon": "own", "RssFile": "files"}  # of /proc/PID/status: all, the process's own, mapped files
@@ -91,7 +92,7 @@ def measure(onnx: Path, budget: int, threads: int, *photos: object) -> dict[str,
     with tempfile.TemporaryDirectory(prefix="edge-sharpzo-memory-") as folder:
         out = Path(folder) / "run"
         arguments = [*photos, "--onnx", onnx, "--out", out, "--budget", budget, "--threads", threads]
-        command = [sys.executable, "-m", "edge_sharpzo", "tune", *map(str, arguments)]
+        command = [DEVICE if Path(DEVICE).exists() else sys.executable, "-m", "edge_sharpzo", "tune", *map(str, arguments)]
         seen = watch(command, {**os.environ, "EDGE_SHARPZO_CACHE": str(Path(folder) / "cache")})
         summary = json.loads((out / "summary.json").read_text())
     return {
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=MODELS, help="comma-separated: open_clip models (random weights) or local-dir:FOLDER")
     parser.add_argument("--precision", default="fp32,int8", help="comma-separated; one that the export does not know is left out")
-    parser.add_argument("--budget", type=int, default=1500, help="queries of each run")
+    parser.add_argument("--budget", type=int, default=3000, help="queries of each run")
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

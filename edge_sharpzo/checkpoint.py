@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from edge_sharpzo.errors import UserError
+from edge_sharpzo.memory import give_back
 from edge_sharpzo.methods.state import State
 from edge_sharpzo.storage import parse_json, write_atomic
 from edge_sharpzo.tuner import Best, Progress, Record
@@ -50,6 +51,7 @@ class Checkpoints:
             write_atomic(self.path, lambda part: save_file(tensors, part, metadata={"progress": json.dumps(told)}))
         except (OSError, SafetensorError) as error:
             raise UserError(f"cannot write {self.path} ({error}): make room there, then go on with --resume {self.path.parent}") from error
+        give_back()
         self._written = time.monotonic()
 
     def read(self) -> tuple[Progress, State] | None:

@@ -58,9 +58,9 @@ class GaussNewton:
         self._value = np.inf  # the loss there
         self._damping = settings.damping
         self._fresh = np.zeros(0, np.int64)  # basis indices of the asked directions
-        self._fresh_directions = np.zeros((0, dim))
+        self._fresh_directions = np.zeros((0, dim), np.float32)
         self._indices = np.zeros(0, np.int64)  # basis indices of the columns in use, newest first
-        self._directions = np.zeros((0, dim))  # their basis vectors
+        self._directions = np.zeros((0, dim), np.float32)  # their basis vectors
         self._columns = np.zeros((0, 0), np.float32)  # d coordinates / d basis direction [<= window, their count]
         self._steps = np.zeros((0, 0))  # a of the asked candidates [dampings, m]
         self._candidates = np.zeros((0, dim))
@@ -87,7 +87,8 @@ class GaussNewton:
         outputs = self._loss.coordinates(outputs)
         if self.kind == "start":
             best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
-            self._point, self._output, self._value = self._starts[best], outputs[best], float(losses[best])
+            self._point, self._output, self._value = self._starts[best].copy(), outputs[best].copy(), float(losses[best])
+            self._starts = self._starts[:0]
             self.kind = "jacobian"
         elif self.kind == "jacobian":
             if self._output is None:
@@ -136,7 +137,7 @@ class GaussNewton:
         identity = np.eye(len(gradient))
         dampings = self._damping * np.array(self.settings.spread)
         self._steps = np.array([-np.linalg.solve(hessian + damping * identity, gradient) for damping in dampings])
-        self._candidates = self._point + self._steps @ self._directions
+        self._candidates = self._point + self._steps.astype(np.float32) @ self._directions
 
     def _choose(self, losses: np.ndarray, outputs: np.ndarray) -> None:
         """Moves to the best candidate if it is better, corrects the columns by what the step showed, sets the damping."""
@@ -175,7 +176,7 @@ _ARRAYS = ("point", "output", "indices", "columns", "steps", "candidates")
 
 
 def basis_vectors(indices: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Vectors [n, dim] of a random orthonormal basis, by index: rows of the discrete cosine transform (DCT-II) times random `signs` [dim].
+    """Vectors [n, dim], float32, of a random orthonormal basis, by index: rows of the discrete cosine transform (DCT-II) times random `signs` [dim].
 
     The signs make every row a random direction, as in fast Johnson-Lindenstrauss transforms (Ailon and Chazelle, 2009); no
     matrix of dim^2 numbers is kept or factorised.
@@ -184,4 +185,4 @@ def basis_vectors(indices: np.ndarray, signs: np.ndarray) -> np.ndarray:
     rows = np.cos(np.pi / dim * indices[:, None] * (np.arange(dim) + 0.5))
     rows *= np.sqrt(2 / dim) * signs
     rows[indices == 0] /= np.sqrt(2)
-    return rows
+    return rows.astype(np.float32)
