@@ -45,6 +45,7 @@ class PromptObjective:
         the products in integers where weights are stored so, which finite differences do not survive; see `integer.py`.
         """
         prompt = clip.prompts.for_tuning(names, template, context_tokens)
+        clip.let_go()
         self.loss = FewShotLoss(features, labels, clip.card.logit_scale, later)
         self.logit_scale = clip.card.logit_scale
         self.initial_context = clip.token_embeddings(prompt.context)  # p0 [n_ctx, W]

@@ -103,7 +103,6 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
         integer=chosen.integer,
     )
     as_written = TextTower(clip, rows, 0).as_written()
-    clip.let_go()
     objective.queries["zero_shot"] += 1
     clock = time.monotonic()
     found = difference_step(lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_DIFFERENCE, options.seed)
