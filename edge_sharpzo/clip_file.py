@@ -146,6 +146,8 @@ class ClipOnnx:
         options.intra_op_num_threads = self.threads
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.folder))
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")  # float32 inputs, or finite differences drown
+        if tower == "image":  # its threads would wait actively on the core that decodes the next photos
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Shapes change between calls, so a plan of memory by shape would only grow.
         options.enable_mem_pattern = False
         if self.provider not in onnxruntime.get_available_providers():
