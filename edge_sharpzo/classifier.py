@@ -5,11 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-
 from edge_sharpzo.clip_file import ClipOnnx
 from edge_sharpzo.graph_file import write_graph
+from edge_sharpzo.onnx_format import ModelProto, node, tensor, value_info
 from edge_sharpzo.run_folder import TunedPrompt
 from edge_sharpzo.storage import write_atomic, write_text
 
@@ -28,20 +26,20 @@ def write_classifier(folder: Path, clip: ClipOnnx, prompt: TunedPrompt) -> None:
     write_text(folder / LABELS, "".join(f"{label}\n" for label in prompt.folders))
 
 
-def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> onnx.ModelProto:
+def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> ModelProto:
     model = clip.tower("image", integer=True)
     graph = model.graph
     (features,) = graph.output
     weight, bias = prompt.linear()
-    graph.initializer.extend([numpy_helper.from_array(weight.T.copy(), "classifier.weight"), numpy_helper.from_array(bias, "classifier.bias")])
+    graph.initializer.extend([tensor(weight.T, "classifier.weight"), tensor(bias, "classifier.bias")])
     graph.node.extend(
         [
-            helper.make_node("Gemm", [features.name, "classifier.weight", "classifier.bias"], ["classifier.logits"], "classifier.gemm"),
-            helper.make_node("Softmax", ["classifier.logits"], ["probabilities"], "classifier.softmax", axis=1),
+            node("Gemm", [features.name, "classifier.weight", "classifier.bias"], ["classifier.logits"]),
+            node("Softmax", ["classifier.logits"], ["probabilities"], axis=1),
         ]
     )
     batch = features.type.tensor_type.shape.dim[0].dim_param or "photos"
-    graph.output[0].CopyFrom(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [batch, len(bias)]))
+    graph.output[0].CopyFrom(value_info("probabilities", [batch, len(bias)]))
     del model.metadata_props[:]
     told: dict[str, Any] = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
     entry = model.metadata_props.add()

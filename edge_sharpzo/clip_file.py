@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from edge_sharpzo.card import TOKENIZER_KEY, ModelCard, parse_card
 from edge_sharpzo.errors import UserError
@@ -15,6 +14,7 @@ from edge_sharpzo.graph_file import read_graph
 from edge_sharpzo.integer import multiply_in_integers
 from edge_sharpzo.machine import sums_bytes_exactly
 from edge_sharpzo.memory import MemoryLimit, give_back
+from edge_sharpzo.onnx_format import GraphProto, ModelProto, TensorProto
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -56,7 +56,7 @@ class ClipOnnx:
         """Where the weights lie."""
         return self._file.parent
 
-    def _check_shapes(self, model: onnx.ModelProto) -> None:
+    def _check_shapes(self, model: ModelProto) -> None:
         """Raises UserError when the graph's fixed dimensions are not those of the card."""
         values = [*model.graph.input, *model.graph.output]
         shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in values}
@@ -67,7 +67,7 @@ class ClipOnnx:
             if shapes.get(name, [])[-len(dims) :] != dims:
                 raise UserError(f"{self.path} carries a card that does not fit its graph ({name}): export it again")
 
-    def _load(self) -> onnx.ModelProto:
+    def _load(self) -> ModelProto:
         """The graph without its weights. The file is untrusted: only standard operators, no data outside its folder."""
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist: make it with `make export` on a workstation, or give another --onnx")
@@ -82,7 +82,7 @@ class ClipOnnx:
         self._distrust(model)
         return model
 
-    def _distrust(self, model: onnx.ModelProto) -> None:
+    def _distrust(self, model: ModelProto) -> None:
         """Raises UserError for operators that are not ONNX's own and for weights outside the file's folder, at any depth."""
         if model.functions:
             raise UserError(f"{self.path} defines operators of its own ({model.functions[0].name}): not loaded")
@@ -165,7 +165,7 @@ class ClipOnnx:
         give_back()  # copies of the weights that only the opening needed
         return session
 
-    def tower(self, name: str, integer: bool = False) -> onnx.ModelProto:
+    def tower(self, name: str, integer: bool = False) -> ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
         model = self._load()
         del model.metadata_props[:]  # the tokenizer, which a session would keep
@@ -179,17 +179,17 @@ class ClipOnnx:
         return self.session("tokens").run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
 
 
-def _metadata(model: onnx.ModelProto) -> dict[str, str]:
+def _metadata(model: ModelProto) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def weight_bytes(graph: onnx.GraphProto) -> int:
+def weight_bytes(graph: GraphProto) -> int:
     """Memory that a session of `graph` takes for its large weights: float16 is computed with as float32."""
     stored = ((tensor.data_type, entry.value) for tensor in graph.initializer for entry in tensor.external_data if entry.key == "length")
-    return sum(int(length) * (2 if kind == onnx.TensorProto.FLOAT16 else 1) for kind, length in stored)
+    return sum(int(length) * (2 if kind == TensorProto.FLOAT16 else 1) for kind, length in stored)
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """The graph and those inside its nodes."""
     yield graph
     for node in graph.node:
@@ -199,7 +199,7 @@ def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
                     yield from _graphs(inner)
 
 
-def _keep_output(model: onnx.ModelProto, output: str) -> None:
+def _keep_output(model: ModelProto, output: str) -> None:
     """Cuts `model` down, in place, to what `output` needs."""
     graph = model.graph
     needed, used = {output}, set()

@@ -8,8 +8,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-import onnx
-from onnx import TensorProto
+from edge_sharpzo.onnx_format import ModelProto, TensorProto
 
 LARGE = 4096  # bytes
 _COPIED = 1 << 20  # bytes copied at once
@@ -18,12 +17,12 @@ _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 
 
-def read_graph(path: Path) -> onnx.ModelProto:
+def read_graph(path: Path) -> ModelProto:
     """The model in `path`, large initialisers as external data of that same file.
 
     Raises ValueError, or protobuf's own errors, for what is no ONNX file.
     """
-    model = onnx.ModelProto()
+    model = ModelProto()
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for number, start, first, end in _fields(data, 0, len(data)):
             if number != _GRAPH:
@@ -47,7 +46,7 @@ def _add_initializer(tensor: TensorProto, data: mmap.mmap, start: int, end: int,
             tensor.external_data.add(key=key, value=str(value))
 
 
-def write_graph(model: onnx.ModelProto, folder: Path, out: Path) -> None:
+def write_graph(model: ModelProto, folder: Path, out: Path) -> None:
     """Writes `model`, whose external data lies in `folder`, as one file with all weights inside; `model` loses them.
 
     Each weight follows the rest as a message of its own, which protobuf adds to the graph's other initialisers.

@@ -1,10 +1,9 @@
 """Matrix products in integers, for models whose weights are stored in 8 bits."""
 
-import onnx
-from onnx import NodeProto, TensorProto, helper
+from edge_sharpzo.onnx_format import ModelProto, NodeProto, TensorProto, node
 
 
-def multiply_in_integers(model: onnx.ModelProto) -> None:
+def multiply_in_integers(model: ModelProto) -> None:
     """Turns products of float inputs with 8-bit weights, in place, into products of 8-bit inputs with those weights.
 
     Inputs are rounded with one scale for the whole tensor, found anew at every call (ONNX's DynamicQuantizeLinear), and
@@ -13,24 +12,24 @@ def multiply_in_integers(model: onnx.ModelProto) -> None:
     finite differences.
     """
     graph = model.graph
-    weights = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
+    weights = {old.output[0]: old for old in graph.node if old.op_type == "DequantizeLinear"}
     rounded: set[str] = set()
     nodes: list[NodeProto] = []
-    for node in graph.node:
-        if node.op_type != "MatMul" or node.input[1] not in weights:
-            nodes.append(node)
+    for old in graph.node:
+        if old.op_type != "MatMul" or old.input[1] not in weights:
+            nodes.append(old)
             continue
-        left, out = node.input[0], node.output[0]
-        stored, scale = weights[node.input[1]].input[:2]
+        left, out = old.input[0], old.output[0]
+        stored, scale = weights[old.input[1]].input[:2]
         if left not in rounded:
             rounded.add(left)
-            nodes.append(helper.make_node("DynamicQuantizeLinear", [left], [f"{left}.int8", f"{left}.scale", f"{left}.zero"]))
+            nodes.append(node("DynamicQuantizeLinear", [left], [f"{left}.int8", f"{left}.scale", f"{left}.zero"]))
         nodes += [
-            helper.make_node("MatMulInteger", [f"{left}.int8", stored, f"{left}.zero"], [f"{out}.sum"]),
-            helper.make_node("Cast", [f"{out}.sum"], [f"{out}.float32"], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [f"{left}.scale", scale], [f"{out}.scale"]),
-            helper.make_node("Mul", [f"{out}.float32", f"{out}.scale"], [out]),
+            node("MatMulInteger", [f"{left}.int8", stored, f"{left}.zero"], [f"{out}.sum"]),
+            node("Cast", [f"{out}.sum"], [f"{out}.float32"], to=TensorProto.FLOAT),
+            node("Mul", [f"{left}.scale", scale], [f"{out}.scale"]),
+            node("Mul", [f"{out}.float32", f"{out}.scale"], [out]),
         ]
-    used = {name for node in nodes for name in node.input}
+    used = {name for made in nodes for name in made.input}
     del graph.node[:]
-    graph.node.extend(node for node in nodes if node.output[0] not in weights or node.output[0] in used)
+    graph.node.extend(made for made in nodes if made.output[0] not in weights or made.output[0] in used)

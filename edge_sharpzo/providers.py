@@ -31,13 +31,17 @@ def resolve(asked: str) -> str:
 def why_not(provider: str) -> str | None:
     """Why `provider` cannot open the smallest of graphs here; None where it can."""
     import onnxruntime
-    from onnx import TensorProto, helper
+
+    from edge_sharpzo.onnx_format import ModelProto, node, value_info
 
     if provider not in onnxruntime.get_available_providers():
         return "not in this onnxruntime"
-    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", value[:1], value[1:])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = ModelProto(ir_version=8)
+    model.opset_import.add(version=17)
+    model.graph.name = "probe"
+    model.graph.node.append(node("Relu", ["x"], ["y"]))
+    model.graph.input.append(value_info("x", [1]))
+    model.graph.output.append(value_info("y", [1]))
     onnxruntime.set_default_logger_severity(4)
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), providers=[(provider, options(provider))])

@@ -19,7 +19,7 @@ MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 CHUNK_TOKENS = 160  # of class tokens in one packed sequence: attention grows with its square, the shared part is paid once a chunk
 BATCH = 16  # candidates in one call at most,
 CALL_BYTES = 8_000_000  # or as many as have so many bytes of activations: more are no faster, and hold memory;
-SCALED_CALL_BYTES = 32_000_000  # where every call scales 8-bit weights back to floats, more share the price of that
+SCALED_CALL_BYTES = 16_000_000  # where every call scales 8-bit weights back to floats, more share the price of that
 DENSE_CLASSES = 16  # in one call of a dense tower, where every class costs all its positions
 
 
