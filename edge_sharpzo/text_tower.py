@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 CHUNK_TOKENS = 160  # of class tokens in one packed sequence: attention grows with its square, the shared part is paid once a chunk
 BATCH = 16  # candidates in one call at most,
-CALL_BYTES = 8_000_000  # or as many as have so many bytes of activations: more are no faster, and hold memory;
-SCALED_CALL_BYTES = 16_000_000  # where every call scales 8-bit weights back to floats, more share the price of that
+CALL_BYTES = 7_000_000  # or as many as have so many bytes of activations: more are hardly faster, and hold memory
 DENSE_CLASSES = 16  # in one call of a dense tower, where every class costs all its positions
 
 
@@ -82,8 +81,7 @@ class TextTower:
         self._session = session or clip.session("text", integer)
         rows = max(len(feed["positions"]) if self.card.layout == "packed" else len(feed["eot"]) * self.card.context_length for feed in self._feeds)
         each = _activation_bytes(rows, self.card.width)
-        most = SCALED_CALL_BYTES if clip.card.precision == "int8" and not integer else CALL_BYTES
-        self.batch = clip.memory.fitting(max(1, min(BATCH, most // each)), each)  # candidates in one call
+        self.batch = clip.memory.fitting(max(1, min(BATCH, CALL_BYTES // each)), each)  # candidates in one call
 
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features of `contexts` [P, n_ctx, W], in batches that share one shape wherever P allows."""
