@@ -40,7 +40,6 @@ def _graph(clip: ClipOnnx, prompt: TunedPrompt) -> ModelProto:
     )
     batch = features.type.tensor_type.shape.dim[0].dim_param or "photos"
     graph.output[0].CopyFrom(value_info("probabilities", [batch, len(bias)]))
-    del model.metadata_props[:]
     told: dict[str, Any] = {"labels": prompt.folders, "names": prompt.names, "template": prompt.template, "image": asdict(clip.card.image)}
     entry = model.metadata_props.add()
     told |= {"threshold": prompt.calibration.threshold, "model_sha256": clip.sha256}

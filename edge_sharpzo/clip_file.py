@@ -36,7 +36,7 @@ class ClipOnnx:
     """
 
     def __init__(self, path: str | Path, threads: int = 0, provider: str = "CPUExecutionProvider", memory: MemoryLimit | None = None):
-        """`threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution provider."""
+        """`threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution provider; `memory` a limit to keep."""
         self.path = Path(path)
         self._file = self.path.resolve()  # weights lie beside the file itself, not beside a link to it
         self.threads = threads

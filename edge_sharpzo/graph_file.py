@@ -51,12 +51,10 @@ def write_graph(model: ModelProto, folder: Path, out: Path) -> None:
 
     Each weight follows the rest as a message of its own, which protobuf adds to the graph's other initialisers.
     """
-    tensors = [tensor for tensor in model.graph.initializer if tensor.data_location == TensorProto.EXTERNAL]
-    inside = [tensor for tensor in model.graph.initializer if tensor.data_location != TensorProto.EXTERNAL]
-    kept = [TensorProto.FromString(tensor.SerializeToString()) for tensor in inside]
-    apart = [TensorProto.FromString(tensor.SerializeToString()) for tensor in tensors]
+    tensors = [TensorProto.FromString(tensor.SerializeToString()) for tensor in model.graph.initializer]
+    apart = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(tensor for tensor in tensors if tensor.data_location != TensorProto.EXTERNAL)
     with out.open("wb") as stream:
         stream.write(model.SerializeToString())
         for tensor in apart:

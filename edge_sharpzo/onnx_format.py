@@ -28,7 +28,6 @@ else:
 
 __all__ = ["GraphProto", "ModelProto", "NodeProto", "TensorProto", "node", "tensor", "value_info"]
 
-_TYPES = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 _INT = 2  # AttributeProto.INT
 
 
@@ -41,8 +40,8 @@ def node(operator: str, inputs: Sequence[str], outputs: Sequence[str], **whole_n
 
 
 def tensor(array: np.ndarray, name: str) -> TensorProto:
-    """An initialiser, float32 or int64."""
-    return TensorProto(name=name, dims=array.shape, data_type=_TYPES[array.dtype.name], raw_data=np.ascontiguousarray(array).tobytes())
+    """An initialiser of a float32 array."""
+    return TensorProto(name=name, dims=array.shape, data_type=TensorProto.FLOAT, raw_data=array.astype(np.float32).tobytes())
 
 
 def value_info(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
