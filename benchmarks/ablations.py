@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks.accuracy import Cell, read_results, run_missing, table
 from edge_sharpzo.methods import sharpzo
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
-from edge_sharpzo.methods.presets import DEFAULT, within_budget
+from edge_sharpzo.methods.presets import DEFAULT
 from edge_sharpzo.methods.registry import Plan, plan
 
 RESULTS = Path("benchmarks/results/ablations.jsonl")
@@ -43,7 +43,7 @@ class Variant:
             return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: GaussNewton(dim, loss, settings, seed))
         if score := self.score:
             sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(score(point, gradient), ratio)
-        changed = within_budget(replace(DEFAULT.settings, **self.changes), DEFAULT.dim, self.budget)
+        changed = replace(DEFAULT.settings, **self.changes)
         return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: sharpzo.SharpZO(dim, changed, seed))
 
 

@@ -1,5 +1,6 @@
 """Shows a run while it goes: a live bar on a terminal, plain lines elsewhere. Everything goes to stderr."""
 
+import math
 import time
 from types import TracebackType
 from typing import Self
@@ -49,14 +50,16 @@ class Display:
         if not self._live and self._is_due(done == total):
             self.say(f"photos {done}/{total}")
 
-    def start_tuning(self, total: int | None, seconds_a_query: float) -> None:
-        """Tuning begins; `total` queries are planned, None if only time ends it. Says how long they will take."""
-        self._progress.update(self._queries, total=total, visible=True)
-        self._total = total
-        if total is not None:
-            seconds = total * seconds_a_query
-            about = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-            self.say(f"about {about}: {total:,} queries at {1000 * seconds_a_query:.1f} ms")
+    def start_tuning(self, planned: int | None, seconds: float | None, seconds_a_query: float) -> None:
+        """Tuning begins, to end after `planned` queries or so many `seconds`, None where that ends nothing. Says how long it will take."""
+        affordable = math.inf if seconds is None else seconds / seconds_a_query
+        total = min(affordable, math.inf if planned is None else planned)
+        self._total = int(total) if math.isfinite(total) else None
+        self._progress.update(self._queries, total=self._total, visible=True)
+        if self._total is not None:
+            takes = self._total * seconds_a_query
+            about = f"{takes:.0f} s" if takes < 100 else f"{takes / 60:.0f} min"
+            self.say(f"about {about}: {self._total:,} queries at {1000 * seconds_a_query:.1f} ms")
 
     def queries(self, used: int, stage: str) -> None:
         """`used` queries so far."""

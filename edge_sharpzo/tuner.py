@@ -112,9 +112,16 @@ def tune(
         if progress.validated:
             objective.loss.count_all()
     started, reason = time.monotonic() - progress.seconds, "finished"
+
+    def left() -> float:
+        """Queries, as the budget allows and as the time does at the pace so far."""
+        used, elapsed = objective.queries.total(), time.monotonic() - started
+        by_time = used * (seconds - elapsed) / max(elapsed, 1e-9) if seconds is not None else math.inf
+        return max(0.0, min(math.inf if budget is None else budget - used, by_time))
+
     while not optimizer.finished:
-        spent = max(objective.queries.total() / (budget or math.inf), (time.monotonic() - started) / (seconds or math.inf))
-        due = objective.loss.waiting > 0 and spent > REFIT_AFTER and progress.best.record.queries > progress.records[0].queries
+        used = objective.queries.total()
+        due = objective.loss.waiting > 0 and used > REFIT_AFTER * (used + left()) and progress.best.record.queries > progress.records[0].queries
         if due and isinstance(optimizer, Restartable):
             objective.loss.count_all()
             optimizer.restart(progress.best.point)
@@ -130,7 +137,7 @@ def tune(
                 raise UserError(f"--budget {budget} does not pay for the first step: it takes {needed} queries")
             reason = "budget"
             break
-        if seconds is not None and time.monotonic() - started > seconds:
+        if len(points) > left():
             reason = "time"
             break
         try:
@@ -153,7 +160,7 @@ def tune(
                 record = replace(record, best=True)
                 progress.best = Best(optimizer.mean.copy(), text, record)
             seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)
-            optimizer.observe(seen or 0.0)
+            optimizer.observe(seen or 0.0, left())
             progress.records.append(record)
             on_record(record, text)
         progress.queries, progress.seconds = dict(objective.queries), time.monotonic() - started

@@ -1,5 +1,6 @@
 """What every method promises, on functions whose minimum is known."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from edge_sharpzo.methods import Optimizer
 from edge_sharpzo.methods.cge_descent import CgeDescent
 from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings, basis_vectors
-from edge_sharpzo.methods.presets import DEFAULT, PAPER_TASKS, SharpZOSettings, paper_preset, planned_queries, within_budget
+from edge_sharpzo.methods.presets import DEFAULT, PAPER_TASKS, SharpZOSettings, paper_preset, planned_queries
 from edge_sharpzo.methods.random_search import RandomSearch
 from edge_sharpzo.methods.registry import METHODS as NAMES
 from edge_sharpzo.methods.registry import plan
@@ -125,7 +126,7 @@ def test_resuming_equals_going_on(make: Callable[[int], Optimizer], told: int, t
             points = optimizer.ask()
             optimizer.tell(quadratic(points), residuals(points))
             if step % 3 == 2:
-                optimizer.observe(0.5 + step / 1000)
+                optimizer.observe(0.5 + step / 1000, float(3000 - 40 * step))
     save_file({name: np.ascontiguousarray(array) for name, array in first.state().items()}, tmp_path / "state")
     second.restore(load_file(tmp_path / "state"))
     assert run(second, 1000) == run(whole, 1000)
@@ -259,7 +260,7 @@ def test_automatic_change_after_so_many_generations_without_gain() -> None:
         assert optimizer.stage == "warm-up"
         for _ in range(2):
             optimizer.tell(quadratic(optimizer.ask()))
-        optimizer.observe(accuracy)
+        optimizer.observe(accuracy, math.inf)
     assert optimizer.stage == "search"
     assert optimizer.kind == "mask"
 
@@ -283,11 +284,15 @@ def test_the_default_scales_with_the_model() -> None:
     assert DEFAULT.projection_std is None
 
 
-def test_a_budget_places_an_open_change_point() -> None:
-    settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "rho": 0.0})
-    assert within_budget(settings, DIM, 1100).change_point == int(0.7 * 1100 / 11)
-    assert within_budget(SMALL, DIM, 1100) is SMALL
-    assert within_budget(settings, DIM, 100).change_point == settings.steps  # a mask would cost too much of it
+@pytest.mark.parametrize(("ratio", "left", "stage"), [(0.0, 8, "search"), (0.0, 9, "warm-up"), (0.5, 8, "warm-up")])
+def test_an_open_change_point_is_a_share_of_the_run(ratio: float, left: float, stage: str) -> None:
+    """After 20 queries of 28; not where the pruning mask would eat half of what is left."""
+    settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "rho": 0.0, "pruning_ratio": ratio})
+    optimizer = SharpZO(DIM, settings, 0)
+    for _ in range(2):
+        optimizer.tell(quadratic(optimizer.ask()))
+    optimizer.observe(0.5, left)
+    assert optimizer.stage == stage
 
 
 def test_gauss_newton_solves_least_squares_in_one_round_when_it_sees_every_direction() -> None:

@@ -109,7 +109,8 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     display.say(f"the text tower answers to {found.noise:.0e}; finite differences take a step of {found.step:.2g}")
     if not (found.fit or chosen.integer):
         display.say(f"note: {100 * found.error:.0f} % of a finite difference would be noise here: take --method cma-es, or a provider that is exact")
-    display.start_tuning(chosen.planned, (time.monotonic() - clock) / NOISE_QUERIES)
+    limit = 60 * options.minutes + started + features_seconds - time.monotonic() if options.minutes else None  # what opening the towers left
+    display.start_tuning(chosen.planned, limit, (time.monotonic() - clock) / NOISE_QUERIES)
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, found.step if found.step > SHORTEST_DIFFERENCE else 0.0)
     give_back()
     progress = None
@@ -128,7 +129,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
             optimizer,
             val,
             budget=chosen.budget,
-            seconds=60 * options.minutes if options.minutes else None,
+            seconds=limit,
             progress=progress,
             interrupts=interrupts,
             on_record=lambda record, _: display.record(record),

@@ -52,9 +52,10 @@ class Optimizer(Protocol):
         """Losses [P] of the points of the last `ask`, and the black box's outputs [P, ...] where `wants_outputs`."""
         ...
 
-    def observe(self, validation_accuracy: float) -> None:
-        """Validation accuracy (0 to 1) at `mean`; training accuracy where there are no validation photos.
+    def observe(self, validation_accuracy: float, left: float) -> None:
+        """Validation accuracy (0 to 1) at `mean`, training accuracy where there are no validation photos; and queries left, about.
 
+        Infinitely many are left where neither a budget nor the time ends the run.
         The tuning loop calls it after steps, at most once every `tuner.VALIDATE_EVERY` queries.
         """
         ...

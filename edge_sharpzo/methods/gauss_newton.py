@@ -103,7 +103,7 @@ class GaussNewton:
             self.kind = "jacobian"
             self.step += 1
 
-    def observe(self, validation_accuracy: float) -> None:
+    def observe(self, validation_accuracy: float, left: float) -> None:
         """Not used: the tuning loop keeps the best validated point."""
 
     def restart(self, point: np.ndarray) -> None:

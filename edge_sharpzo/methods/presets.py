@@ -1,6 +1,6 @@
 """Settings of SharpZO: this project's defaults, and the paper's Table 8."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 from edge_sharpzo.errors import UserError
@@ -17,7 +17,7 @@ class SharpZOSettings:
     mu_sharpness: float  # of the CGE behind eps*
     mu_mask: float  # of the CGE behind the pruning mask
     steps: int  # T, generations and gradient steps together
-    change_point: int | None  # Tc, the generations of stage 1; None: when validation accuracy stands still
+    change_point: int | None  # Tc, the generations of stage 1; None: by the share of the run, or when validation stands still
     sharpness_every: int = 1  # generations that share one eps*
     population: int = 40  # S
     mask_every: int = 200  # K
@@ -87,27 +87,13 @@ DEFAULT = Preset(
         mu_rge=0.1,
         mu_sharpness=0.5,
         mu_mask=0.5,
-        steps=10**9,  # the budget ends it
+        steps=10**9,  # the budget or the time ends it
         change_point=None,
         sharpness_every=100,
         mask_every=1000,
     ),
     budget=15_000,
 )
-WARM_UP_SHARE = 0.7  # of the default's budget
-
-
-def within_budget(settings: SharpZOSettings, dim: int, budget: int) -> SharpZOSettings:
-    """Settings whose stage 1 takes `WARM_UP_SHARE` of `budget`, where they leave the change point open.
-
-    Stage 1 takes all of it where the first pruning mask (2 dim queries) would eat half of the rest.
-    """
-    if settings.change_point is not None:
-        return settings
-    if settings.pruning_ratio > 0 and (1 - WARM_UP_SHARE) * budget < 4 * dim:
-        return replace(settings, change_point=settings.steps)
-    generation = settings.population + 1 + (2 * dim / settings.sharpness_every if settings.rho > 0 else 0)
-    return replace(settings, change_point=max(1, int(WARM_UP_SHARE * budget / generation)))
 
 
 def planned_queries(settings: SharpZOSettings, dim: int) -> int | None:

@@ -8,7 +8,7 @@ from edge_sharpzo.loss import ConvexLoss
 from edge_sharpzo.methods import Optimizer
 from edge_sharpzo.methods.cge_descent import CgeDescent
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
-from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings, paper_preset, planned_queries, within_budget
+from edge_sharpzo.methods.presets import DEFAULT, SharpZOSettings, paper_preset, planned_queries
 from edge_sharpzo.methods.random_search import RandomSearch
 from edge_sharpzo.methods.sharpzo import SharpZO
 
@@ -60,7 +60,7 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
         return _sharpzo(method, preset, paper.settings, budget, paper.projection_std)
     if method == "sharpzo":
         spend = budget or (None if timed else DEFAULT.budget)
-        return _sharpzo(method, preset, within_budget(DEFAULT.settings, DEFAULT.dim, spend) if spend else DEFAULT.settings, spend)
+        return _sharpzo(method, preset, DEFAULT.settings, spend)
     spend = budget or (None if timed else DEFAULT_BUDGET)
     plain = DEFAULT.settings
     if method == "cma-es":

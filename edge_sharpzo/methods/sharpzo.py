@@ -23,6 +23,7 @@ from edge_sharpzo.methods.state import Told
 
 WARM_UP, SEARCH = "warm-up", "search"
 RMS_DECAY = 0.99
+WARM_UP_SHARE = 0.7  # of a run whose change point is open
 
 
 def sharpness_direction(gradient: np.ndarray, rho: float) -> np.ndarray:
@@ -87,6 +88,7 @@ class SharpZO(Told):
         self._mask = np.ones(dim)
         self._directions = np.zeros((0, dim))
         self._warm_up_steps = 0
+        self._heard = 0  # queries
         self._normalized = RunningRms(RMS_DECAY)
         self._best_accuracy = -math.inf
         self._stalled = 0
@@ -126,6 +128,7 @@ class SharpZO(Told):
 
     def _update(self, losses: np.ndarray) -> None:
         settings = self.settings
+        self._heard += len(losses)
         if self.kind == "sharpness":
             self._eps = sharpness_direction(slopes(losses, settings.mu_sharpness), settings.rho)
             self.kind = "population"
@@ -148,15 +151,23 @@ class SharpZO(Told):
             self.change_stage()
         self.kind = self._next_kind()
 
-    def _heed(self, validation_accuracy: float) -> None:
-        """Automatic change point: `patience` generations in a row without a gain of more than `min_gain`."""
-        if self._cma is None or self.settings.change_point is not None:
+    def _heed(self, validation_accuracy: float, left: float) -> None:
+        """An open change point: after `WARM_UP_SHARE` of the run; of one without an end when validation stands still.
+
+        Standing still is `patience` generations in a row without a gain of more than `min_gain`. Stage 1 goes on to the
+        end where the first pruning mask would eat half of what is left.
+        """
+        settings = self.settings
+        if self._cma is None or settings.change_point is not None:
             return
-        if validation_accuracy > self._best_accuracy + self.settings.min_gain:
-            self._best_accuracy, self._stalled = validation_accuracy, 0
-            return
-        self._stalled += 1
-        if self._stalled >= self.settings.patience:
+        if math.isfinite(left):
+            pays = settings.pruning_ratio == 0 or left >= 4 * len(self._point)
+            due = pays and self._heard >= WARM_UP_SHARE * (self._heard + left)
+        else:
+            self._stalled = 0 if validation_accuracy > self._best_accuracy + settings.min_gain else self._stalled + 1
+            self._best_accuracy = validation_accuracy if self._stalled == 0 else self._best_accuracy
+            due = self._stalled >= settings.patience
+        if due:
             self.change_stage()
             self.kind = self._next_kind()
 

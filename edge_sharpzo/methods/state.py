@@ -29,18 +29,18 @@ class Told(ABC):
         self._is_observation.append(False)
         self._update(losses)
 
-    def observe(self, validation_accuracy: float) -> None:
-        """Validation accuracy at the current solution."""
-        self._told.append(np.array([validation_accuracy]))
+    def observe(self, validation_accuracy: float, left: float) -> None:
+        """Validation accuracy at the current solution, and queries left."""
+        self._told.append(np.array([validation_accuracy, left]))
         self._is_observation.append(True)
-        self._heed(validation_accuracy)
+        self._heed(validation_accuracy, left)
 
     @abstractmethod
     def _update(self, losses: np.ndarray) -> None:
         """What the method makes of the losses."""
 
-    def _heed(self, validation_accuracy: float) -> None:  # noqa: B027 - most methods need none
-        """Most methods need no validation."""
+    def _heed(self, validation_accuracy: float, left: float) -> None:  # noqa: B027 - most methods need none
+        """Most methods need neither."""
 
     def state(self) -> State:
         """Everything told so far."""
@@ -55,7 +55,7 @@ class Told(ABC):
         parts = np.split(state["told"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
         for part, is_observation in zip(parts, state["observations"], strict=True):
             if is_observation:
-                self.observe(float(part[0]))
+                self.observe(float(part[0]), float(part[1]))
             else:
                 self.ask()
                 self.tell(part)
