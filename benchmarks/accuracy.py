@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.machine import describe_machine
 
 RESULTS = Path("benchmarks/results/accuracy.jsonl")
-CLOSED_FORM = ("zero-shot", "prompt-ensemble", "prototypes", "ridge", "gda", "tip-adapter")
+CLOSED_FORM = ("zero-shot", "prompt-ensemble", "prototypes", "ridge", "gda", "ensemble", "tip-adapter")
 BUDGETS = {
     **dict.fromkeys((*CLOSED_FORM, "gradient"), (0,)),
     "gauss-newton": (1000, 5000, 20_000),

@@ -111,7 +111,7 @@ def searched(
         validated = outcome.progress.validated if whole and outcome.progress.validated else None
         record, last = (validated.record, validated.text) if validated else seen[-1][:2]
         validated_text, text = settled(last, seen[-1][1], as_written, problem.splits, scale)
-        fusion = fuse(list(HEADS), scale, validated_text, text, problem.splits)
+        fusion = fuse("ensemble", scale, validated_text, text, problem.splits)
         prompt = scale * features @ text.T
         # Held-out photos are looked at for the curve alone: nothing is chosen by them.
         curve = [(r.queries, round(s, 2), accuracy(t, features, labels)) for r, t, s in seen]

@@ -29,7 +29,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     """
     if not len(labels):
         return Calibration()
-    sharpness = float(min(SHARPNESSES, key=lambda t: tempered_loss(logits, labels, t)))
+    sharpness = float(min(SHARPNESSES, key=lambda t: tempered_losses(logits, labels, t).mean()))
     probabilities = softmax(sharpness * logits)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
@@ -38,10 +38,10 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     return Calibration(1 / sharpness, float(confidence[order[enough[-1]]]) if len(enough) else 1.0)
 
 
-def tempered_loss(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> float:
-    """Mean cross-entropy of `sharpness` times the logits [N, K]."""
+def tempered_losses(logits: np.ndarray, labels: np.ndarray, sharpness: float) -> np.ndarray:
+    """Cross-entropy of each row of `sharpness` times the logits [N, K]."""
     right = softmax(sharpness * logits)[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(right, 1e-9)).mean())
+    return -np.log(np.maximum(right, 1e-9))
 
 
 @dataclass(frozen=True)

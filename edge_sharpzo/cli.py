@@ -114,7 +114,7 @@ def tune(
     threads: ThreadsOption = 0,
     max_memory: Annotated[int | None, typer.Option(help="MB that the process may hold at most", show_default=False)] = None,
     provider: Annotated[str, typer.Option(help="execution provider: auto, cpu, cuda, tensorrt, coreml, openvino, xnnpack")] = "cpu",
-    head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto for whichever validates best")] = "auto",
+    head: Annotated[str, typer.Option(help="closed-form classifier to mix in: none, gda, or auto: class means, ridge and gda together")] = "auto",
     resume: Annotated[
         Path | None, typer.Option(help="go on with an interrupted run, under the options it was started with", show_default=False)
     ] = None,

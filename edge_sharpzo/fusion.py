@@ -1,28 +1,28 @@
 """What joins a tuned prompt in the finished classifier: the template's own class features, and a closed-form head.
 
-The head is chosen on validation photos, then fitted on all that may be learnt from.
+The head's weight is chosen on validation photos, then it is fitted on all that may be learnt from.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.calibration import Calibration, calibrate, tempered_loss
+from edge_sharpzo.calibration import Calibration, calibrate, tempered_losses
 from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.heads import HEADS, LinearHead
+from edge_sharpzo.heads import HEADS, LinearHead, spread
 from edge_sharpzo.loss import cross_entropy, share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
+DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
 LEAD = 4.0  # the better of prompt and head gets at least this times the other's weight: few photos judge a mix badly
 SHARPNESSES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """What the closed-form heads add to a prompt."""
+    """What a closed-form head adds to a prompt."""
 
-    alone: LinearHead  # the best head by itself
+    alone: LinearHead  # the head by itself
     added: LinearHead | None  # its logits join the prompt's; None where the prompt is better off alone
     alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
     mixed_val: float | None  # of the prompt with the added head, likewise
@@ -59,47 +59,49 @@ def settled(validated: np.ndarray, final: np.ndarray, as_written: np.ndarray, sp
     return validated, final
 
 
-def fuse(names: Sequence[str], scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:
-    """Chooses the best of the heads `names`, and the weight to add it with, by validation loss.
+def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:
+    """Chooses by validation loss the weight to add the head `name` with.
 
     `scale` is the logit scale, `validated` the text features [K, D] of the best prompt that has learnt nothing of the
-    validation photos, by which it is chosen, `final` those of the prompt that the head will be added to. The heads are
-    then fitted again, on the borrowed validation photos too. Without validation photos the first of `names` is taken,
-    and added with weight one; nothing is added where not `mix`.
+    validation photos, by which the weight is chosen, `final` those of the prompt that the head will be added to. The head is
+    then fitted again, on the borrowed validation photos too. Without validation photos its weight is one; nothing is
+    added where not `mix`.
     """
     train, (features, labels), _, borrowed = splits
-    heads = {name: _fitted(name, scale, validated, train) for name in names}
-    prompt, beside = scale * features @ validated.T, {name: head.logits(features) for name, head in heads.items()}
-    best, weight = names[0], 1.0
-    if len(labels):
-        best = min(names, key=lambda name: calibrated_loss(beside[name], labels))
-        head_leads = calibrated_loss(beside[best], labels) < calibrated_loss(prompt, labels)
-        allowed = [w for w in WEIGHTS if (w >= LEAD if head_leads else w <= 1 / LEAD)]
-        weight = min(allowed, key=lambda w: calibrated_loss(prompt + w * beside[best], labels))
-    weight = weight if mix else 0.0
-    mixed = prompt + weight * beside[best]
+    prompt, beside = scale * features @ validated.T, _fitted(name, scale, validated, train).logits(features)
+    weight = 1.0 if mix else 0.0
+    if mix and len(labels):
+        leads = prompt_leads(prompt, beside, labels)
+        allowed = [w for w in WEIGHTS if (w <= 1 / LEAD if leads else w >= LEAD)]
+        weight = min(allowed, key=lambda w: calibrated_losses(prompt + w * beside, labels).mean())
+    mixed = prompt + weight * beside
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
-    alone = _fitted(best, scale, final, every)
+    alone = _fitted(name, scale, final, every)
     return Fusion(
         alone=alone,
         added=alone.weighted(weight) if weight else None,
-        alone_val=share_right(beside[best], labels),
+        alone_val=share_right(beside, labels),
         mixed_val=share_right(mixed, labels),
         calibration=calibrate(mixed, labels),
     )
 
 
-def calibrated_loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean cross-entropy at the temperature that suits best, so that logits of any scale compare."""
-    return min(tempered_loss(logits, labels, sharpness) for sharpness in SHARPNESSES)
+def prompt_leads(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether the prompt's logits [N, K] are better than the head's by more than chance, on validation photos.
+
+    Those photos have chosen the prompt among many and so flatter it, while the head has never seen them.
+    """
+    gain = calibrated_losses(head, labels) - calibrated_losses(prompt, labels)
+    return bool(gain.mean() > DOUBT * gain.std() / np.sqrt(len(gain)))
+
+
+def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Cross-entropy of each row of logits [N, K] at the temperature that suits all best, so that logits of any scale compare."""
+    return min((tempered_losses(logits, labels, sharpness) for sharpness in SHARPNESSES), key=np.mean)
 
 
 def _fitted(name: str, scale: float, text: np.ndarray, photos: Split) -> LinearHead:
     """The head fitted to `photos`, scaled so that its logits on them spread as widely as the prompt's do."""
     head = HEADS[name](*photos, len(text))
-    prompt, own = (_spread(logits) for logits in (scale * photos.features @ text.T, head.logits(photos.features)))
+    prompt, own = (spread(logits) for logits in (scale * photos.features @ text.T, head.logits(photos.features)))
     return head.weighted(prompt / own if own > 0 else 1.0)
-
-
-def _spread(logits: np.ndarray) -> float:
-    return float((logits - logits.mean(axis=1, keepdims=True)).std())

@@ -77,4 +77,19 @@ def gda(features: np.ndarray, labels: np.ndarray, classes: int) -> LinearHead:
     return LinearHead("gda", weight.astype(np.float32), bias.astype(np.float32))
 
 
-HEADS: dict[str, Callable[[np.ndarray, np.ndarray, int], LinearHead]] = {"prototypes": prototypes, "ridge": ridge, "gda": gda}
+def spread(logits: np.ndarray) -> float:
+    """Standard deviation of logits [N, K] about each photo's mean."""
+    return float((logits - logits.mean(axis=1, keepdims=True)).std())
+
+
+def ensemble(features: np.ndarray, labels: np.ndarray, classes: int) -> LinearHead:
+    """The mean of the other heads, each with logits of spread one on the photos that it learnt from.
+
+    They err on different photos, and nothing has to be chosen by the few photos of validation.
+    """
+    heads = [head(features, labels, classes) for head in (prototypes, ridge, gda)]
+    heads = [head.weighted(1 / (spread(head.logits(features)) or 1.0) / len(heads)) for head in heads]
+    return LinearHead("ensemble", np.sum([head.weight for head in heads], axis=0), np.sum([head.bias for head in heads], axis=0))
+
+
+HEADS: dict[str, Callable[[np.ndarray, np.ndarray, int], LinearHead]] = {"prototypes": prototypes, "ridge": ridge, "gda": gda, "ensemble": ensemble}

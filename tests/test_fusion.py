@@ -5,7 +5,7 @@ import pytest
 from test_heads import clouds
 
 from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.fusion import LEAD, anchored, fuse, settled
+from edge_sharpzo.fusion import LEAD, anchored, fuse, prompt_leads, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import share_right
 
@@ -20,8 +20,8 @@ def splits(shots: int, spread: float = 0.6, borrowed: Split = NOTHING) -> Splits
 
 
 def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
-    photos = splits(16)
-    fusion = fuse(list(HEADS), 1.0, NOISE, NOISE, photos)
+    photos = splits(16)._replace(val=Split(*clouds(1, 32)))
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos)
     features, labels = photos.test
     mixed = share_right(fusion.logits(features @ NOISE.T, features), labels)
     alone = share_right(fusion.alone.logits(features), labels)
@@ -32,13 +32,13 @@ def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
 
 def test_a_perfect_prompt_is_left_alone_or_not_harmed() -> None:
     photos = splits(1, spread=1.5)._replace(val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1)))
-    fusion = fuse(list(HEADS), 30.0, CENTRES, CENTRES, photos)
+    fusion = fuse("ensemble", 30.0, CENTRES, CENTRES, photos)
     features, labels = photos.test
     assert (share_right(fusion.logits(30 * features @ CENTRES.T, features), labels) or 0) > 0.99
 
 
-def test_without_validation_the_first_head_is_added() -> None:
-    fusion = fuse(["gda"], 1.0, NOISE, NOISE, splits(4)._replace(val=NOTHING))
+def test_without_validation_the_head_is_added() -> None:
+    fusion = fuse("gda", 1.0, NOISE, NOISE, splits(4)._replace(val=NOTHING))
     assert fusion.added is not None
     assert fusion.added.name == fusion.alone.name == "gda"
     assert fusion.alone_val is None
@@ -47,7 +47,7 @@ def test_without_validation_the_first_head_is_added() -> None:
 
 def test_no_mix_adds_nothing() -> None:
     photos = splits(16)
-    fusion = fuse(list(HEADS), 1.0, NOISE, NOISE, photos, mix=False)
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=False)
     assert fusion.added is None
     assert fusion.mixed_val == share_right(photos.val.features @ NOISE.T, photos.val.labels)
 
@@ -56,7 +56,7 @@ def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
     """Chosen and validated without them, fitted with them."""
     train = splits(2, spread=1.0)
     more = train._replace(borrowed=train.val)
-    without, with_them = (fuse(list(HEADS), 1.0, NOISE, NOISE, s) for s in (train, more))
+    without, with_them = (fuse("ensemble", 1.0, NOISE, NOISE, s) for s in (train, more))
     assert without.alone.name == with_them.alone.name
     assert without.alone_val == with_them.alone_val
     assert without.mixed_val == with_them.mixed_val
@@ -68,14 +68,23 @@ def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
 
 
 def test_the_better_of_the_two_leads() -> None:
-    photos = splits(16)
-    features, labels = photos.test
-    for prompt in (NOISE, CENTRES):
-        fusion = fuse(["gda"], 1.0, prompt, prompt, photos)
-        (same,) = (head for head in [fuse(["gda"], 1.0, prompt, prompt, photos._replace(val=NOTHING)).added] if head)  # weight one
+    for prompt, photos in (NOISE, splits(16)), (CENTRES, splits(1, spread=1.0)):
+        features, labels = photos.test
+        fusion = fuse("gda", 1.0, prompt, prompt, photos)
+        (same,) = (head for head in [fuse("gda", 1.0, prompt, prompt, photos._replace(val=NOTHING)).added] if head)  # weight one
         weight = np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight) if fusion.added else 0.0
         head_wins = (share_right(same.logits(features), labels) or 0) > (share_right(features @ prompt.T, labels) or 0)
         assert weight >= LEAD - 1e-4 if head_wins else weight <= 1 / LEAD + 1e-4
+
+
+def test_a_prompt_leads_only_where_more_than_chance_speaks_for_it() -> None:
+    labels = np.zeros(40, np.int64)
+    head = np.tile(np.array([1.0, 0.0]), (40, 1))
+    head[:10] *= -1  # 10 of 40 wrong
+    prompts = [head.copy() for _ in range(3)]
+    prompts[1][0] *= -1  # 9 wrong: no more than chance
+    prompts[2][:9] *= -1  # 1 wrong
+    assert [prompt_leads(prompt, head, labels) for prompt in prompts] == [False, False, True]
 
 
 @pytest.mark.parametrize(("shots", "lowest", "highest"), [(1, 0.6, 0.8), (2, 0.9, 0.99), (16, 0.9999, 1)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_sharpzo.heads import HEADS, gda, ridge
+from edge_sharpzo.heads import HEADS, gda, ridge, spread
 
 
 def clouds(seed: int, per_class: int, classes: int = 4, dim: int = 6, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
@@ -28,6 +28,13 @@ def test_one_shot_is_enough_to_be_finite(name: str) -> None:
     assert np.isfinite(head.bias).all()
     features, labels = clouds(1, 50)
     assert (head.logits(features).argmax(axis=1) == labels).mean() > 0.4
+
+
+def test_the_ensemble_is_the_mean_of_heads_that_speak_equally_loud() -> None:
+    photos = clouds(0, 16)
+    logits = [HEADS[name](*photos, 4).logits(photos[0]) for name in ("prototypes", "ridge", "gda")]
+    mean = np.mean([part / spread(part) for part in logits], axis=0)
+    assert HEADS["ensemble"](*photos, 4).logits(photos[0]) == pytest.approx(mean, abs=1e-5)
 
 
 def test_gda_is_the_bayes_rule_of_gaussians_with_one_covariance() -> None:

@@ -16,7 +16,6 @@ from edge_sharpzo.display import Display
 from edge_sharpzo.errors import UserError
 from edge_sharpzo.features import encode_splits
 from edge_sharpzo.fusion import fuse, settled
-from edge_sharpzo.heads import HEADS
 from edge_sharpzo.interrupts import Interrupts
 from edge_sharpzo.loss import accuracy, share_right, softmax
 from edge_sharpzo.machine import check_device
@@ -142,8 +141,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     seconds = {"features": features_seconds, "tuning": time.monotonic() - started - features_seconds}
 
     validated_text, text = settled(validated.text, best.text, as_written, splits, clip.card.logit_scale)
-    names = ["gda"] if options.head == "gda" else list(HEADS)
-    fusion = fuse(names, clip.card.logit_scale, validated_text, text, splits, mix=options.head != "none")
+    fusion = fuse("gda" if options.head == "gda" else "ensemble", clip.card.logit_scale, validated_text, text, splits, mix=options.head != "none")
     tuned = run_folder.TunedPrompt(
         context=objective.contexts(best.point[None])[0],
         text_features=text,
