@@ -12,10 +12,20 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import Cell, read_results, run_missing, table
-from edge_sharpzo.methods import sharpzo
+from benchmarks.variants import (
+    AdaptiveSearch,
+    CentralGaussNewton,
+    ClippedSearch,
+    MeanShiftSharpness,
+    OneSidedSharpness,
+    OnlineScores,
+    OrthonormalSearch,
+)
+from edge_sharpzo.methods import Optimizer, sharpzo
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
 from edge_sharpzo.methods.presets import DEFAULT
 from edge_sharpzo.methods.registry import Plan, plan
+from edge_sharpzo.methods.sharpzo import SharpZO
 
 RESULTS = Path("benchmarks/results/ablations.jsonl")
 SHARPZO_BUDGET, GAUSS_NEWTON_BUDGET = 15_000, 5_000
@@ -30,6 +40,7 @@ class Variant:
     changes: dict[str, Any] = field(default_factory=dict)  # of its settings
     context_tokens: int | None = None
     score: Score | None = None  # in place of SharpZO's pruning score
+    form: Callable[..., Optimizer] | None = None  # a class in place of the method's own
 
     @property
     def budget(self) -> int:
@@ -40,11 +51,13 @@ class Variant:
         chosen = plan(self.method, "default", "dtd", self.budget, timed=False)
         if self.method == "gauss-newton":
             settings = replace(GaussNewtonSettings(), **self.changes)
-            return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: GaussNewton(dim, loss, settings, seed))
+            newton = self.form or GaussNewton
+            return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: newton(dim, loss, settings, seed))
         if score := self.score:
             sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(score(point, gradient), ratio)
         changed = replace(DEFAULT.settings, **self.changes)
-        return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: sharpzo.SharpZO(dim, changed, seed))
+        form = self.form or SharpZO
+        return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: form(dim, changed, seed))
 
 
 VARIANTS: dict[str, Variant] = {
@@ -57,7 +70,15 @@ VARIANTS: dict[str, Variant] = {
     "sharpzo pruned by |w|": Variant("sharpzo", score=lambda point, gradient: np.abs(point)),
     "sharpzo pruned by |g|": Variant("sharpzo", score=lambda point, gradient: np.abs(gradient)),
     "sharpzo pruned by |w g|": Variant("sharpzo", score=lambda point, gradient: np.abs(point * gradient)),
+    "sharpzo one-sided sharpness": Variant("sharpzo", form=OneSidedSharpness),
+    "sharpzo sharpness from the mean's shift": Variant("sharpzo", {"sharpness_every": 10**9}, form=MeanShiftSharpness),
+    "sharpzo orthonormal search": Variant("sharpzo", form=OrthonormalSearch),
+    "sharpzo orthonormal clipped": Variant("sharpzo", form=ClippedSearch),
+    **{f"sharpzo orthonormal R-AdaZO {r}": Variant("sharpzo", {"learning_rate": r}, form=AdaptiveSearch) for r in (0.05, 0.2, 0.8)},
+    "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
     "gauss-newton": Variant("gauss-newton"),
+    "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
+    "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
     **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
     **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
