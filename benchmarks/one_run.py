@@ -91,6 +91,7 @@ def searched(
         projection_std=chosen.projection_std,
         seed=seed,
         later=problem.splits.borrowed,
+        integer=chosen.integer,
     )
     looks: list[tuple[Record, np.ndarray, float]] = []  # best prompts so far: record, text features, processor seconds
     started = time.process_time()
