@@ -23,6 +23,8 @@ if [ ! -e "$root/ready" ]; then
     chroot "$root" /debootstrap/debootstrap --second-stage >> "$work/debootstrap.log"
     touch "$root/ready"
 fi
+mount -t proc proc "$root/proc" # onnxruntime looks there for the files that it maps
+trap 'umount "$root/proc"' EXIT
 # This package, and what pip would choose for it on such a device: ready-made wheels alone.
 python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" .
 python3 -m pip download --quiet --disable-pip-version-check --dest "$work/wheels" --only-binary=:all: --python-version 3.11 --implementation cp \
