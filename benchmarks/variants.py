@@ -33,15 +33,12 @@ class OneSidedSharpness(SharpZO):
     def _update(self, losses: np.ndarray) -> None:
         if self.kind == "sharpness":
             losses = np.concatenate([losses[:-1], 2 * losses[-1] - losses[:-1]])
+            self._heard -= len(self._point) - 1  # not paid for
         super()._update(losses)
 
 
 class MeanShiftSharpness(SharpZO):
     """eps* against the last shift of CMA-ES's mean, which goes about down the slope: no queries."""
-
-    def __init__(self, dim: int, settings: SharpZOSettings, seed: int = 0):
-        self._before: np.ndarray | None = None
-        super().__init__(dim, settings, seed)
 
     def _update(self, losses: np.ndarray) -> None:
         before = self._point.copy()

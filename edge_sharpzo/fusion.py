@@ -13,7 +13,8 @@ from edge_sharpzo.heads import HEADS, LinearHead, spread
 from edge_sharpzo.loss import cross_entropy, share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
-DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
+DOUBT = 2.0  # standard errors by which the prompt has to be better to lead,
+DOUBT_SHOTS = 4  # from so many photos a class on: a head of fewer deserves no such trust
 LEAD = 4.0  # the better of prompt and head gets at least this times the other's weight: few photos judge a mix badly
 SHARPNESSES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
@@ -71,9 +72,7 @@ def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, spli
     prompt, beside = scale * features @ validated.T, _fitted(name, scale, validated, train).logits(features)
     weight = 1.0 if mix else 0.0
     if mix and len(labels):
-        leads = prompt_leads(prompt, beside, labels)
-        allowed = [w for w in WEIGHTS if (w <= 1 / LEAD if leads else w >= LEAD)]
-        weight = min(allowed, key=lambda w: calibrated_losses(prompt + w * beside, labels).mean())
+        weight = chosen_weight(prompt, beside, labels, cautious=len(train.labels) >= DOUBT_SHOTS * len(final))
     mixed = prompt + weight * beside
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
     alone = _fitted(name, scale, final, every)
@@ -86,13 +85,27 @@ def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, spli
     )
 
 
-def prompt_leads(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether the prompt's logits [N, K] are better than the head's by more than chance, on validation photos.
+def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray, cautious: bool) -> float:
+    """The weight of the head's logits [N, K] beside the prompt's, by the loss on validation photos.
 
-    Those photos have chosen the prompt among many and so flatter it, while the head has never seen them.
+    The better of the two leads. Where `cautious`, the prompt has to be better by `DOUBT` standard errors, for these photos have
+    chosen it among many and flatter it, while the head has never seen them; and the leader's share is the largest of
+    those whose loss is within a standard error of the best.
     """
     gain = calibrated_losses(head, labels) - calibrated_losses(prompt, labels)
-    return bool(gain.mean() > DOUBT * gain.std() / np.sqrt(len(gain)))
+    prompt_leads = gain.mean() > (DOUBT * standard_error(gain) if cautious else 0.0)
+    allowed = [w for w in WEIGHTS if w <= 1 / LEAD] if prompt_leads else [w for w in reversed(WEIGHTS) if w >= LEAD]
+    losses = [calibrated_losses(prompt + w * head, labels) for w in allowed]
+    best = min(range(len(allowed)), key=lambda i: losses[i].mean())
+    if not cautious:
+        return allowed[best]
+    excess = [loss - losses[best] for loss in losses]
+    return next(w for w, more in zip(allowed, excess, strict=True) if more.mean() <= standard_error(more))
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean of `values` [N]; infinite for a single one, unless it is 0."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float(np.inf if values.any() else 0.0)
 
 
 def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 from test_heads import clouds
 
 from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.fusion import LEAD, anchored, fuse, prompt_leads, settled
+from edge_sharpzo.fusion import LEAD, anchored, chosen_weight, fuse, settled
 from edge_sharpzo.heads import HEADS
 from edge_sharpzo.loss import share_right
 
@@ -20,7 +20,7 @@ def splits(shots: int, spread: float = 0.6, borrowed: Split = NOTHING) -> Splits
 
 
 def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
-    photos = splits(16)._replace(val=Split(*clouds(1, 32)))
+    photos = splits(16)
     fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos)
     features, labels = photos.test
     mixed = share_right(fusion.logits(features @ NOISE.T, features), labels)
@@ -57,7 +57,6 @@ def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
     train = splits(2, spread=1.0)
     more = train._replace(borrowed=train.val)
     without, with_them = (fuse("ensemble", 1.0, NOISE, NOISE, s) for s in (train, more))
-    assert without.alone.name == with_them.alone.name
     assert without.alone_val == with_them.alone_val
     assert without.mixed_val == with_them.mixed_val
     features, labels = train.test
@@ -81,10 +80,17 @@ def test_a_prompt_leads_only_where_more_than_chance_speaks_for_it() -> None:
     labels = np.zeros(40, np.int64)
     head = np.tile(np.array([1.0, 0.0]), (40, 1))
     head[:10] *= -1  # 10 of 40 wrong
-    prompts = [head.copy() for _ in range(3)]
-    prompts[1][0] *= -1  # 9 wrong: no more than chance
-    prompts[2][:9] *= -1  # 1 wrong
-    assert [prompt_leads(prompt, head, labels) for prompt in prompts] == [False, False, True]
+    level, clearly = head.copy(), head.copy()
+    level[0] *= -1  # 9 wrong: no more than chance
+    clearly[:9] *= -1  # 1 wrong
+    weights = {
+        name: [chosen_weight(prompt, head, labels, cautious) for cautious in (False, True)]
+        for name, prompt in [("level", level), ("clearly", clearly)]
+    }
+    assert weights["level"][0] <= 1 / LEAD
+    assert weights["level"][1] >= LEAD
+    assert max(weights["clearly"]) <= 1 / LEAD
+    assert chosen_weight(level[:1], head[:1], labels[:1], cautious=True) >= LEAD  # one photo proves nothing
 
 
 @pytest.mark.parametrize(("shots", "lowest", "highest"), [(1, 0.6, 0.8), (2, 0.9, 0.99), (16, 0.9999, 1)])

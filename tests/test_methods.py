@@ -126,9 +126,11 @@ def test_resuming_equals_going_on(make: Callable[[int], Optimizer], told: int, t
             points = optimizer.ask()
             optimizer.tell(quadratic(points), residuals(points))
             if step % 3 == 2:
-                optimizer.observe(0.5 + step / 1000, float(3000 - 40 * step))
+                optimizer.observe(0.5 + step / 1000, max(60.0, 3000 - 60 * step))
     save_file({name: np.ascontiguousarray(array) for name, array in first.state().items()}, tmp_path / "state")
     second.restore(load_file(tmp_path / "state"))
+    if told == 60 and isinstance(whole, SharpZO) and whole.settings.change_point is None:
+        assert whole.stage == "search"  # changed by the queries left
     assert run(second, 1000) == run(whole, 1000)
     assert np.array_equal(second.mean, whole.mean)
 
@@ -284,9 +286,9 @@ def test_the_default_scales_with_the_model() -> None:
     assert DEFAULT.projection_std is None
 
 
-@pytest.mark.parametrize(("ratio", "left", "stage"), [(0.0, 8, "search"), (0.0, 9, "warm-up"), (0.5, 8, "warm-up")])
+@pytest.mark.parametrize(("ratio", "left", "stage"), [(0.0, 8, "search"), (0.0, 9, "warm-up"), (0.5, 8, "warm-up"), (0.0, 0, "search")])
 def test_an_open_change_point_is_a_share_of_the_run(ratio: float, left: float, stage: str) -> None:
-    """After 20 queries of 28; not where the pruning mask would eat half of what is left."""
+    """After 20 queries of 28; not where the pruning mask would eat half of the rest."""
     settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "rho": 0.0, "pruning_ratio": ratio})
     optimizer = SharpZO(DIM, settings, 0)
     for _ in range(2):

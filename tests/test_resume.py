@@ -21,7 +21,7 @@ from edge_sharpzo.cli import app
 
 METHODS = {
     "gauss-newton": ["--budget", "800"],
-    "sharpzo": ["--method", "sharpzo", "--budget", "7000"],
+    "sharpzo": ["--method", "sharpzo", "--budget", "7500"],
 }
 KILLS = int(os.environ.get("EDGE_SHARPZO_KILLS", "1"))  # for each method; `make torture` asks for many
 # Checkpoints so often that a kill can fall into the writing of one.

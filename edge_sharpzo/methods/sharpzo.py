@@ -155,14 +155,15 @@ class SharpZO(Told):
         """An open change point: after `WARM_UP_SHARE` of the run; of one without an end when validation stands still.
 
         Standing still is `patience` generations in a row without a gain of more than `min_gain`. Stage 1 goes on to the
-        end where the first pruning mask would eat half of what is left.
+        end where the first pruning mask would eat half of stage 2's share.
         """
         settings = self.settings
         if self._cma is None or settings.change_point is not None:
             return
         if math.isfinite(left):
-            pays = settings.pruning_ratio == 0 or left >= 4 * len(self._point)
-            due = pays and self._heard >= WARM_UP_SHARE * (self._heard + left)
+            whole = self._heard + left
+            pays = settings.pruning_ratio == 0 or (1 - WARM_UP_SHARE) * whole >= 4 * len(self._point)
+            due = pays and self._heard >= WARM_UP_SHARE * whole
         else:
             self._stalled = 0 if validation_accuracy > self._best_accuracy + settings.min_gain else self._stalled + 1
             self._best_accuracy = validation_accuracy if self._stalled == 0 else self._best_accuracy
