@@ -52,7 +52,7 @@ class Display:
 
     def start_tuning(self, planned: int | None, seconds: float | None, seconds_a_query: float) -> None:
         """Tuning begins, to end after `planned` queries or so many `seconds`, None where that ends nothing. Says how long it will take."""
-        affordable = math.inf if seconds is None else seconds / seconds_a_query
+        affordable = math.inf if seconds is None else max(0.0, seconds) / seconds_a_query
         total = min(affordable, math.inf if planned is None else planned)
         self._total = int(total) if math.isfinite(total) else None
         self._progress.update(self._queries, total=self._total, visible=True)

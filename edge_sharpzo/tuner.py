@@ -73,6 +73,7 @@ def tune(
     validation: tuple[np.ndarray, np.ndarray],
     budget: int | None = None,
     seconds: float | None = None,
+    seconds_a_query: float = 0.0,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
@@ -82,7 +83,8 @@ def tune(
 
     `validation` holds features [V, D] and labels [V], V may be 0. The unchanged prompt (w = 0) takes part, so
     the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
-    Ctrl-C ends the loop early and keeps the best prompt.
+    Ctrl-C ends the loop early and keeps the best prompt. `seconds_a_query` is what a query takes as far as is known; the
+    first step then shows it.
 
     Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER`
     of it, goes on from the best validated prompt with the loss over those too, to the lowest such loss; nothing is
@@ -91,7 +93,7 @@ def tune(
     To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
     called between steps, when a checkpoint can be taken.
 
-    Raises UserError when the budget does not pay for the first step.
+    Raises UserError when the budget or the time does not pay for the first step.
     """
     interrupts = interrupts or Interrupts()
 
@@ -111,13 +113,18 @@ def tune(
         objective.queries = Counter(progress.queries)
         if progress.validated:
             objective.loss.count_all()
-    started, reason = time.monotonic() - progress.seconds, "finished"
+    entered, already, free = time.monotonic(), progress.seconds, objective.queries.total()
+    started, reason = entered - already, "finished"
+
+    def pace() -> float:
+        """Seconds a query, from those of this loop."""
+        paid = objective.queries.total() - free
+        return (time.monotonic() - entered) / paid if paid else seconds_a_query
 
     def left() -> float:
         """Queries, as the budget allows and as the time does at the pace so far."""
-        used, elapsed = objective.queries.total(), time.monotonic() - started
-        by_time = used * (seconds - elapsed) / max(elapsed, 1e-9) if seconds is not None else math.inf
-        return max(0.0, min(math.inf if budget is None else budget - used, by_time))
+        by_time = math.inf if seconds is None else (seconds - (time.monotonic() - started)) / max(pace(), 1e-9)
+        return max(0.0, min(math.inf if budget is None else budget - objective.queries.total(), by_time))
 
     while not optimizer.finished:
         used = objective.queries.total()
@@ -138,6 +145,8 @@ def tune(
             reason = "budget"
             break
         if len(points) > left():
+            if optimizer.step == 0:
+                raise UserError(f"--minutes does not pay for the first step: it takes {len(points)} queries at {1000 * pace():.0f} ms")
             reason = "time"
             break
         try:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_methods import CENTRE, DIM, SMALL, Squares, run
 
 from benchmarks.ablations import VARIANTS
 from benchmarks.accuracy import BUDGETS, read_results, table
-from edge_sharpzo.methods.sharpzo import best_scores, pruning_mask
+from benchmarks.variants import CentralGaussNewton, OneSidedSharpness, OrthonormalSearch
+from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.methods.sharpzo import SharpZO, best_scores, pruning_mask
 
 METHODS = ("zero-shot", "ridge", "tip-adapter", "gauss-newton", "random")
 
@@ -72,5 +75,41 @@ def test_every_ablation_can_be_made(name: str) -> None:
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes
+        optimizer = plan.make(DIM, Squares(), 0)
+        kinds = {kind for kind, *_ in run(optimizer, 5000)}
+        optimizer.observe(0.5, 0.0)  # an open change point is due
+        kinds |= {kind for kind, *_ in run(optimizer, 1000)}
+        assert np.isfinite(optimizer.mean).all()
+        search = {"rge"} if "without search" not in name else set()
+        assert kinds >= ({"jacobian", "candidates"} if name.startswith("gauss-newton") else search)
     finally:
         sharpzo.pruning_mask = original
+
+
+def test_variants_estimate_what_the_methods_do_on_a_linear_function() -> None:
+    slope = np.arange(1.0, DIM + 1)
+    both = [form(DIM, SMALL, 0) for form in (SharpZO, OneSidedSharpness)]
+    for optimizer, queries in zip(both, (2 * DIM, DIM + 1), strict=True):
+        points = optimizer.ask()
+        assert len(points) == queries
+        optimizer.tell(points @ slope)
+    assert np.allclose(both[1].ask() - both[0].ask(), 0, atol=1e-9)  # the population at the same eps*
+
+    settings = GaussNewtonSettings(starts=1, directions=4, window=4)
+    newtons = [form(DIM, Squares(), settings, 0) for form in (GaussNewton, CentralGaussNewton)]
+    for newton in newtons:
+        for _ in range(2):  # start, columns
+            points = newton.ask()
+            newton.tell(((points - CENTRE) ** 2).sum(axis=1), points - CENTRE)
+    assert newtons[0].kind == newtons[1].kind == "candidates"
+    assert newtons[1].ask() == pytest.approx(newtons[0].ask(), abs=1e-4)
+
+
+def test_the_orthonormal_search_sweeps_a_whole_basis() -> None:
+    optimizer = OrthonormalSearch(DIM, type(SMALL)(**{**vars(SMALL), "change_point": 0, "pruning_ratio": 0.0}), 0)
+    drawn = []
+    for _ in range(DIM):
+        points = optimizer.ask()
+        drawn.append((points[0] - points[1]) / (2 * SMALL.mu_rge))
+        optimizer.tell(np.zeros(len(points)))
+    assert np.array(drawn) @ np.array(drawn).T == pytest.approx(DIM * np.eye(DIM), abs=1e-6)

@@ -108,14 +108,22 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
     display.say(f"the text tower answers to {found.noise:.0e}; finite differences take a step of {found.step:.2g}")
     if not (found.fit or chosen.integer):
         display.say(f"note: {100 * found.error:.0f} % of a finite difference would be noise here: take --method cma-es, or a provider that is exact")
-    limit = 60 * options.minutes + started + features_seconds - time.monotonic() if options.minutes else None  # what opening the towers left
-    display.start_tuning(chosen.planned, limit, (time.monotonic() - clock) / NOISE_QUERIES)
+    seconds_a_query = (time.monotonic() - clock) / NOISE_QUERIES
+
+    def seconds_left() -> float | None:
+        """Of the time for tuning, which began when the photos were done."""
+        return 60 * options.minutes + started + features_seconds - time.monotonic() if options.minutes else None
+
+    display.start_tuning(chosen.planned, seconds_left(), seconds_a_query)
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, found.step if found.step > SHORTEST_DIFFERENCE else 0.0)
     give_back()
     progress = None
     if resume and (stored := checkpoints.read()):
         progress, state = stored
-        optimizer.restore(state)
+        try:
+            optimizer.restore(state)
+        except (KeyError, IndexError, ValueError) as error:
+            raise UserError(f"{checkpoints.path} is of another version ({error}): tune again") from error
         display.say(f"going on after {sum(progress.queries.values()):,} queries")
 
     def step(progress: Progress) -> None:
@@ -128,7 +136,8 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
             optimizer,
             val,
             budget=chosen.budget,
-            seconds=limit,
+            seconds=seconds_left(),
+            seconds_a_query=seconds_a_query,
             progress=progress,
             interrupts=interrupts,
             on_record=lambda record, _: display.record(record),
