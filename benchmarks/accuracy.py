@@ -111,7 +111,7 @@ def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
     def row(title: str, budget: int, by_set: dict[str, list[dict[str, Any]]], key: str) -> None:
         columns, means = [], []
         for name in sets:
-            values = [100 * entry[key] for entry in by_set.get(name, [])]
+            values = [100 * entry[key] for entry in by_set.get(name, []) if key in entry]
             columns.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}" if values else "-")
             means += [statistics.mean(values)] if values else []
         mean = f"{statistics.mean(means):.1f}" if len(means) == len(sets) else "-"
