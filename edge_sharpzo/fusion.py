@@ -13,8 +13,8 @@ from edge_sharpzo.heads import HEADS, LinearHead, spread
 from edge_sharpzo.loss import cross_entropy, share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
-DOUBT = 2.0  # standard errors by which the prompt has to be better to lead,
-DOUBT_SHOTS = 4  # from so many photos a class on: a head of fewer deserves no such trust
+SHOTS = 4  # photos a class from which on validation chooses a weight; with fewer both have an equal say
+DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
 LEAD = 4.0  # the better of prompt and head gets at least this times the other's weight: few photos judge a mix badly
 SHARPNESSES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
 
@@ -61,18 +61,18 @@ def settled(validated: np.ndarray, final: np.ndarray, as_written: np.ndarray, sp
 
 
 def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool = True) -> Fusion:
-    """Chooses by validation loss the weight to add the head `name` with.
+    """Chooses by validation loss the weight to add the head `name` with, where there are photos enough.
 
     `scale` is the logit scale, `validated` the text features [K, D] of the best prompt that has learnt nothing of the
     validation photos, by which the weight is chosen, `final` those of the prompt that the head will be added to. The head is
-    then fitted again, on the borrowed validation photos too. Without validation photos its weight is one; nothing is
-    added where not `mix`.
+    then fitted again, on the borrowed validation photos too. Without validation photos, or with fewer than `SHOTS` to learn from,
+    its weight is one; nothing is added where not `mix`.
     """
     train, (features, labels), _, borrowed = splits
     prompt, beside = scale * features @ validated.T, _fitted(name, scale, validated, train).logits(features)
     weight = 1.0 if mix else 0.0
-    if mix and len(labels):
-        weight = chosen_weight(prompt, beside, labels, cautious=len(train.labels) >= DOUBT_SHOTS * len(final))
+    if mix and len(labels) and len(train.labels) >= SHOTS * len(final):
+        weight = chosen_weight(prompt, beside, labels)
     mixed = prompt + weight * beside
     every = Split(np.concatenate([train.features, borrowed.features]), np.concatenate([train.labels, borrowed.labels]))
     alone = _fitted(name, scale, final, every)
@@ -85,21 +85,19 @@ def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, spli
     )
 
 
-def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray, cautious: bool) -> float:
+def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> float:
     """The weight of the head's logits [N, K] beside the prompt's, by the loss on validation photos.
 
-    The better of the two leads. Where `cautious`, the prompt has to be better by `DOUBT` standard errors, for these photos have
-    chosen it among many and flatter it, while the head has never seen them; and the leader's share is the largest of
-    those whose loss is within a standard error of the best.
+    The better of the two leads. These photos have chosen the prompt among many and flatter it, while the head has never seen
+    them, so the prompt has to be better by `DOUBT` standard errors. The leader's share is the largest of those whose loss
+    is within a standard error of the best.
     """
     gain = calibrated_losses(head, labels) - calibrated_losses(prompt, labels)
-    prompt_leads = gain.mean() > (DOUBT * standard_error(gain) if cautious else 0.0)
+    prompt_leads = gain.mean() > DOUBT * standard_error(gain)
     allowed = [w for w in WEIGHTS if w <= 1 / LEAD] if prompt_leads else [w for w in reversed(WEIGHTS) if w >= LEAD]
     losses = [calibrated_losses(prompt + w * head, labels) for w in allowed]
-    best = min(range(len(allowed)), key=lambda i: losses[i].mean())
-    if not cautious:
-        return allowed[best]
-    excess = [loss - losses[best] for loss in losses]
+    best = min(losses, key=np.mean)
+    excess = [loss - best for loss in losses]
     return next(w for w, more in zip(allowed, excess, strict=True) if more.mean() <= standard_error(more))
 
 
