@@ -115,6 +115,8 @@ def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
             columns.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}" if values else "-")
             means += [statistics.mean(values)] if values else []
         mean = f"{statistics.mean(means):.1f}" if len(means) == len(sets) else "-"
+        if not means:
+            return
         lines.append(f"| {title} | {budget or '-'} | " + " | ".join(columns) + f" | {mean} |")
 
     order = {method: i for i, method in enumerate(methods)}
