@@ -113,8 +113,8 @@ def tune(
         objective.queries = Counter(progress.queries)
         if progress.validated:
             objective.loss.count_all()
-    entered, already, free = time.monotonic(), progress.seconds, objective.queries.total()
-    started, reason = entered - already, "finished"
+    entered, free = time.monotonic(), objective.queries.total()
+    started, reason = entered - progress.seconds, "finished"
 
     def pace() -> float:
         """Seconds a query, from those of this loop."""

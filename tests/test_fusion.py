@@ -30,8 +30,9 @@ def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
     assert mixed >= alone - 0.02
 
 
-def test_a_perfect_prompt_is_left_alone_or_not_harmed() -> None:
-    photos = splits(4, spread=1.5)._replace(val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1)))
+@pytest.mark.parametrize("shots", [1, 4])
+def test_a_perfect_prompt_is_left_alone_or_not_harmed(shots: int) -> None:
+    photos = splits(shots, spread=1.5)._replace(val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1)))
     fusion = fuse("ensemble", 30.0, CENTRES, CENTRES, photos)
     features, labels = photos.test
     assert (share_right(fusion.logits(30 * features @ CENTRES.T, features), labels) or 0) > 0.99

@@ -165,8 +165,10 @@ class SharpZO(Told):
             pays = settings.pruning_ratio == 0 or (1 - WARM_UP_SHARE) * whole >= 4 * len(self._point)
             due = pays and self._heard >= WARM_UP_SHARE * whole
         else:
-            self._stalled = 0 if validation_accuracy > self._best_accuracy + settings.min_gain else self._stalled + 1
-            self._best_accuracy = validation_accuracy if self._stalled == 0 else self._best_accuracy
+            gained = validation_accuracy > self._best_accuracy + settings.min_gain
+            self._stalled = 0 if gained else self._stalled + 1
+            if gained:
+                self._best_accuracy = validation_accuracy
             due = self._stalled >= settings.patience
         if due:
             self.change_stage()
