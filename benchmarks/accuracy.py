@@ -156,11 +156,15 @@ def reached(runs: list[dict[str, Any]], target: float) -> tuple[int, float] | No
 
 
 def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
-    """Queries and processor seconds until the best validated prompt reaches an accuracy on held-out photos; the median seed, as Markdown."""
-    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " |", "|---" * (len(targets) + 2) + "|"]
+    """Queries and processor seconds until the best validated prompt reaches an accuracy on held-out photos, the median seed; a run's most memory.
+
+    As Markdown.
+    """
+    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " | peak memory |", "|---" * (len(targets) + 3) + "|"]
     for (name, method), runs in sorted(longest_runs(results).items()):
         hits = [reached(runs, target) for target in targets]
         columns = [f"{hit[0]:,} ({hit[1]:.0f} s)" if hit else "not reached" for hit in hits]
+        columns.append(f"{max(run['peak_rss_mb'] for run in runs):.0f} MB")
         lines.append(f"| {name} | {method} | " + " | ".join(columns) + " |")
     return "\n".join(lines) + "\n"
 

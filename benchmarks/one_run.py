@@ -101,7 +101,7 @@ def searched(
             looks.append((record, text, time.process_time() - started))
 
     optimizer = chosen.make(objective.dim, objective.loss, seed)
-    outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, on_record=look)
+    outcome = tune(objective, optimizer, problem.splits.val, chosen.budget, early_stop=chosen.early_stop, on_record=look)
     seconds, used, scale = time.process_time() - started, objective.queries.total(), clip.card.logit_scale
     as_written = zero_shot(clip, problem, [problem.template])
     features, labels = problem.splits.test

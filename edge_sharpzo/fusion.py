@@ -37,10 +37,10 @@ class Fusion:
 def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
     """Class features [K, D] between the tuned prompt's, `text`, and those of the template as written, normalised.
 
-    The template's share is a half at one photo a class, a fifth at two, and nothing to speak of from four on: what
+    The template's share is a third at one photo a class, a sixth at two, and nothing to speak of from eight on: what
     little a photo or two say must not cost more than the model knew before (as Wortsman et al., CVPR 2022, do with weights).
     """
-    share = 1 / (1 + shots**2)
+    share = 1 / (2 + shots**2)
     mixed = (1 - share) * text + share * as_written
     return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The tuning loop: asks a method for points, pays for their queries, keeps the best validated prompt."""
+"""The tuning loop: asks a method for points, pays for their queries, keeps the best prompt."""
 
 import math
 import time
@@ -34,15 +34,15 @@ class Record:
 
 @dataclass
 class Best:
-    """The best validated prompt."""
+    """The best prompt looked at so far."""
 
     point: np.ndarray  # w [d]
     text: np.ndarray  # its text features [K, D]
     record: Record
 
-    def beaten_by(self, record: Record) -> bool:
-        """Lower validation loss wins; without validation photos, lower training loss. NaN never does."""
-        ours, theirs = (r.loss if r.val_loss is None else r.val_loss for r in (self.record, record))
+    def beaten_by(self, record: Record, early_stop: bool) -> bool:
+        """Lower validation loss wins; without validation photos or `early_stop`, lower training loss. NaN never does."""
+        ours, theirs = (r.val_loss if early_stop and r.val_loss is not None else r.loss for r in (self.record, record))
         return theirs < ours or (math.isnan(ours) and math.isfinite(theirs))
 
 
@@ -74,6 +74,7 @@ def tune(
     budget: int | None = None,
     seconds: float | None = None,
     seconds_a_query: float = 0.0,
+    early_stop: bool = True,
     progress: Progress | None = None,
     interrupts: Interrupts | None = None,
     on_record: Callable[[Record, np.ndarray], None] = lambda record, text: None,
@@ -81,13 +82,13 @@ def tune(
 ) -> Outcome:
     """Runs `optimizer` until it is finished or the budget (queries) or the time is used up.
 
-    `validation` holds features [V, D] and labels [V], V may be 0. The unchanged prompt (w = 0) takes part, so
-    the result never validates worse than it. `on_record` gets each record and the text features [K, D] it is about.
+    `validation` holds features [V, D] and labels [V], V may be 0. With `early_stop` the prompt that validates best wins, the
+    unchanged one (w = 0) included; without, the one of the lowest training loss. `on_record` gets each record and the text features [K, D] it is about.
     Ctrl-C ends the loop early and keeps the best prompt. `seconds_a_query` is what a query takes as far as is known; the
     first step then shows it.
 
     Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER`
-    of it, goes on from the best validated prompt with the loss over those too, to the lowest such loss; nothing is
+    of it, goes on from the best prompt with the loss over those too, to the lowest such loss; nothing is
     validated any more, and `progress.validated` keeps what was. It is left out where tuning has not gained so far.
 
     To go on from a checkpoint, give its `progress` and an `optimizer` restored from the same moment. `on_step` is
@@ -165,7 +166,7 @@ def tune(
         if optimizer.step > step and objective.queries.total() - progress.validated_at >= VALIDATE_EVERY:
             progress.validated_at = objective.queries.total()
             text, record = look(optimizer.mean, "refit" if progress.validated else optimizer.stage)
-            if progress.best.beaten_by(record):
+            if progress.best.beaten_by(record, early_stop):
                 record = replace(record, best=True)
                 progress.best = Best(optimizer.mean.copy(), text, record)
             seen = record.val_accuracy if record.val_accuracy is not None else accuracy(text, objective.loss.features, objective.loss.labels)

@@ -57,14 +57,14 @@ def test_history_is_in_order_and_its_best_is_the_result(run: Path) -> None:
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     queries = [line["queries"] for line in history]
     assert queries == sorted(queries)
-    best = min((line for line in history if line["stage"] != "refit"), key=lambda line: line["val_loss"])
+    best = min((line for line in history if line["stage"] != "refit"), key=lambda line: line["loss"])
     summary = json.loads((run / "summary.json").read_text())
     assert summary["accuracy"]["tuned"]["val"] == best["val_accuracy"]
     assert summary["loss"]["end"] == best["loss"]
 
 
 def test_shots_that_validation_borrowed_are_learnt_from_at_the_end(run: Path, tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
-    """From the best validated prompt on, without validating; never with photos beyond the shots, never by SharpZO."""
+    """From the best prompt on, without validating; never with photos beyond the shots, never by SharpZO."""
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     last = [line for line in history if line["stage"] == "refit"]
     assert history[-len(last) :] == last

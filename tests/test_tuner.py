@@ -62,6 +62,19 @@ def test_the_time_is_used_and_kept_to(method: str, monkeypatch: pytest.MonkeyPat
     assert 55 < passed < 60 + 2 * QUERY  # the last validation and the first look
 
 
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_validation_chooses_the_prompt_only_where_it_may(early_stop: bool) -> None:
+    objective = Objective()
+    features, labels = objective.validation
+    newton = plan("gauss-newton", "default", "dtd", 400, timed=False).make(DIM, objective.loss, 0)
+    outcome = tune(objective, newton, (features, (labels + 1) % CLASSES), budget=400, early_stop=early_stop)  # type: ignore[arg-type]
+    records, best = outcome.progress.records, outcome.progress.best.record
+    losses = [record.val_loss if early_stop else record.loss for record in records]
+    assert best.queries == records[int(np.argmin(losses))].queries  # type: ignore[arg-type]
+    assert min(record.loss for record in records) == records[-1].loss != records[0].loss
+    assert (best.loss == records[-1].loss) != early_stop
+
+
 def test_sharpzo_changes_stages_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = SharpZO(DIM, DEFAULT.settings, 0)
     outcome, _ = run(optimizer, 200.0, monkeypatch)

@@ -138,6 +138,7 @@ def run_tune(options: TuneOptions, display: Display, resume: bool = False) -> di
             budget=chosen.budget,
             seconds=seconds_left(),
             seconds_a_query=seconds_a_query,
+            early_stop=chosen.early_stop,
             progress=progress,
             interrupts=interrupts,
             on_record=lambda record, _: display.record(record),

@@ -104,7 +104,7 @@ class GaussNewton:
             self.step += 1
 
     def observe(self, validation_accuracy: float, left: float) -> None:
-        """Not used: the tuning loop keeps the best validated point."""
+        """Not used: neither steps nor stages depend on it."""
 
     def restart(self, point: np.ndarray) -> None:
         """See `Restartable`. The columns stay in use: near by, they are still about right."""

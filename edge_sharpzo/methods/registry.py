@@ -37,6 +37,7 @@ class Plan:
     planned: int | None  # queries that the run will take at most, for display
     make: Make
     integer: bool = False  # whether products in integers are exact enough: the method takes no finite differences
+    early_stop: bool = True  # whether the prompt that validates best wins, not the one of the lowest training loss
     context_tokens: int | None = None  # where the user asks for no number; None: as many as the template's words
 
 
@@ -75,7 +76,7 @@ def plan(method: str | None, preset: str, paper_task: str, budget: int | None, t
         def gauss_newton(dim: int, loss: ConvexLoss, seed: int, difference: float = 0.0) -> Optimizer:
             return GaussNewton(dim, loss, replace(settings, difference=max(settings.difference, difference)), seed)
 
-        return Plan(method, preset, settings, None, None, spend, spend, gauss_newton, context_tokens=GAUSS_NEWTON_CONTEXT)
+        return Plan(method, preset, settings, None, None, spend, spend, gauss_newton, early_stop=False, context_tokens=GAUSS_NEWTON_CONTEXT)
     if method == "cge":
         mu, length = plain.mu_sharpness, 4.0
 
