@@ -83,9 +83,9 @@ def tune(
     """Runs `optimizer` until it is finished or the budget (queries) or the time is used up.
 
     `validation` holds features [V, D] and labels [V], V may be 0. With `early_stop` the prompt that validates best wins, the
-    unchanged one (w = 0) included; without, the one of the lowest training loss. `on_record` gets each record and the text features [K, D] it is about.
-    Ctrl-C ends the loop early and keeps the best prompt. `seconds_a_query` is what a query takes as far as is known; the
-    first step then shows it.
+    unchanged one (w = 0) included; without, the one of the lowest training loss. `on_record` gets each record and the text
+    features [K, D] it is about. Ctrl-C ends the loop early and keeps the best prompt. `seconds_a_query` is what a query
+    takes as far as is known; the first step then shows it.
 
     Where later photos wait to join the loss, and the method can restart, the last part of the run, after `REFIT_AFTER`
     of it, goes on from the best prompt with the loss over those too, to the lowest such loss; nothing is
