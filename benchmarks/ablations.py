@@ -39,6 +39,7 @@ class Variant:
     method: str
     changes: dict[str, Any] = field(default_factory=dict)  # of its settings
     context_tokens: int | None = None
+    early_stop: bool | None = None  # None: as the method has it
     score: Score | None = None  # in place of SharpZO's pruning score
     form: Callable[..., Optimizer] | None = None  # a class in place of the method's own
 
@@ -49,6 +50,8 @@ class Variant:
     def plan(self) -> Plan:
         """The plan to run; a pruning score of the variant's own takes effect in this process."""
         chosen = plan(self.method, "default", "dtd", self.budget, timed=False)
+        if self.early_stop is not None:
+            chosen = replace(chosen, early_stop=self.early_stop)
         if self.method == "gauss-newton":
             settings = replace(GaussNewtonSettings(), **self.changes)
             newton = self.form or GaussNewton
@@ -75,8 +78,10 @@ VARIANTS: dict[str, Variant] = {
     "sharpzo orthonormal search": Variant("sharpzo", form=OrthonormalSearch),
     "sharpzo orthonormal clipped": Variant("sharpzo", form=ClippedSearch),
     **{f"sharpzo orthonormal R-AdaZO {r}": Variant("sharpzo", {"learning_rate": r}, form=AdaptiveSearch) for r in (0.05, 0.2, 0.8)},
+    "sharpzo without early stop": Variant("sharpzo", early_stop=False),
     "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
     "gauss-newton": Variant("gauss-newton"),
+    "gauss-newton with early stop": Variant("gauss-newton", early_stop=True),
     "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
     "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
@@ -92,13 +97,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
     parser.add_argument("--sets", default="dtd10,clothing")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--variants", help="comma-separated; all if not given")
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     names = options.variants.split(",") if options.variants else list(VARIANTS)
     wanted = (
-        Cell(name, folder, int(seed), VARIANTS[name].budget)
+        Cell(name, folder, int(seed), VARIANTS[name].budget, options.shots)
         for name in names
         for seed in options.seeds.split(",")
         for folder in options.sets.split(",")
