@@ -88,8 +88,8 @@ def fuse(name: str, scale: float, validated: np.ndarray, final: np.ndarray, spli
 def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> float:
     """The weight of the head's logits [N, K] beside the prompt's, by the loss on validation photos.
 
-    The better of the two leads. These photos have chosen the prompt among many and flatter it, while the head has never seen
-    them, so the prompt has to be better by `DOUBT` standard errors. The leader's share is the largest of those whose loss
+    The better of the two leads. These photos may have chosen the prompt among many and flatter it then, while the head has never
+    seen them, so the prompt has to be better by `DOUBT` standard errors. The leader's share is the largest of those whose loss
     is within a standard error of the best.
     """
     gain = calibrated_losses(head, labels) - calibrated_losses(prompt, labels)

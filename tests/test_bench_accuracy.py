@@ -55,6 +55,7 @@ def test_killed_and_started_again_it_gives_the_same_table(sets: Path, tiny_onnx:
     assert len(read_results(killed)) == 2 * len(METHODS)
     expected = table(read_results(whole), list(BUDGETS))
     assert expected in output
+    assert "| peak memory |" in output
     assert table(read_results(killed), list(BUDGETS)) == expected
 
 
@@ -75,6 +76,7 @@ def test_every_ablation_can_be_made(name: str) -> None:
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes
+        assert VARIANTS[name].early_stop in (None, plan.early_stop)
         optimizer = plan.make(DIM, Squares(), 0)
         kinds = {kind for kind, *_ in run(optimizer, 5000)}
         optimizer.observe(0.5, 0.0)  # an open change point is due
