@@ -156,7 +156,7 @@ def reached(runs: list[dict[str, Any]], target: float) -> tuple[int, float] | No
 
 
 def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
-    """Queries and processor seconds until the best validated prompt reaches an accuracy on held-out photos, the median seed; a run's most memory.
+    """Queries and processor seconds until the best prompt so far reaches an accuracy on held-out photos, the median seed; a run's most memory.
 
     As Markdown.
     """

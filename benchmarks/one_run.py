@@ -77,7 +77,7 @@ def closed_form(name: str, clip: ClipOnnx, problem: Problem) -> Result:
 def searched(
     chosen: Plan, clip: ClipOnnx, problem: Problem, seed: int, budgets: Sequence[int] = (), context_tokens: int | None = None
 ) -> list[Result]:
-    """A run of a registry's method: for each of `budgets` the accuracies of the prompt that validated best by then, its curve, the mix with a head.
+    """A run of a registry's method: for each of `budgets` the accuracies of the best prompt by then, its curve, the mix with a head.
 
     Without `budgets` for the whole run alone. Fewer queries than the run's own make sense for methods that plan nothing by them.
     """
