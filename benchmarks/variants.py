@@ -7,6 +7,8 @@ from edge_sharpzo.methods.gauss_newton import GaussNewton
 from edge_sharpzo.methods.presets import SharpZOSettings
 from edge_sharpzo.methods.sharpzo import RMS_DECAY, SharpZO, best_scores, sharpness_direction
 
+FLATNESS_RHO = 4.0  # length of FlatGaussNewton's eps*; a tenth of a usual step
+
 
 class CentralGaussNewton(GaussNewton):
     """Columns by central differences: two queries each, no error of first order in h."""
@@ -21,6 +23,19 @@ class CentralGaussNewton(GaussNewton):
         assert self._output is not None
         plus, minus = np.split(outputs, 2)
         super()._refresh(self._output + (plus - minus) / 2)
+
+
+class FlatGaussNewton(GaussNewton):
+    """Steps by the slope at the worst point near by, SharpZO's eps* (section 4.1), found on the columns: no queries."""
+
+    def _solve(self) -> None:
+        start = self._output
+        assert start is not None
+        gradient, _ = self._loss.expand(start, self._columns.reshape(-1, *start.shape))
+        eps = sharpness_direction(gradient, FLATNESS_RHO).astype(np.float32)
+        self._output = start + (eps @ self._columns).reshape(start.shape)
+        super()._solve()
+        self._output = start
 
 
 class OneSidedSharpness(SharpZO):

@@ -12,7 +12,7 @@ from test_methods import CENTRE, DIM, SMALL, Squares, run
 
 from benchmarks.ablations import VARIANTS
 from benchmarks.accuracy import BUDGETS, read_results, table
-from benchmarks.variants import CentralGaussNewton, OneSidedSharpness, OrthonormalSearch
+from benchmarks.variants import FLATNESS_RHO, CentralGaussNewton, FlatGaussNewton, OneSidedSharpness, OrthonormalSearch
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
 from edge_sharpzo.methods.sharpzo import SharpZO, best_scores, pruning_mask
 
@@ -98,13 +98,16 @@ def test_variants_estimate_what_the_methods_do_on_a_linear_function() -> None:
     assert np.allclose(both[1].ask() - both[0].ask(), 0, atol=1e-9)  # the population at the same eps*
 
     settings = GaussNewtonSettings(starts=1, directions=4, window=4)
-    newtons = [form(DIM, Squares(), settings, 0) for form in (GaussNewton, CentralGaussNewton)]
+    newtons = [form(DIM, Squares(), settings, 0) for form in (GaussNewton, CentralGaussNewton, FlatGaussNewton)]
     for newton in newtons:
         for _ in range(2):  # start, columns
             points = newton.ask()
             newton.tell(((points - CENTRE) ** 2).sum(axis=1), points - CENTRE)
-    assert newtons[0].kind == newtons[1].kind == "candidates"
+    assert {newton.kind for newton in newtons} == {"candidates"}
     assert newtons[1].ask() == pytest.approx(newtons[0].ask(), abs=1e-4)
+    # From a point FLATNESS_RHO up the slope, Newton's step of a sum of squares is longer by as much, but for the damping.
+    plain, flat = (np.linalg.norm(newton.ask() - newton.mean, axis=1) for newton in (newtons[0], newtons[2]))
+    assert flat - plain == pytest.approx(np.full(len(plain), FLATNESS_RHO), rel=1e-2)
 
 
 def test_the_orthonormal_search_sweeps_a_whole_basis() -> None:
