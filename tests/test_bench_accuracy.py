@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from test_methods import CENTRE, DIM, SMALL, Squares, run
 
-from benchmarks.ablations import VARIANTS
-from benchmarks.accuracy import BUDGETS, read_results, table
+from benchmarks.ablations import VARIANTS, differences
+from benchmarks.accuracy import BUDGETS, Cell, read_results, table
 from benchmarks.variants import FLATNESS_RHO, CentralGaussNewton, FlatGaussNewton, OneSidedSharpness, OrthonormalSearch
 from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
 from edge_sharpzo.methods.sharpzo import SharpZO, best_scores, pruning_mask
@@ -86,6 +86,12 @@ def test_every_ablation_can_be_made(name: str) -> None:
         assert kinds >= ({"jacobian", "candidates"} if name.startswith("gauss-newton") else search)
     finally:
         sharpzo.pruning_mask = original
+
+
+def test_a_variant_is_compared_with_the_method_on_the_same_photos() -> None:
+    right = {"sharpzo": {0: 0.5, 1: 0.6}, "sharpzo rho=0.0": {0: 0.52, 1: 0.66, 2: 0.1}, "sharpzo rho=1.0": {2: 0.9}}
+    results = {Cell(name, "dtd10", seed, 15_000): {"held_out": held} for name, runs in right.items() for seed, held in runs.items()}
+    assert differences(results).splitlines()[2:] == ["| sharpzo rho=0.0 | 2 | +4.0 ± 2.0 |"]
 
 
 def test_variants_estimate_what_the_methods_do_on_a_linear_function() -> None:
