@@ -3,8 +3,10 @@
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
+from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 
@@ -13,8 +15,11 @@ import pytest
 from conftest import write_photos
 from test_commands import invoke
 
+from benchmarks.accuracy import Cell, read_results
+
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RUN_ELSEWHERE = ("make demo", "…")  # the demo and its output: continuous integration runs it
 
@@ -69,6 +74,51 @@ def test_links_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+RESULTS = ROOT / "benchmarks" / "results"
+SETS = {"clothing": "clothing", "textures": "dtd10", "groceries": "grocery", "waste": "trashnet", "aerial": "ucmerced"}
+HELD_OUT, FUSED, HEAD = "held_out", "fused_held_out", "head_held_out"
+
+
+def mean_of_seeds(method: str, budget: int, name: str, key: str = HELD_OUT) -> float:
+    """In per cent, over three runs."""
+    results = read_results(RESULTS / "accuracy.jsonl")
+    return statistics.mean(100 * results[Cell(method, name, seed, budget)][key] for seed in range(3))
+
+
+def shown(document: Path, title: str, count: int) -> list[str]:
+    """The percentages of the row of `document` that has `count` of them and begins with `title`."""
+    row = re.search(rf"^\| {title}[^%\n]*?((?:\| [\d.]+ % ){{{count}}})\|", document.read_text(encoding="utf8"), re.MULTILINE)
+    assert row, title
+    return re.findall(r"[\d.]+", row[1])
+
+
+def rounded(values: Iterable[float]) -> list[str]:
+    return [f"{value:.1f}" for value in values]
+
+
+def test_the_readme_shows_the_accuracies_that_were_measured() -> None:
+    newton = [("gauss-newton", 5000), ("gauss-newton", 20_000), ("gradient", 0), ("gauss-newton", 5000, FUSED), ("gauss-newton", 5000, HEAD)]
+    columns = [("zero-shot", 0), ("sharpzo-paper", 150_000), *newton]
+    figures = {title: [mean_of_seeds(*column[:2], name, *column[2:]) for column in columns] for title, name in SETS.items()}
+    figures["mean"] = [statistics.mean(column) for column in zip(*figures.values(), strict=True)]
+    for title, figure in figures.items():
+        assert shown(README, title, len(columns)) == rounded(figure), title
+
+
+def test_the_methods_guide_shows_what_was_measured() -> None:
+    guide = ROOT / "docs" / "methods.md"
+    for method in ("gauss-newton", "sharpzo", "cma-es", "zo-sgd", "cge", "random"):
+        means = (statistics.mean(mean_of_seeds(method, budget, name) for name in SETS.values()) for budget in (1000, 5000, 20_000))
+        assert shown(guide, f"`{method}`", 3) == rounded(means), method
+    measured = (RESULTS / "ablations.md").read_text(encoding="utf8")
+    row = re.compile(r"^\|[^|]+(\| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \|) ?([-+\d.± ]*)\|$", re.MULTILINE)
+    rows = row.findall(guide.read_text(encoding="utf8"))
+    assert len(rows) > 40
+    for accuracies, difference in rows:
+        assert accuracies in measured
+        assert difference.strip() in measured
+
+
 def test_the_api_guide_runs(device: Path) -> None:
     script = device / "guide.py"
     script.write_text("".join(blocks(ROOT / "docs" / "python-api.md", "python")), encoding="utf8")
@@ -78,7 +128,7 @@ def test_the_api_guide_runs(device: Path) -> None:
 
 
 def test_the_readme_example_runs(device: Path) -> None:
-    (block,) = blocks(ROOT / "README.md", "python")
+    (block,) = blocks(README, "python")
     setup = "from pathlib import Path\nimport numpy as np\nphotos = sorted(Path('imgs').glob('*/*.png'))\n"
     setup += "names = ['green things', 'red things']\nlabels = np.array([p.parent.name == 'red_things' for p in photos]).astype(int)\n"
     (device / "readme.py").write_text(setup + block.replace("5000", "300"), encoding="utf8")
