@@ -3,7 +3,6 @@
 `python -m benchmarks.ablations --data DIR [--sets dtd10,clothing]`. Resumable, like `benchmarks.accuracy`.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import Cell, read_results, run_missing, table
+from benchmarks.accuracy import Cell, read_results, run_missing, run_options, table, titled
 from benchmarks.variants import (
     AdaptiveSearch,
     CentralGaussNewton,
@@ -105,21 +104,15 @@ def differences(results: dict[Cell, dict[str, Any]]) -> str:
             pairs = ((cell, replace(cell, method=variant.method)) for cell in results if (cell.method, cell.shots) == (name, shots))
             points = [100 * (results[cell]["held_out"] - results[base]["held_out"]) for cell, base in pairs if base in results]
             if name != variant.method and len(points) > 1:
-                title = name if shots == 16 else f"{name}, {shots} shots"
-                lines.append(f"| {title} | {len(points)} | {np.mean(points):+.1f} ± {standard_error(np.array(points)):.1f} |")
+                lines.append(f"| {titled(name, shots)} | {len(points)} | {np.mean(points):+.1f} ± {standard_error(np.array(points)):.1f} |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Runs what is missing and writes the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
+    parser = run_options(__doc__, RESULTS)
     parser.add_argument("--sets", default="dtd10,clothing")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--variants", help="comma-separated; all if not given")
-    parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
-    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     names = options.variants.split(",") if options.variants else list(VARIANTS)
     wanted = (

@@ -100,6 +100,11 @@ def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> No
             print(f"{run.method:24} {run.set:10} seed {run.seed} {run.budget:>7} queries: {100 * before[run]['held_out']:.1f} %", flush=True)
 
 
+def titled(method: str, shots: int) -> str:
+    """A row's title: the method, and the photos a class where they are not the usual 16."""
+    return method if shots == 16 else f"{method}, {shots} shots"
+
+
 def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
     """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown; rows in the order of `methods`."""
     sets = sorted({cell.set for cell in results})
@@ -121,10 +126,9 @@ def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
 
     order = {method: i for i, method in enumerate(methods)}
     for (method, budget, shots), by_set in sorted(groups.items(), key=lambda item: (-item[0][2], order.get(item[0][0], 99), item[0][1])):
-        few = "" if shots == 16 else f", {shots} shots"
-        row(f"{method}{few}", budget, by_set, "held_out")
+        row(titled(method, shots), budget, by_set, "held_out")
         if method == "gauss-newton":
-            row(f"gauss-newton with closed-form head{few}", budget, by_set, "fused_held_out")
+            row(titled("gauss-newton with closed-form head", shots), budget, by_set, "fused_held_out")
     return "\n".join(lines) + "\n"
 
 
@@ -199,17 +203,23 @@ def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
     pyplot.close(figure)
 
 
-def main() -> None:
-    """Runs what is missing and writes the table and the plot."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
+    """A parser of what every table of runs asks for: the photos, the draws, the model and the file, by default `out`."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
-    parser.add_argument("--sets", help="comma-separated; all if not given")
-    parser.add_argument("--methods", default=",".join(BUDGETS))
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--shots", type=int, default=16)
-    parser.add_argument("--budgets", help="only these of the methods' budgets")
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=out)
+    return parser
+
+
+def main() -> None:
+    """Runs what is missing and writes the table and the plot."""
+    parser = run_options(__doc__, RESULTS)
+    parser.add_argument("--sets", help="comma-separated; all if not given")
+    parser.add_argument("--methods", default=",".join(BUDGETS))
+    parser.add_argument("--budgets", help="only these of the methods' budgets")
     options = parser.parse_args()
     sets = options.sets.split(",") if options.sets else sorted(p.name for p in options.data.iterdir() if p.is_dir())
     seeds = [int(s) for s in options.seeds.split(",")]

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,13 +77,17 @@ def test_links_lead_somewhere() -> None:
 
 RESULTS = ROOT / "benchmarks" / "results"
 SETS = {"clothing": "clothing", "textures": "dtd10", "groceries": "grocery", "waste": "trashnet", "aerial": "ucmerced"}
-HELD_OUT, FUSED, HEAD = "held_out", "fused_held_out", "head_held_out"
 
 
-def mean_of_seeds(method: str, budget: int, name: str, key: str = HELD_OUT) -> float:
-    """In per cent, over three runs."""
-    results = read_results(RESULTS / "accuracy.jsonl")
-    return statistics.mean(100 * results[Cell(method, name, seed, budget)][key] for seed in range(3))
+@pytest.fixture(scope="module")
+def measured() -> dict[Cell, dict[str, Any]]:
+    return read_results(RESULTS / "accuracy.jsonl")
+
+
+def by_set(measured: dict[Cell, dict[str, Any]], method: str, budget: int, key: str = "held_out") -> list[float]:
+    """In per cent, the mean of three seeds for each of `SETS`, and the mean of those."""
+    means = [statistics.mean(100 * measured[Cell(method, name, seed, budget)][key] for seed in range(3)) for name in SETS.values()]
+    return [*means, statistics.mean(means)]
 
 
 def shown(document: Path, title: str, count: int) -> list[str]:
@@ -96,27 +101,32 @@ def rounded(values: Iterable[float]) -> list[str]:
     return [f"{value:.1f}" for value in values]
 
 
-def test_the_readme_shows_the_accuracies_that_were_measured() -> None:
-    newton = [("gauss-newton", 5000), ("gauss-newton", 20_000), ("gradient", 0), ("gauss-newton", 5000, FUSED), ("gauss-newton", 5000, HEAD)]
-    columns = [("zero-shot", 0), ("sharpzo-paper", 150_000), *newton]
-    figures = {title: [mean_of_seeds(*column[:2], name, *column[2:]) for column in columns] for title, name in SETS.items()}
-    figures["mean"] = [statistics.mean(column) for column in zip(*figures.values(), strict=True)]
-    for title, figure in figures.items():
-        assert shown(README, title, len(columns)) == rounded(figure), title
+def test_the_readme_shows_the_accuracies_that_were_measured(measured: dict[Cell, dict[str, Any]]) -> None:
+    columns = [
+        by_set(measured, "zero-shot", 0),
+        by_set(measured, "sharpzo-paper", 150_000),
+        by_set(measured, "gauss-newton", 5000),
+        by_set(measured, "gauss-newton", 20_000),
+        by_set(measured, "gradient", 0),
+        by_set(measured, "gauss-newton", 5000, "fused_held_out"),
+        by_set(measured, "gauss-newton", 5000, "head_held_out"),
+    ]
+    for title, *figures in zip([*SETS, "mean"], *columns, strict=True):
+        assert shown(README, title, len(columns)) == rounded(figures), title
 
 
-def test_the_methods_guide_shows_what_was_measured() -> None:
+def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
     guide = ROOT / "docs" / "methods.md"
     for method in ("gauss-newton", "sharpzo", "cma-es", "zo-sgd", "cge", "random"):
-        means = (statistics.mean(mean_of_seeds(method, budget, name) for name in SETS.values()) for budget in (1000, 5000, 20_000))
+        means = (by_set(measured, method, budget)[-1] for budget in (1000, 5000, 20_000))
         assert shown(guide, f"`{method}`", 3) == rounded(means), method
-    measured = (RESULTS / "ablations.md").read_text(encoding="utf8")
+    ablations = (RESULTS / "ablations.md").read_text(encoding="utf8")
     row = re.compile(r"^\|[^|]+(\| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \|) ?([-+\d.± ]*)\|$", re.MULTILINE)
     rows = row.findall(guide.read_text(encoding="utf8"))
     assert len(rows) > 40
     for accuracies, difference in rows:
-        assert accuracies in measured
-        assert difference.strip() in measured
+        assert accuracies in ablations
+        assert difference.strip() in ablations
 
 
 def test_the_api_guide_runs(device: Path) -> None:
