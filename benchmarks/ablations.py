@@ -1,6 +1,8 @@
-"""What each part of the methods is worth: one setting changed at a time, as in the paper's Tables 6 and 7, and ours.
+"""What each part of the methods is worth: one setting changed at a time, as in the paper's Tables 6
+and 7, and ours.
 
-`python -m benchmarks.ablations --data DIR [--sets dtd10,clothing]`. Resumable, like `benchmarks.accuracy`.
+`python -m benchmarks.ablations --data DIR [--sets dtd10,clothing]`. It can be stopped and
+continued, like `benchmarks.accuracy`.
 """
 
 from collections.abc import Callable
@@ -21,16 +23,20 @@ from benchmarks.variants import (
     OnlineScores,
     OrthonormalSearch,
 )
-from edge_sharpzo.fusion import standard_error
-from edge_sharpzo.methods import Optimizer, sharpzo
-from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
-from edge_sharpzo.methods.presets import DEFAULT
-from edge_sharpzo.methods.registry import Plan, plan
-from edge_sharpzo.methods.sharpzo import SharpZO
+from edge_sharpzo.classifier.fusion import standard_error
+from edge_sharpzo.tuning.methods import sharpzo
+from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
+from edge_sharpzo.tuning.methods.presets import DEFAULT
+from edge_sharpzo.tuning.methods.protocol import Optimizer
+from edge_sharpzo.tuning.methods.registry import plan
+from edge_sharpzo.tuning.methods.sharpzo import SharpZO
 
 RESULTS = Path("benchmarks/results/ablations.jsonl")
 SHARPZO_BUDGET, GAUSS_NEWTON_BUDGET = 15_000, 5_000
-Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of coordinates, from the point [d] and the gradient [d]
+Score = Callable[
+    [np.ndarray, np.ndarray], np.ndarray
+]  # of coordinates, from the point [d] and the gradient [d]
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Variant:
     method: str
     changes: dict[str, Any] = field(default_factory=dict)  # of its settings
     context_tokens: int | None = None
-    early_stop: bool | None = None  # None: as the method has it
+    criterion: Criterion | None = None  # None: as the method has it
     score: Score | None = None  # in place of SharpZO's pruning score
     form: Callable[..., Optimizer] | None = None  # a class in place of the method's own
 
@@ -50,61 +56,102 @@ class Variant:
 
     def plan(self) -> Plan:
         """The plan to run; a pruning score of the variant's own takes effect in this process."""
-        chosen = plan(self.method, "default", "dtd", self.budget, timed=False)
-        if self.early_stop is not None:
-            chosen = replace(chosen, early_stop=self.early_stop)
+        chosen = plan(self.method, Request(budget=self.budget))
+        if self.criterion is not None:
+            chosen = replace(chosen, criterion=self.criterion)
         if self.method == "gauss-newton":
             settings = replace(GaussNewtonSettings(), **self.changes)
             newton = self.form or GaussNewton
-            return replace(chosen, settings=settings, make=lambda dim, loss, seed, difference=0.0: newton(dim, loss, settings, seed))
+            return replace(
+                chosen,
+                settings=settings,
+                make=lambda dim, loss, seed, difference=0.0: newton(dim, loss, settings, seed),
+            )
         if score := self.score:
-            sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(score(point, gradient), ratio)
+            sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(
+                score(point, gradient), ratio
+            )
         changed = replace(DEFAULT.settings, **self.changes)
         form = self.form or SharpZO
-        return replace(chosen, settings=changed, make=lambda dim, loss, seed, difference=0.0: form(dim, changed, seed))
+        return replace(
+            chosen,
+            settings=changed,
+            make=lambda dim, loss, seed, difference=0.0: form(dim, changed, seed),
+        )
 
 
 VARIANTS: dict[str, Variant] = {
     "sharpzo": Variant("sharpzo"),
     **{f"sharpzo rho={rho}": Variant("sharpzo", {"rho": rho}) for rho in (0.0, 1.0, 2.0, 8.0)},
-    **{f"sharpzo sharpness every {k}": Variant("sharpzo", {"sharpness_every": k}) for k in (10, 30)},
+    **{
+        f"sharpzo sharpness every {k}": Variant("sharpzo", {"sharpness_every": k}) for k in (10, 30)
+    },
     "sharpzo without warm-up": Variant("sharpzo", {"change_point": 0}),
     "sharpzo without search": Variant("sharpzo", {"change_point": DEFAULT.settings.steps}),
-    **{f"sharpzo pruned {r}": Variant("sharpzo", {"pruning_ratio": r}) for r in (0.0, 0.1, 0.3, 0.7, 0.9)},
+    **{
+        f"sharpzo pruned {r}": Variant("sharpzo", {"pruning_ratio": r})
+        for r in (0.0, 0.1, 0.3, 0.7, 0.9)
+    },
     "sharpzo pruned by weight": Variant("sharpzo", score=lambda point, gradient: np.abs(point)),
-    "sharpzo pruned by gradient": Variant("sharpzo", score=lambda point, gradient: np.abs(gradient)),
-    "sharpzo pruned by weight times gradient": Variant("sharpzo", score=lambda point, gradient: np.abs(point * gradient)),
+    "sharpzo pruned by gradient": Variant(
+        "sharpzo", score=lambda point, gradient: np.abs(gradient)
+    ),
+    "sharpzo pruned by weight times gradient": Variant(
+        "sharpzo", score=lambda point, gradient: np.abs(point * gradient)
+    ),
     "sharpzo one-sided sharpness": Variant("sharpzo", form=OneSidedSharpness),
-    "sharpzo sharpness from the mean's shift": Variant("sharpzo", {"sharpness_every": 10**9}, form=MeanShiftSharpness),
+    "sharpzo sharpness from the mean's shift": Variant(
+        "sharpzo", {"sharpness_every": 10**9}, form=MeanShiftSharpness
+    ),
     "sharpzo orthonormal search": Variant("sharpzo", form=OrthonormalSearch),
     "sharpzo orthonormal clipped": Variant("sharpzo", form=ClippedSearch),
-    **{f"sharpzo orthonormal R-AdaZO {r}": Variant("sharpzo", {"learning_rate": r}, form=AdaptiveSearch) for r in (0.05, 0.2, 0.8)},
-    "sharpzo without early stop": Variant("sharpzo", early_stop=False),
+    **{
+        f"sharpzo orthonormal R-AdaZO {r}": Variant(
+            "sharpzo", {"learning_rate": r}, form=AdaptiveSearch
+        )
+        for r in (0.05, 0.2, 0.8)
+    },
+    "sharpzo without early stop": Variant("sharpzo", criterion=Criterion.TRAINING),
     "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
     "gauss-newton": Variant("gauss-newton"),
-    "gauss-newton with early stop": Variant("gauss-newton", early_stop=True),
+    "gauss-newton with early stop": Variant("gauss-newton", criterion=Criterion.VALIDATION),
     "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
     "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),
     "gauss-newton with a flatness term": Variant("gauss-newton", form=FlatGaussNewton),
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
     **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
     **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
-    **{f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n) for n in (1, 2, 4, 16)},
+    **{
+        f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n)
+        for n in (1, 2, 4, 16)
+    },
 }
 
 
 def differences(results: dict[Cell, dict[str, Any]]) -> str:
-    """Held-out accuracy less that of the unchanged method on the same photos, in points: mean and standard error over the runs.
+    """Held-out accuracy less that of the unchanged method on the same photos, in points: mean and
+    standard error over the runs.
 
     As Markdown.
     """
     lines = ["| variant | runs | difference |", "|---|---|---|"]
     for shots in sorted({cell.shots for cell in results}, reverse=True):
         for name, variant in VARIANTS.items():
-            pairs = ((cell, replace(cell, method=variant.method)) for cell in results if (cell.method, cell.shots) == (name, shots))
-            points = [100 * (results[cell]["held_out"] - results[base]["held_out"]) for cell, base in pairs if base in results]
+            pairs = (
+                (cell, replace(cell, method=variant.method))
+                for cell in results
+                if (cell.method, cell.shots) == (name, shots)
+            )
+            points = [
+                100 * (results[cell]["held_out"] - results[base]["held_out"])
+                for cell, base in pairs
+                if base in results
+            ]
             if name != variant.method and len(points) > 1:
-                lines.append(f"| {titled(name, shots)} | {len(points)} | {np.mean(points):+.1f} ± {standard_error(np.array(points)):.1f} |")
+                lines.append(
+                    f"| {titled(name, shots)} | {len(points)} | {np.mean(points):+.1f} ± "
+                    f"{standard_error(np.array(points)):.1f} |"
+                )
     return "\n".join(lines) + "\n"
 
 
@@ -123,7 +170,8 @@ def main() -> None:
     )
     run_missing(wanted, options.data, options.onnx, options.out)
     results = read_results(options.out)
-    text = f"{table(results, list(VARIANTS))}\nAgainst the unchanged method, run by run:\n\n{differences(results)}"
+    against = f"Against the unchanged method, run by run:\n\n{differences(results)}"
+    text = f"{table(results, list(VARIANTS))}\n{against}"
     options.out.with_suffix(".md").write_text(text, encoding="utf8")
     print(text)
 

@@ -1,7 +1,9 @@
-"""The accuracy table: every method on every set, seed and budget. Can be stopped at any time and started again.
+"""The accuracy table: every method on every set, seed and budget. Can be stopped at any time and
+started again.
 
-`python -m benchmarks.accuracy --data DIR [--sets a,b] [--methods ...] [--seeds 0,1,2]`; DIR holds the sets.
-Each finished cell is one line of `results/accuracy.jsonl`; the table and the plot are made from those lines.
+`python -m benchmarks.accuracy --data DIR [--sets a,b] [--methods ...] [--seeds 0,1,2]`; DIR holds
+the sets. Each finished cell is one line of `results/accuracy.jsonl`; the table and the plot are
+made from those lines.
 """
 
 import argparse
@@ -19,7 +21,15 @@ from typing import Any
 from benchmarks.machine import describe_machine
 
 RESULTS = Path("benchmarks/results/accuracy.jsonl")
-CLOSED_FORM = ("zero-shot", "prompt-ensemble", "prototypes", "ridge", "gda", "ensemble", "tip-adapter")
+CLOSED_FORM = (
+    "zero-shot",
+    "prompt-ensemble",
+    "prototypes",
+    "ridge",
+    "gda",
+    "ensemble",
+    "tip-adapter",
+)
 BUDGETS = {
     **dict.fromkeys((*CLOSED_FORM, "gradient"), (0,)),
     "gauss-newton": (1000, 5000, 20_000),
@@ -30,7 +40,8 @@ BUDGETS = {
     "random": (1000, 5000, 20_000),
     "sharpzo-paper": (5000, 20_000, 150_000),
 }
-# Methods that plan nothing by their budget: a run passes through what the shorter ones find, so one serves all budgets.
+# Methods that plan nothing by their budget: a run passes through what the shorter ones find, so one
+# serves all budgets.
 UNPLANNED = ("cma-es", "zo-sgd", "cge", "random", "sharpzo-paper")
 
 
@@ -69,9 +80,16 @@ def append(path: Path, entry: dict[str, Any]) -> None:
         os.fsync(stream.fileno())
 
 
-def cells(methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None, shots: int) -> Iterator[Cell]:
+def cells(
+    methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None, shots: int
+) -> Iterator[Cell]:
     """All runs, cheap ones first, so that an early stop leaves whole columns."""
-    order = sorted((budget, method) for method in methods for budget in BUDGETS[method] if not (budgets and budget and budget not in budgets))
+    order = sorted(
+        (budget, method)
+        for method in methods
+        for budget in BUDGETS[method]
+        if not (budgets and budget and budget not in budgets)
+    )
     for budget, method in order:
         for seed in seeds:
             for name in sets:
@@ -79,7 +97,9 @@ def cells(methods: list[str], sets: list[str], seeds: list[int], budgets: list[i
 
 
 def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> None:
-    """Runs the cells that `out` lacks, each run in a process of its own, and adds them to it run by run."""
+    """Runs the cells that `out` lacks, each run in a process of its own, and adds them to it run by
+    run.
+    """
     machine, before = describe_machine(), read_results(out)
     missing = [cell for cell in wanted if cell not in before]
     for cell in missing:
@@ -88,16 +108,34 @@ def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> No
         runs = [cell]
         if cell.method in UNPLANNED:
             runs = [other for other in missing if replace(other, budget=cell.budget) == cell]
-        options = {"method": cell.method, "set": data / cell.set, "seed": cell.seed, "shots": cell.shots}
-        options |= {"budgets": ",".join(str(run.budget) for run in runs), "onnx": onnx, "source": f"local-dir:{onnx.parent}"}
-        command = [sys.executable, "-m", "benchmarks.one_run", *(f"--{name}={value}" for name, value in options.items())]
+        options = {
+            "method": cell.method,
+            "set": data / cell.set,
+            "seed": cell.seed,
+            "shots": cell.shots,
+        }
+        options |= {
+            "budgets": ",".join(str(run.budget) for run in runs),
+            "onnx": onnx,
+            "source": f"local-dir:{onnx.parent}",
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.one_run",
+            *(f"--{name}={value}" for name, value in options.items()),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(f"{cell} failed:\n{done.stderr}")
         for run, line in zip(runs, done.stdout.splitlines()[-len(runs) :], strict=True):
             before[run] = {"cell": asdict(run), **json.loads(line), "machine": machine}
             append(out, before[run])
-            print(f"{run.method:24} {run.set:10} seed {run.seed} {run.budget:>7} queries: {100 * before[run]['held_out']:.1f} %", flush=True)
+            print(
+                f"{run.method:24} {run.set:10} seed {run.seed} {run.budget:>7} queries: "
+                f"{100 * before[run]['held_out']:.1f} %",
+                flush=True,
+            )
 
 
 def titled(method: str, shots: int) -> str:
@@ -106,18 +144,30 @@ def titled(method: str, shots: int) -> str:
 
 
 def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
-    """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown; rows in the order of `methods`."""
+    """Held-out accuracy in per cent, mean and standard deviation over the seeds, as Markdown; rows
+    in the order of `methods`.
+    """
     sets = sorted({cell.set for cell in results})
-    groups: dict[tuple[str, int, int], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, int, int], dict[str, list[dict[str, Any]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for cell, entry in results.items():
         groups[cell.method, cell.budget, cell.shots][cell.set].append(entry)
-    lines = ["| method | queries | " + " | ".join(sets) + " | mean |", "|---" * (len(sets) + 3) + "|"]
+    lines = [
+        "| method | queries | " + " | ".join(sets) + " | mean |",
+        "|---" * (len(sets) + 3) + "|",
+    ]
 
     def row(title: str, budget: int, by_set: dict[str, list[dict[str, Any]]], key: str) -> None:
         columns, means = [], []
         for name in sets:
             values = [100 * entry[key] for entry in by_set.get(name, []) if key in entry]
-            columns.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}" if values else "-")
+            columns.append(
+                f"{statistics.mean(values):.1f} ± "
+                f"{statistics.stdev(values) if len(values) > 1 else 0:.1f}"
+                if values
+                else "-"
+            )
             means += [statistics.mean(values)] if values else []
         mean = f"{statistics.mean(means):.1f}" if len(means) == len(sets) else "-"
         if not means:
@@ -125,10 +175,17 @@ def table(results: dict[Cell, dict[str, Any]], methods: list[str]) -> str:
         lines.append(f"| {title} | {budget or '-'} | " + " | ".join(columns) + f" | {mean} |")
 
     order = {method: i for i, method in enumerate(methods)}
-    for (method, budget, shots), by_set in sorted(groups.items(), key=lambda item: (-item[0][2], order.get(item[0][0], 99), item[0][1])):
+    for (method, budget, shots), by_set in sorted(
+        groups.items(), key=lambda item: (-item[0][2], order.get(item[0][0], 99), item[0][1])
+    ):
         row(titled(method, shots), budget, by_set, "held_out")
         if method == "gauss-newton":
-            row(titled("gauss-newton with closed-form head", shots), budget, by_set, "fused_held_out")
+            row(
+                titled("gauss-newton with closed-form head", shots),
+                budget,
+                by_set,
+                "fused_held_out",
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -138,12 +195,16 @@ def with_most_shots(results: dict[Cell, dict[str, Any]]) -> dict[Cell, dict[str,
     return {cell: entry for cell, entry in results.items() if cell.shots == most}
 
 
-def longest_runs(results: dict[Cell, dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+def longest_runs(
+    results: dict[Cell, dict[str, Any]],
+) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """For each set and method the runs with a curve: of each seed the one with most queries."""
     longest: dict[tuple[str, str, int], dict[str, Any]] = {}
     for cell, entry in with_most_shots(results).items():
         key = (cell.set, cell.method, cell.seed)
-        if entry.get("curve") and cell.budget >= longest.get(key, {}).get("cell", {}).get("budget", 0):
+        if entry.get("curve") and cell.budget >= longest.get(key, {}).get("cell", {}).get(
+            "budget", 0
+        ):
             longest[key] = entry
     runs: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for (name, method, _), entry in longest.items():
@@ -152,19 +213,27 @@ def longest_runs(results: dict[Cell, dict[str, Any]]) -> dict[tuple[str, str], l
 
 
 def reached(runs: list[dict[str, Any]], target: float) -> tuple[int, float] | None:
-    """Queries and processor seconds at which the median seed's curve reaches `target` held-out accuracy; None where it does not."""
+    """Queries and processor seconds at which the median seed's curve reaches `target` held-out
+    accuracy; None where it does not.
+    """
     hits = [next(((q, s) for q, s, a in run["curve"] if a >= target), None) for run in runs]
     found = sorted(hit for hit in hits if hit)
     middle = (len(hits) - 1) // 2
     return found[middle] if len(found) > middle else None
 
 
-def time_to_accuracy(results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)) -> str:
-    """Queries and processor seconds until the best prompt so far reaches an accuracy on held-out photos, the median seed; a run's most memory.
+def time_to_accuracy(
+    results: dict[Cell, dict[str, Any]], targets: tuple[float, ...] = (0.4, 0.5, 0.6)
+) -> str:
+    """Queries and processor seconds until the best prompt so far reaches an accuracy on held-out
+    photos, the median seed; a run's most memory.
 
     As Markdown.
     """
-    lines = ["| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " | peak memory |", "|---" * (len(targets) + 3) + "|"]
+    lines = [
+        "| set | method | " + " | ".join(f"{100 * t:.0f} %" for t in targets) + " | peak memory |",
+        "|---" * (len(targets) + 3) + "|",
+    ]
     for (name, method), runs in sorted(longest_runs(results).items()):
         hits = [reached(runs, target) for target in targets]
         columns = [f"{hit[0]:,} ({hit[1]:.0f} s)" if hit else "not reached" for hit in hits]
@@ -191,7 +260,9 @@ def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
                 if (cell.method, cell.budget) == (method, budget):
                     by_set[cell.set].append(100 * entry["held_out"])
             if set(by_set) == sets:
-                points.append((budget, statistics.mean(statistics.mean(v) for v in by_set.values())))
+                points.append(
+                    (budget, statistics.mean(statistics.mean(v) for v in by_set.values()))
+                )
         if points and points[0][0]:
             axes.plot(*zip(*points, strict=True), marker="o", label=method)
         elif points and method in ("zero-shot", "gradient", "gda"):
@@ -204,9 +275,13 @@ def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
 
 
 def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
-    """A parser of what every table of runs asks for: the photos, the draws, the model and the file, by default `out`."""
+    """A parser of what every table of runs asks for: the photos, the draws, the model and the file,
+    by default `out`.
+    """
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--data", type=Path, required=True, help="folder whose subfolders are the sets")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder whose subfolders are the sets"
+    )
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
@@ -221,13 +296,22 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(BUDGETS))
     parser.add_argument("--budgets", help="only these of the methods' budgets")
     options = parser.parse_args()
-    sets = options.sets.split(",") if options.sets else sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    sets = (
+        options.sets.split(",")
+        if options.sets
+        else sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    )
     seeds = [int(s) for s in options.seeds.split(",")]
     budgets = [int(b) for b in options.budgets.split(",")] if options.budgets else None
-    run_missing(cells(options.methods.split(","), sets, seeds, budgets, options.shots), options.data, options.onnx, options.out)
+    run_missing(
+        cells(options.methods.split(","), sets, seeds, budgets, options.shots),
+        options.data,
+        options.onnx,
+        options.out,
+    )
     results = read_results(options.out)
-    text = f"{table(results, list(BUDGETS))}\nTime to accuracy on held-out photos (queries and processor seconds, median seed):\n"
-    text += f"\n{time_to_accuracy(results)}"
+    title = "Time to accuracy on held-out photos (queries and processor seconds, median seed):"
+    text = f"{table(results, list(BUDGETS))}\n{title}\n\n{time_to_accuracy(results)}"
     options.out.with_suffix(".md").write_text(text, encoding="utf8")
     plot(results, options.out.with_suffix(".png"))
     print(text)

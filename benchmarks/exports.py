@@ -32,12 +32,18 @@ def load(model: str) -> "Source":
     """An open_clip model in PyTorch: with random weights, or `local-dir:FOLDER` with its own."""
     from export.source import load_source
 
-    return load_source(model, None, random_weights_seed=None if model.startswith("local-dir:") else 0)
+    return load_source(
+        model, None, random_weights_seed=None if model.startswith("local-dir:") else 0
+    )
 
 
 def place(model: str, precision: str) -> Path:
-    """Where the export lies or will lie; another version of the exporter or of open_clip's folder has another place."""
-    digest = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(Path("export").glob("*.py"))))
+    """Where the export lies or will lie; another version of the exporter or of open_clip's folder
+    has another place.
+    """
+    digest = hashlib.sha256(
+        b"".join(file.read_bytes() for file in sorted(Path("export").glob("*.py")))
+    )
     if model.startswith("local-dir:"):
         for file in sorted(Path(model.removeprefix("local-dir:")).glob("open_clip*")):
             digest.update(file.read_bytes())
@@ -45,7 +51,9 @@ def place(model: str, precision: str) -> Path:
 
 
 def exported(model: str, precision: str = "fp32", source: "Source | None" = None) -> Path:
-    """The model's `clip.onnx`, exported if it is not there; `source` is the model where it is loaded already."""
+    """The model's `clip.onnx`, exported if it is not there; `source` is the model where it is
+    loaded already.
+    """
     path = place(model, precision)
     if not path.exists():
         from export.convert import export
@@ -64,16 +72,27 @@ def exported(model: str, precision: str = "fp32", source: "Source | None" = None
 
 def exported_elsewhere(model: str, precision: str) -> Path:
     """The same, exported by a process of its own: the caller stays free of PyTorch."""
-    command = [sys.executable, "-m", "benchmarks.exports", "--model", model, "--precision", precision]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.exports",
+        "--model",
+        model,
+        "--precision",
+        precision,
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return Path(done.stdout.splitlines()[-1])
 
 
 def export_dense(source: "Source", out: Path) -> None:
-    """Writes a causal text tower as one that is not: all positions of all classes are computed. Without the image tower."""
+    """Writes a causal text tower as one that is not: all positions of all classes are computed.
+    Without the image tower.
+    """
     from torch import Tensor, nn
 
-    from export.convert import model_card
+    from edge_sharpzo.clip.card import Layout
+    from export.convert import POOLS, model_card
     from export.graph import Towers, build_graph, write
     from export.tokenizer import tokenizer_card
     from export.towers import DenseTextTower, ImageTower, TokenTable, as_text_module
@@ -84,11 +103,12 @@ def export_dense(source: "Source", out: Path) -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             return pixels.flatten(1)[:, : card.feature_dim]
 
-    text, _ = as_text_module(source.model)
+    text, pool_type = as_text_module(source.model)
     tokens = tokenizer_card(source.tokenizer, text.context_length)
-    card = model_card(source, tokens, DENSE, "fp32")
+    card = model_card(source, text, POOLS[pool_type], Layout.DENSE, tokens)
     card = replace(card, name=f"{card.name}, dense")
-    write(build_graph(Towers(ImageTower(NoImages()), DenseTextTower(text), TokenTable(text)), card), card, tokens.json, out)
+    towers = Towers(ImageTower(NoImages()), DenseTextTower(text), TokenTable(text))
+    write(build_graph(towers, card), card, tokens.json, out)
 
 
 def main() -> None:

@@ -1,17 +1,17 @@
-"""CoOp: the same prompt, trained with true gradients. Needs torch; the reference that forward-only methods are held against.
+"""CoOp: the same prompt, trained with true gradients. Needs torch; the reference that forward-only
+methods are held against.
 
-Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022: four context vectors from "a photo of a",
-cross-entropy on the same cached photo features. Full batches, Adam, 200 steps; the learning rate is the one whose
-last prompt has the lowest validation loss.
+Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022: four context vectors from
+"a photo of a", cross-entropy on the same cached photo features. Full batches, Adam, 200 steps; the
+learning rate is the one whose last prompt has the lowest validation loss.
 """
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.sets import Problem
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.loss import accuracy, cross_entropy
+from edge_sharpzo.pipeline import Prepared
+from edge_sharpzo.tuning.loss import accuracy, cross_entropy
 from export.check import context_replaced
 from export.source import load_source
 
@@ -19,10 +19,12 @@ STEPS = 200
 RATES = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2)
 
 
-def coop(clip: ClipOnnx, model_name: str, problem: Problem) -> dict[str, float]:
-    """Held-out accuracy of the prompt trained at the best rate, that rate, and its training and validation loss."""
+def coop(model_name: str, problem: Prepared) -> dict[str, float]:
+    """Held-out accuracy of the prompt trained at the best rate, that rate, and its training and
+    validation loss.
+    """
     model = load_source(model_name, None).model.requires_grad_(False)
-    prompt = clip.prompts.for_tuning(problem.names, problem.template)
+    clip, prompt = problem.task.clip, problem.task.prompt
     card = clip.card.text
     context = torch.from_numpy(clip.token_embeddings(prompt.context))
     rows = [[*card.start, *prompt.context, *row] for row in prompt.classes]
@@ -46,14 +48,23 @@ def coop(clip: ClipOnnx, model_name: str, problem: Problem) -> dict[str, float]:
         val_loss = float(cross_entropy(final[None], *problem.splits.val, clip.card.logit_scale)[0])
         if not best or val_loss < best["val_loss"]:
             held_out = accuracy(final, *problem.splits.test) or 0.0
-            best = {"held_out": held_out, "rate": rate, "loss": float(loss.detach()), "val_loss": val_loss}
+            best = {
+                "held_out": held_out,
+                "rate": rate,
+                "loss": float(loss.detach()),
+                "val_loss": val_loss,
+            }
     return best
 
 
 def shorten(model: torch.nn.Module, length: int) -> None:
-    """Cuts a causal text tower to `length` positions, which changes no number and saves most of the time."""
+    """Cuts a causal text tower to `length` positions, which changes no number and saves most of the
+    time.
+    """
     text = getattr(model, "text", model)
     if text.attn_mask is None:
         raise ValueError("the text tower is not causal: its padding takes part")
-    text.positional_embedding = torch.nn.Parameter(text.positional_embedding[:length], requires_grad=False)
+    text.positional_embedding = torch.nn.Parameter(
+        text.positional_embedding[:length], requires_grad=False
+    )
     text.attn_mask = text.attn_mask[:length, :length]

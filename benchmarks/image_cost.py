@@ -1,6 +1,8 @@
-"""Photos a second through the image tower: ours, from the file to the features, against PyTorch and against one photo at a time.
+"""Photos a second through the image tower: ours, from the file to the features, against PyTorch and
+against one photo at a time.
 
-`python -m benchmarks.image_cost [--model ViT-B-16,local-dir:models/lite-clip] [--photos DIR] [--out FILE.json]`
+`python -m benchmarks.image_cost [--model ViT-B-16,local-dir:models/lite-clip] [--photos DIR]
+[--out FILE.json]`
 """
 
 import argparse
@@ -16,10 +18,11 @@ from PIL import Image
 
 from benchmarks.exports import MODELS, exported, load
 from benchmarks.timing import fastest, record, save
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.features import encode_photos
-from edge_sharpzo.images import load_image, preprocess
-from edge_sharpzo.machine import usable_cores
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.images import load_image, preprocess
+from edge_sharpzo.clip.towers import Tower
+from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.system.machine import usable_cores
 from export.source import Source
 
 BATCH = 16  # photos in one call of PyTorch
@@ -32,7 +35,9 @@ def find_photos(folder: Path | None, count: int) -> list[Path]:
         assert spec is not None
         assert spec.origin is not None
         folder = Path(spec.origin).parent
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    found = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")
+    )
     return found[:: max(1, len(found) // count)][:count]
 
 
@@ -41,8 +46,10 @@ class ImageSides:
 
     def __init__(self, source: Source, clip: ClipOnnx, photos: list[Path]):
         self.model, self.clip, self.photos = source.model, clip, photos
-        self.transform = image_transform_v2(PreprocessCfg(**source.model.visual.preprocess_cfg), is_train=False)
-        self.session = clip.session("image")
+        self.transform = image_transform_v2(
+            PreprocessCfg(**source.model.visual.preprocess_cfg), is_train=False
+        )
+        self.session = clip.session(Tower.IMAGE)
 
     def ours(self) -> np.ndarray:
         """The whole path of `tune`, session included, without its cache."""
@@ -61,9 +68,13 @@ class ImageSides:
         return np.concatenate(parts)
 
     def one_by_one(self) -> np.ndarray:
-        """Our preprocessing and onnxruntime, a call for each photo, in a session that is open already."""
+        """Our preprocessing and onnxruntime, a call for each photo, in a session that is open
+        already.
+        """
         pixels = (preprocess(load_image(path), self.clip.card.image)[None] for path in self.photos)
-        return np.concatenate([self.session.run(None, {"pixel_values": photo})[0] for photo in pixels])
+        return np.concatenate(
+            [self.session.run(None, {"pixel_values": photo})[0] for photo in pixels]
+        )
 
     def calls(self) -> dict[str, Callable[[], np.ndarray]]:
         """The sides by name."""
@@ -71,14 +82,18 @@ class ImageSides:
 
 
 def measure(sides: ImageSides, rounds: int) -> dict[str, Any]:
-    """Photos a second of each side, the ratios to ours, and how far our features are from PyTorch's."""
+    """Photos a second of each side, the ratios to ours, and how far our features are from
+    PyTorch's.
+    """
     seconds = fastest(sides.calls(), rounds)
     rates = {side: len(sides.photos) / value for side, value in seconds.items()}
     return {
         "photos": len(sides.photos),
         "batch": BATCH,
         "photos_a_second": {side: round(rate, 2) for side, rate in rates.items()},
-        "ratio": {side: round(rates["ours"] / rate, 2) for side, rate in rates.items() if side != "ours"},
+        "ratio": {
+            side: round(rates["ours"] / rate, 2) for side, rate in rates.items() if side != "ours"
+        },
         "features_max_abs": float(np.abs(sides.ours() - sides.pytorch()).max()),
     }
 
@@ -86,8 +101,14 @@ def measure(sides: ImageSides, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MODELS, help="comma-separated: open_clip models (random weights) or local-dir:FOLDER")
-    parser.add_argument("--photos", type=Path, help="folder; the photos of conformal-clip-data if not given")
+    parser.add_argument(
+        "--model",
+        default=MODELS,
+        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
+    )
+    parser.add_argument(
+        "--photos", type=Path, help="folder; the photos of conformal-clip-data if not given"
+    )
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=2, help="of two calls a side")
@@ -99,11 +120,21 @@ def main() -> None:
     print(f"{len(photos)} photos, {options.threads} threads of {result['processor']}")
     for name in options.model.split(","):
         source = load(name)
-        found = measure(ImageSides(source, ClipOnnx(exported(name, source=source), options.threads), photos), options.rounds)
+        found = measure(
+            ImageSides(source, ClipOnnx(exported(name, source=source), options.threads), photos),
+            options.rounds,
+        )
         result["models"].append({"model": name, "weights": source.weights, **found})
         print(name)
         for side, rate in found["photos_a_second"].items():
-            print(f"  {side:12} {rate:8.2f} photos a second" + (f", ours is {found['ratio'][side]} times as fast" if side in found["ratio"] else ""))
+            print(
+                f"  {side:12} {rate:8.2f} photos a second"
+                + (
+                    f", ours is {found['ratio'][side]} times as fast"
+                    if side in found["ratio"]
+                    else ""
+                )
+            )
         print(f"  features apart by at most {found['features_max_abs']:.1e}", flush=True)
         save(result, options.out)
 

@@ -4,7 +4,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from edge_sharpzo.machine import usable_cores, versions
+from edge_sharpzo.system.machine import usable_cores, versions
 
 
 def processor() -> str:
@@ -13,7 +13,10 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The matrix products of one packed call on their own: what nothing that computes the same numbers could do without."""
+"""The matrix products of one packed call on their own: what nothing that computes the same numbers
+could do without.
+"""
 
 from dataclasses import dataclass
 
@@ -27,7 +29,8 @@ class Product:
 def packed_products(model: nn.Module, candidates: int, rows: int, classes: int) -> list[Product]:
     """Products of one packed call of an open_clip model's text tower, with its weights.
 
-    `candidates` P in one call, `rows` L of the packed sequence, `classes` K: the last block is computed for K rows alone.
+    `candidates` P in one call, `rows` L of the packed sequence, `classes` K: the last block is
+    computed for K rows alone.
     """
     text, _ = as_text_module(model)
     blocks, width = text.transformer.resblocks, text.transformer.width
@@ -35,7 +38,13 @@ def packed_products(model: nn.Module, candidates: int, rows: int, classes: int) 
 
     def linear(count: int, weight: np.ndarray) -> None:
         """`weight` [n, k], as PyTorch stores it, for `count` rows of each candidate."""
-        products.append(Product((candidates * count, weight.shape[1]), (weight.shape[1], weight.shape[0]), np.ascontiguousarray(weight.T)))
+        products.append(
+            Product(
+                (candidates * count, weight.shape[1]),
+                (weight.shape[1], weight.shape[0]),
+                np.ascontiguousarray(weight.T),
+            )
+        )
 
     for index, block in enumerate(blocks):
         queries = classes if index == len(blocks) - 1 else rows
@@ -47,8 +56,12 @@ def packed_products(model: nn.Module, candidates: int, rows: int, classes: int) 
             linear(queries, weight[:width])
             linear(rows, weight[width:])
         size = width // heads
-        products.append(Product((candidates, heads, queries, size), (candidates, heads, size, rows)))
-        products.append(Product((candidates, heads, queries, rows), (candidates, heads, rows, size)))
+        products.append(
+            Product((candidates, heads, queries, size), (candidates, heads, size, rows))
+        )
+        products.append(
+            Product((candidates, heads, queries, rows), (candidates, heads, rows, size))
+        )
         for layer in (block.attn.out_proj, block.mlp.c_fc, block.mlp.c_proj):
             linear(queries, layer.weight.detach().numpy())
     linear(classes, text.text_projection.detach().numpy().T)
@@ -58,7 +71,8 @@ def packed_products(model: nn.Module, candidates: int, rows: int, classes: int) 
 class ProductsOnly:
     """An onnxruntime graph of nothing but `products`, called without arguments.
 
-    Every product reads an input of its shape. Of each result one number is handed out, so that none can be left away.
+    Every product reads an input of its shape. Of each result one number is handed out, so that none
+    can be left away.
     """
 
     def __init__(self, products: list[Product], threads: int):
@@ -86,18 +100,24 @@ class ProductsOnly:
             nodes.append(helper.make_node("Slice", [f"y{index}", *one], [f"number{index}"]))
             outputs.append(helper.make_tensor_value_info(f"number{index}", TensorProto.FLOAT, None))
         model = helper.make_model(
-            helper.make_graph(nodes, "products", inputs, outputs, weights), opset_imports=[helper.make_opsetid("", 20)], ir_version=9
+            helper.make_graph(nodes, "products", inputs, outputs, weights),
+            opset_imports=[helper.make_opsetid("", 20)],
+            ir_version=9,
         )
         self.flop = sum(product.flop for product in products)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
     def __call__(self) -> None:
         self._session.run(None, self._feeds)
 
 
 def peak_product(threads: int) -> ProductsOnly:
-    """The largest product of a ViT-B/16-size tower, 784 x 512 x 2,048: its GFLOP/s are taken as the machine's peak."""
+    """The largest product of a ViT-B/16-size tower, 784 x 512 x 2,048: its GFLOP/s are taken as the
+    machine's peak.
+    """
     weight = np.random.default_rng(0).standard_normal((512, 2048), np.float32)
     return ProductsOnly([Product((784, 512), weight.shape, weight)], threads)

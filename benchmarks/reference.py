@@ -1,7 +1,8 @@
 """One loss evaluation as the published PyTorch loop makes it: what our query is compared with.
 
-A re-creation from the method's description (Yang et al., SharpZO, arXiv 2506.20990, section 3, and CoOp's way to build prompts),
-not the authors' code: every class prompt in full, all positions of the text tower, one candidate at a time.
+A re-creation from the method's description (Yang et al., SharpZO, arXiv 2506.20990, section 3, and
+CoOp's way to build prompts), not the authors' code: every class prompt in full, all positions of
+the text tower, one candidate at a time.
 """
 
 from typing import Any
@@ -17,10 +18,20 @@ from export.towers import as_text_module
 class PublishedEvaluation:
     """Mean cross-entropy of cached image features for one context, in PyTorch, dense."""
 
-    def __init__(self, model: nn.Module, ids: Tensor, first: int, n_ctx: int, features: np.ndarray, labels: np.ndarray):
-        """`model` is an open_clip model with a causal text tower; `ids` [K, L] are the class prompts' tokens.
+    def __init__(
+        self,
+        model: nn.Module,
+        ids: Tensor,
+        first: int,
+        n_ctx: int,
+        features: np.ndarray,
+        labels: np.ndarray,
+    ):
+        """`model` is an open_clip model with a causal text tower; `ids` [K, L] are the class
+        prompts' tokens.
 
-        The context takes the `n_ctx` positions from `first` on; image `features` [N, D] with `labels` [N].
+        The context takes the `n_ctx` positions from `first` on; image `features` [N, D] with
+        `labels` [N].
         """
         self.text: Any = as_text_module(model)[0]
         with torch.no_grad():

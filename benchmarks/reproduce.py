@@ -1,12 +1,16 @@
-"""The paper's few-shot protocol on CoOp's sets: SharpZO as published and this project's default beside its Table 1.
+"""The paper's few-shot protocol on CoOp's sets: SharpZO as published and this project's default
+beside its Table 1.
 
-`make reproduce DATA=DIR MODEL=ViT-B-16 PRETRAINED=openai`. Finished rows are kept in `results/reproduce.jsonl`,
-so it can be stopped at any time. The sets and the OpenAI weights have to be there; see `coop_sets.py`.
+`make reproduce DATA=DIR MODEL=ViT-B-16 PRETRAINED=openai`. Finished rows are kept in
+`results/reproduce.jsonl`, so it can be stopped at any time. The sets and the OpenAI weights have to
+be there; see `coop_sets.py`.
 """
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the command line does; before NumPy is loaded
 
 import argparse
 import statistics
@@ -17,24 +21,26 @@ from benchmarks.accuracy import append, read_lines
 from benchmarks.coop_sets import SETS, load_coop_set
 from benchmarks.machine import describe_machine
 from benchmarks.one_run import closed_form, searched
-from benchmarks.sets import Problem
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.features import encode_splits
-from edge_sharpzo.machine import usable_cores
-from edge_sharpzo.methods.registry import plan
+from benchmarks.sets import encoded
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.tuning.methods.plan import Preset, Request
+from edge_sharpzo.tuning.methods.registry import plan
 
 RESULTS = Path("benchmarks/results/reproduce.jsonl")
 
 
-def run_cell(clip: ClipOnnx, root: Path, method: str, name: str, shots: int, seed: int) -> dict[str, Any]:
+def run_cell(
+    clip: ClipOnnx, root: Path, method: str, name: str, shots: int, seed: int
+) -> dict[str, Any]:
     """One method on one draw of one set; see `one_run.searched` for the fields."""
     dataset = load_coop_set(name, root, shots, seed)
-    problem = Problem(dataset.names, SETS[name].template, encode_splits(clip, dataset))
+    problem = encoded(clip, dataset, SETS[name].template, seed)
     if method == "zero-shot":
-        return closed_form("zero-shot", clip, problem)
-    if method == "sharpzo":
-        return searched(plan(method, "paper", name, None, timed=False), clip, problem, seed)[0]
-    return searched(plan(method, "default", name, 5000, timed=False), clip, problem, seed)[0]
+        return closed_form("zero-shot", problem)
+    published = Request(preset=Preset.PAPER, paper_task=name)
+    request = published if method == "sharpzo" else Request(budget=5000)
+    return searched(plan(method, request), problem)[0]
 
 
 def main() -> None:
@@ -51,7 +57,10 @@ def main() -> None:
     clip = ClipOnnx(options.onnx, usable_cores())
     done = {entry["key"]: entry for entry in read_lines(options.out)}
     for shots in map(int, options.shots.split(",")):
-        rows = [f"| {shots} shots | " + " | ".join(options.sets.split(",")) + " |", "|---" * (len(options.sets.split(",")) + 1) + "|"]
+        rows = [
+            f"| {shots} shots | " + " | ".join(options.sets.split(",")) + " |",
+            "|---" * (len(options.sets.split(",")) + 1) + "|",
+        ]
         for method in options.methods.split(","):
             columns = []
             for name in options.sets.split(","):
@@ -65,9 +74,15 @@ def main() -> None:
                     values.append(100 * done[key]["held_out"])
                 columns.append(f"{statistics.mean(values):.2f}")
             rows.append(f"| {method}, ours | " + " | ".join(columns) + " |")
-        rows.append("| zero-shot, the paper's | " + " | ".join(f"{SETS[name].zero_shot:.2f}" for name in options.sets.split(",")) + " |")
         rows.append(
-            "| SharpZO, the paper's (ViT-B/16, 16 shots) | " + " | ".join(f"{SETS[name].sharpzo:.2f}" for name in options.sets.split(",")) + " |"
+            "| zero-shot, the paper's | "
+            + " | ".join(f"{SETS[name].zero_shot:.2f}" for name in options.sets.split(","))
+            + " |"
+        )
+        rows.append(
+            "| SharpZO, the paper's (ViT-B/16, 16 shots) | "
+            + " | ".join(f"{SETS[name].sharpzo:.2f}" for name in options.sets.split(","))
+            + " |"
         )
         print("\n".join(rows) + "\n", flush=True)
 

@@ -1,14 +1,17 @@
-"""What a step of a method costs: a Gauss-Newton round and a SharpZO generation, beside a generation of the paper's on the dense reference.
+"""What a step of a method costs: a Gauss-Newton round and a SharpZO generation, beside a generation
+of the paper's on the dense reference.
 
 `python -m benchmarks.round_cost [--model ViT-B-16,local-dir:models/lite-clip] [--out FILE.json]`
 
-Forward passes and the method's own work apart. The dense prices are products, queries times one measured evaluation of the published
-loop (`benchmarks.reference`), not runs.
+Forward passes and the method's own work apart. The dense prices are products, queries times one
+measured evaluation of the published loop (`benchmarks.reference`), not runs.
 """
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the command line does; before NumPy is loaded
 
 import argparse
 import statistics
@@ -24,12 +27,13 @@ from benchmarks.exports import EMBEDDED, MODELS, exported, load
 from benchmarks.reference import PublishedEvaluation
 from benchmarks.synthetic import class_names, contexts, photo_features
 from benchmarks.timing import fastest, milliseconds, record, save
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.machine import usable_cores
-from edge_sharpzo.methods.estimators import cge_points
-from edge_sharpzo.methods.presets import DEFAULT, paper_preset
-from edge_sharpzo.methods.registry import plan
-from edge_sharpzo.objective import DEFAULT_TEMPLATE, PromptObjective
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.tuning.methods.estimators import cge_points
+from edge_sharpzo.tuning.methods.plan import Request
+from edge_sharpzo.tuning.methods.presets import DEFAULT, paper_preset
+from edge_sharpzo.tuning.methods.registry import plan
+from edge_sharpzo.tuning.objective import DEFAULT_TEMPLATE, PromptObjective
 from export.source import Source
 
 SHOTS = 16
@@ -47,22 +51,37 @@ def dense_query(source: Source, clip: ClipOnnx, classes: int, rounds: int) -> fl
     names, card = class_names(classes), clip.card
     ids = source.tokenizer([DEFAULT_TEMPLATE.replace("{}", name) for name in names])
     photos = photo_features(SHOTS * classes, classes, card.feature_dim)
-    published = PublishedEvaluation(source.model, ids, len(card.text.start), card.text.n_ctx, *photos)
-    context = torch.from_numpy(contexts(1, card.text.n_ctx, card.text.width, card.text.embedding_std)[0])
+    published = PublishedEvaluation(
+        source.model, ids, len(card.text.start), card.text.n_ctx, *photos
+    )
+    context = torch.from_numpy(
+        contexts(1, card.text.n_ctx, card.text.width, card.text.embedding_std)[0]
+    )
     return fastest({0: lambda: published(context)}, rounds)[0]
 
 
 def measure(clip: ClipOnnx, method: str, classes: int, steps: int, warm_up: int) -> Result:
-    """Median milliseconds of a step's forward passes, mean ones of the method's own work, after `warm_up` steps.
+    """Median milliseconds of a step's forward passes, mean ones of the method's own work, after
+    `warm_up` steps.
 
-    SharpZO's step is a generation without sharpness; `sharpness_ms` is one CGE, which `sharpness_every` generations share.
+    SharpZO's step is a generation without sharpness; `sharpness_ms` is one CGE, which
+    `sharpness_every` generations share.
     """
     features, labels = photo_features(SHOTS * classes, classes, clip.card.feature_dim)
-    chosen = plan(method, "default", "eurosat", 15_000, timed=False)
-    objective = PromptObjective(clip, class_names(classes), features, labels, context_tokens=chosen.context_tokens, dim=chosen.dim)
+    chosen = plan(method, Request(budget=15_000))
+    objective = PromptObjective(
+        clip,
+        class_names(classes),
+        features,
+        labels,
+        context_tokens=chosen.context_tokens,
+        dim=chosen.dim,
+    )
     optimizer = chosen.make(objective.dim, objective.loss, 0)
     forward, own, solves, queries = [0.0], [0.0], [0.0], [0]
-    solve: Callable[[], None] | None = getattr(optimizer, "_solve", None)  # Gauss-Newton's inner problem
+    solve: Callable[[], None] | None = getattr(
+        optimizer, "_solve", None
+    )  # Gauss-Newton's inner problem
 
     def timed() -> None:
         start = time.perf_counter()
@@ -86,10 +105,20 @@ def measure(clip: ClipOnnx, method: str, classes: int, steps: int, warm_up: int)
             for column in (forward, own, solves):
                 column.append(0.0)
             queries.append(0)
-    passes, inner = (milliseconds(statistics.median(times[warm_up:-1])) for times in (forward, solves))
+    passes, inner = (
+        milliseconds(statistics.median(times[warm_up:-1])) for times in (forward, solves)
+    )
     # SharpZO's covariance is decomposed every few generations: a median would not see that.
-    result: Result = {"method": method, "classes": classes, "queries": round(statistics.median(queries[warm_up:-1]))}
-    result |= {"forward_ms": passes, "own_ms": milliseconds(statistics.mean(own[warm_up:-1])), "inner_solve_ms": inner}
+    result: Result = {
+        "method": method,
+        "classes": classes,
+        "queries": round(statistics.median(queries[warm_up:-1])),
+    }
+    result |= {
+        "forward_ms": passes,
+        "own_ms": milliseconds(statistics.mean(own[warm_up:-1])),
+        "inner_solve_ms": inner,
+    }
     result["step_ms"] = result["forward_ms"] + result["own_ms"]
     if method == "sharpzo":
         settings, start = DEFAULT.settings, time.perf_counter()
@@ -104,32 +133,61 @@ def measure(clip: ClipOnnx, method: str, classes: int, steps: int, warm_up: int)
 
 def compare(result: Result, dense: float) -> Result:
     """`result` with its prices in the paper's way, at `dense` seconds an evaluation."""
-    ratios = {"dense_query_ms": milliseconds(dense), "same_queries_dense_ms": round(1e3 * dense * result["queries"], 1)}
+    ratios = {
+        "dense_query_ms": milliseconds(dense),
+        "same_queries_dense_ms": round(1e3 * dense * result["queries"], 1),
+    }
     ratios["dense_ratio"] = round(ratios["same_queries_dense_ms"] / result["step_ms"], 1)
     if result["method"] == "sharpzo":
         ratios["paper_generation_queries"] = paper_generation()
         ratios["paper_generation_dense_ms"] = round(1e3 * dense * paper_generation(), 1)
-        ratios["paper_generation_ratio"] = round(ratios["paper_generation_dense_ms"] / result["step_ms"], 1)
+        ratios["paper_generation_ratio"] = round(
+            ratios["paper_generation_dense_ms"] / result["step_ms"], 1
+        )
     return result | ratios
 
 
 def show(row: Result) -> None:
     """Prints one method's step."""
-    print(f"  {row['method']}, {row['classes']} classes: {row['step_ms']:.1f} ms a step of {row['queries']:g} queries: ", end="")
-    print(f"forward {row['forward_ms']:.1f} ms, own work {row['own_ms']:.1f} ms ({100 * row['own_ms'] / row['forward_ms']:.1f} %), ", end="")
+    print(
+        f"  {row['method']}, {row['classes']} classes: {row['step_ms']:.1f} ms a step of "
+        f"{row['queries']:g} queries: ",
+        end="",
+    )
+    print(
+        f"forward {row['forward_ms']:.1f} ms, own work {row['own_ms']:.1f} ms "
+        f"({100 * row['own_ms'] / row['forward_ms']:.1f} %), ",
+        end="",
+    )
     print(f"inner solve {100 * row['inner_solve_ms'] / row['forward_ms']:.1f} %")
-    print(f"    as many queries dense, {row['dense_query_ms']:.1f} ms each, not run: {row['same_queries_dense_ms']:,.0f} ms", end="")
+    print(
+        f"    as many queries dense, {row['dense_query_ms']:.1f} ms each, not run: "
+        f"{row['same_queries_dense_ms']:,.0f} ms",
+        end="",
+    )
     print(f", {row['dense_ratio']} times ours")
     if "sharpness_ms" in row:
-        print(f"    sharpness {row['sharpness_ms']:,.0f} ms, once in {DEFAULT.settings.sharpness_every} generations; the paper's generation", end="")
-        print(f" dense, {row['paper_generation_queries']:,} queries, not run: {row['paper_generation_dense_ms']:,.0f} ms", end="")
+        print(
+            f"    sharpness {row['sharpness_ms']:,.0f} ms, once in "
+            f"{DEFAULT.settings.sharpness_every} generations; the paper's generation",
+            end="",
+        )
+        print(
+            f" dense, {row['paper_generation_queries']:,} queries, not run: "
+            f"{row['paper_generation_dense_ms']:,.0f} ms",
+            end="",
+        )
         print(f", {row['paper_generation_ratio']} times ours", flush=True)
 
 
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MODELS, help="comma-separated: open_clip models (random weights) or local-dir:FOLDER")
+    parser.add_argument(
+        "--model",
+        default=MODELS,
+        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
+    )
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--warm-up", type=int, default=10)
@@ -146,7 +204,9 @@ def main() -> None:
         for classes in (10, 40) if name == EMBEDDED else (10,):
             dense = dense_query(source, clip, classes, rounds=5)
             for method in ("gauss-newton", "sharpzo"):
-                rows.append(compare(measure(clip, method, classes, options.steps, options.warm_up), dense))
+                rows.append(
+                    compare(measure(clip, method, classes, options.steps, options.warm_up), dense)
+                )
                 show(rows[-1])
         result["models"].append({"model": name, "weights": clip.card.weights, "steps": rows})
         save(result, options.out)

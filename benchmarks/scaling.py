@@ -1,11 +1,14 @@
-"""Milliseconds a query of ours, loss included, against classes, shots, context length and threads, one of them changed at a time.
+"""Milliseconds a query of ours, loss included, against classes, shots, context length and threads,
+one of them changed at a time.
 
 `python -m benchmarks.scaling [--model ViT-B-16,local-dir:models/lite-clip] [--out FILE.json]`
 """
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; before NumPy is loaded
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # as the command line does; before NumPy is loaded
 
 import argparse
 from collections.abc import Callable
@@ -19,9 +22,9 @@ import numpy as np
 from benchmarks.exports import MODELS, exported
 from benchmarks.synthetic import class_names, photo_features
 from benchmarks.timing import fastest, milliseconds, record, save
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.machine import usable_cores
-from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.tuning.objective import PromptObjective
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,12 @@ class Problem:
     threads: int = 1
 
 
-VALUES = {"classes": (10, 30, 100, 300, 1000), "shots": (1, 4, 16, 64), "context_tokens": (1, 4, 8, 16), "threads": (1, 2)}
+VALUES = {
+    "classes": (10, 30, 100, 300, 1000),
+    "shots": (1, 4, 16, 64),
+    "context_tokens": (1, 4, 8, 16),
+    "threads": (1, 2),
+}
 POINTS = 16  # candidates in one call of `losses`,
 FEWER_POINTS = 4  # and from so many classes on
 MANY_CLASSES = 300
@@ -43,11 +51,17 @@ MANY_CLASSES = 300
 def objective(onnx: Path, problem: Problem) -> PromptObjective:
     """The problem with random photo features."""
     clip = ClipOnnx(onnx, problem.threads)
-    features, labels = photo_features(problem.classes * problem.shots, problem.classes, clip.card.feature_dim)
-    return PromptObjective(clip, class_names(problem.classes), features, labels, context_tokens=problem.context_tokens)
+    features, labels = photo_features(
+        problem.classes * problem.shots, problem.classes, clip.card.feature_dim
+    )
+    return PromptObjective(
+        clip, class_names(problem.classes), features, labels, context_tokens=problem.context_tokens
+    )
 
 
-def measure(onnx: Path, axis: str, values: tuple[int, ...], base: Problem, rounds: int) -> dict[int, float]:
+def measure(
+    onnx: Path, axis: str, values: tuple[int, ...], base: Problem, rounds: int
+) -> dict[int, float]:
     """Milliseconds a query at each of `values` of `axis`, the rest as in `base`."""
     calls: dict[int, Callable[[], object]] = {}
     points: dict[int, int] = {}
@@ -57,19 +71,32 @@ def measure(onnx: Path, axis: str, values: tuple[int, ...], base: Problem, round
         points[value] = FEWER_POINTS if problem.classes >= MANY_CLASSES else POINTS
         w = np.random.default_rng(0).standard_normal((points[value], made.dim))
         calls[value] = partial(made.losses, w, "benchmark")
-    return {value: milliseconds(seconds / points[value]) for value, seconds in fastest(calls, rounds).items()}
+    return {
+        value: milliseconds(seconds / points[value])
+        for value, seconds in fastest(calls, rounds).items()
+    }
 
 
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=MODELS, help="comma-separated: open_clip models (random weights) or local-dir:FOLDER")
+    parser.add_argument(
+        "--model",
+        default=MODELS,
+        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of two calls a side")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     base = Problem(threads=usable_cores())
-    result: dict[str, Any] = record({"base": vars(base), "points": POINTS, "models": []}, base.threads)
-    print(f"ms a query, {base.classes} classes, {base.shots} shots, {base.context_tokens} context tokens, {base.threads} threads", end=" ")
+    result: dict[str, Any] = record(
+        {"base": vars(base), "points": POINTS, "models": []}, base.threads
+    )
+    print(
+        f"ms a query, {base.classes} classes, {base.shots} shots, {base.context_tokens} context "
+        f"tokens, {base.threads} threads",
+        end=" ",
+    )
     print(f"of {result['processor']} where nothing else is said; in brackets: times the first")
     for name in options.model.split(","):
         print(name)
@@ -78,7 +105,11 @@ def main() -> None:
             usable = tuple(value for value in values if axis != "threads" or value <= base.threads)
             axes[axis] = measure(onnx, axis, usable, base, options.rounds)
             first = axes[axis][usable[0]]
-            print(f"  {axis:15}", "  ".join(f"{value}: {ms} ({ms / first:.2f})" for value, ms in axes[axis].items()), flush=True)
+            print(
+                f"  {axis:15}",
+                "  ".join(f"{value}: {ms} ({ms / first:.2f})" for value, ms in axes[axis].items()),
+                flush=True,
+            )
         result["models"].append({"model": name, "ms_a_query": axes})
         save(result, options.out)
 

@@ -1,14 +1,22 @@
-"""The photo sets that accuracy is measured on: folders `<set>/{train,test}/<class>`, each with its prompt template."""
+"""The photo sets that accuracy is measured on: folders `<set>/{train,test}/<class>`, each with its
+prompt template.
+"""
 
-from dataclasses import dataclass
+import time
+from dataclasses import replace
 from pathlib import Path
 
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.dataset import load_dataset
-from edge_sharpzo.features import Splits, encode_splits
-from edge_sharpzo.objective import DEFAULT_TEMPLATE
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.photos.dataset import Dataset, load_dataset
+from edge_sharpzo.pipeline import Prepared, Task, prepare
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.system.stopping import StopWhen
+from edge_sharpzo.tuning.methods.plan import Plan
+from edge_sharpzo.tuning.methods.registry import plan
+from edge_sharpzo.tuning.objective import DEFAULT_TEMPLATE
 
-# The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own template.txt.
+# The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own
+# template.txt.
 TEMPLATES = {
     "clothing": "a photo of a {}.",
     "trashnet": "a photo of {} waste.",
@@ -18,22 +26,41 @@ TEMPLATES = {
 }
 
 
-@dataclass(frozen=True)
-class Problem:
-    """One few-shot draw of a set: its photos' features by split."""
-
-    names: list[str]
-    template: str
-    splits: Splits
-
-
 def template_of(folder: Path) -> str:
     """The set's prompt template."""
     own = folder / "template.txt"
-    return own.read_text(encoding="utf8").strip() if own.exists() else TEMPLATES.get(folder.name, DEFAULT_TEMPLATE)
+    return (
+        own.read_text(encoding="utf8").strip()
+        if own.exists()
+        else TEMPLATES.get(folder.name, DEFAULT_TEMPLATE)
+    )
 
 
-def load_problem(clip: ClipOnnx, folder: Path, shots: int, seed: int) -> Problem:
+def load_problem(clip: ClipOnnx, folder: Path, shots: int, seed: int) -> Prepared:
     """Draws and encodes (or reads from the cache) the photos of one set."""
-    dataset = load_dataset(folder, shots, seed)
-    return Problem(dataset.names, template_of(folder), encode_splits(clip, dataset))
+    return encoded(clip, load_dataset(folder, shots, seed), template_of(folder), seed)
+
+
+def encoded(clip: ClipOnnx, dataset: Dataset, template: str, seed: int) -> Prepared:
+    """One few-shot draw of a set, ready for the default method; `with_method` takes another."""
+    options = TuneOptions(
+        data=dataset.root,
+        onnx=clip.path,
+        seed=seed,
+        template=template,
+        threads=clip.threads,
+        provider=clip.provider,
+    )
+    prompt = clip.prompts.for_tuning(dataset.names, template)
+    rows = clip.prompts.as_written(dataset.names, template)
+    task = Task(options, plan(), clip, dataset, prompt, rows, time.monotonic())
+    return prepare(task, lambda event: None, StopWhen())
+
+
+def with_method(problem: Prepared, chosen: Plan, context_tokens: int | None = None) -> Prepared:
+    """The same photos for another method."""
+    task, tokens = problem.task, context_tokens or chosen.context_tokens
+    names, template = task.dataset.names, task.options.template
+    prompt = task.clip.prompts.for_tuning(names, template, tokens)
+    task.clip.close_tokenizer()
+    return replace(problem, task=replace(task, plan=chosen, prompt=prompt))

@@ -1,4 +1,6 @@
-"""How the speed benchmarks time and record: all sides of a comparison in turn, the fastest call of each."""
+"""How the speed benchmarks time and record: all sides of a comparison in turn, the fastest call of
+each.
+"""
 
 import json
 import time
@@ -11,7 +13,8 @@ from benchmarks.machine import describe_machine
 
 Key = TypeVar("Key", bound=Hashable)
 
-PAUSE = 0.03  # seconds before a side's turn, so that the other engine's waiting threads have left the cores
+# Seconds before a side's turn, so that the other engine's waiting threads have left the cores.
+PAUSE = 0.03
 LONGEST = 20.0  # seconds after which a side has no further turns
 RESULTS = Path("benchmarks/results")
 
@@ -19,8 +22,8 @@ RESULTS = Path("benchmarks/results")
 def fastest(sides: Mapping[Key, Callable[[], object]], rounds: int) -> dict[Key, float]:
     """Seconds of every side's fastest call in `rounds` rounds, after one call each to warm up.
 
-    A round calls every side twice in a row: what slows the machine for a while slows them all, and a second call finds its
-    weights in the processor's caches.
+    A round calls every side twice in a row: what slows the machine for a while slows them all, and
+    a second call finds its weights in the processor's caches.
     """
     best, spent = dict.fromkeys(sides, float("inf")), dict.fromkeys(sides, 0.0)
     for call in sides.values():

@@ -1,11 +1,19 @@
-"""Cheaper forms of the methods' parts that others have proposed, not taken so far: `benchmarks.ablations` measures what they gain."""
+"""Cheaper forms of the methods' parts that others have proposed, not taken so far:
+`benchmarks.ablations` measures what they gain.
+"""
 
 import numpy as np
 
-from edge_sharpzo.methods.estimators import RunningRms, pair_points, rge_gradient
-from edge_sharpzo.methods.gauss_newton import GaussNewton
-from edge_sharpzo.methods.presets import SharpZOSettings
-from edge_sharpzo.methods.sharpzo import RMS_DECAY, SharpZO, best_scores, sharpness_direction
+from edge_sharpzo.tuning.methods.estimators import RunningRms, pair_points, rge_gradient
+from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton
+from edge_sharpzo.tuning.methods.presets import SharpZOSettings
+from edge_sharpzo.tuning.methods.sharpzo import (
+    RMS_DECAY,
+    Kind,
+    SharpZO,
+    best_scores,
+    sharpness_direction,
+)
 
 FLATNESS_RHO = 4.0  # length of FlatGaussNewton's eps*; a tenth of a usual step
 
@@ -26,7 +34,9 @@ class CentralGaussNewton(GaussNewton):
 
 
 class FlatGaussNewton(GaussNewton):
-    """Steps by the slope at the worst point near by, SharpZO's eps* (section 4.1), found on the columns: no queries."""
+    """Steps by the slope at the worst point near by, SharpZO's eps* (section 4.1), found on the
+    columns: no queries.
+    """
 
     def _solve(self) -> None:
         start = self._output
@@ -43,7 +53,11 @@ class OneSidedSharpness(SharpZO):
 
     def ask(self) -> np.ndarray:
         points = super().ask()
-        return np.concatenate([points[: len(points) // 2], self._point[None]]) if self.kind == "sharpness" else points
+        return (
+            np.concatenate([points[: len(points) // 2], self._point[None]])
+            if self.kind == "sharpness"
+            else points
+        )
 
     def _update(self, losses: np.ndarray) -> None:
         if self.kind == "sharpness":
@@ -62,7 +76,9 @@ class MeanShiftSharpness(SharpZO):
 
 
 class OrthonormalSearch(SharpZO):
-    """Stage 2 along the vectors of random orthonormal bases, each swept without replacement (in place of Gaussian directions)."""
+    """Stage 2 along the vectors of random orthonormal bases, each swept without replacement (in
+    place of Gaussian directions).
+    """
 
     def __init__(self, dim: int, settings: SharpZOSettings, seed: int = 0):
         self._basis = np.zeros((0, dim))
@@ -88,7 +104,9 @@ class Clipped(RunningRms):
 
 
 class RAdaZO:
-    """Adam whose second moment is the first's square, less noisy than that of single estimates (Shu et al., 2025)."""
+    """Adam whose second moment is the first's square, less noisy than that of single estimates (Shu
+    et al., 2025).
+    """
 
     def __init__(self, slow: float = 0.9, slower: float = 0.99):
         self._slow, self._slower, self._age = slow, slower, 0
@@ -98,7 +116,10 @@ class RAdaZO:
         self._age += 1
         self._first = self._slow * self._first + (1 - self._slow) * gradient
         self._second = self._slower * self._second + (1 - self._slower) * self._first**2
-        first, second = self._first / (1 - self._slow**self._age), self._second / (1 - self._slower**self._age)
+        first, second = (
+            self._first / (1 - self._slow**self._age),
+            self._second / (1 - self._slower**self._age),
+        )
         return first / (np.sqrt(second) + 1e-12)
 
 
@@ -119,16 +140,18 @@ class AdaptiveSearch(OrthonormalSearch):
 
 
 class OnlineScores(SharpZO):
-    """Z-pruning by a running mean of the search's own squared estimates, in place of a CGE every K steps."""
+    """Z-pruning by a running mean of the search's own squared estimates, in place of a CGE every K
+    steps.
+    """
 
     def __init__(self, dim: int, settings: SharpZOSettings, seed: int = 0):
         self._squares = np.zeros(dim)
         self._seen = np.zeros(dim)
         super().__init__(dim, settings, seed)
 
-    def _next_kind(self) -> str:
+    def _next_kind(self) -> Kind:
         kind = super()._next_kind()
-        return "rge" if kind == "mask" else kind
+        return Kind.RGE if kind == Kind.MASK else kind
 
     def _update(self, losses: np.ndarray) -> None:
         if self.kind == "rge":
@@ -136,5 +159,7 @@ class OnlineScores(SharpZO):
             self._seen += self._mask
             if (self.step + 1 - self._warm_up_steps) % self.settings.mask_every == 0:
                 mean = self._squares / np.maximum(self._seen, 1)
-                self._mask = best_scores(self._point**2 * (mean - mean.mean()), self.settings.pruning_ratio)
+                self._mask = best_scores(
+                    self._point**2 * (mean - mean.mean()), self.settings.pruning_ratio
+                )
         super()._update(losses)

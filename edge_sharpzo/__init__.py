@@ -1,27 +1,55 @@
-"""Fine-tunes CLIP's prompt on the device it runs on, with forward passes only."""
+"""Fine-tunes CLIP's prompt on the device it runs on, with forward passes only.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+    run = edge_sharpzo.tune("imgs", onnx="clip.onnx")
+    edge_sharpzo.Classifier.load(run.folder).predict(["photo.jpg"])
+
+The rooms, from the street down; each imports only from those behind it: `cli`; `api` and
+`classify`, the doors for Python; `run` and `pipeline`; `runs`, `classifier`, `tuning`, `photos`,
+`clip`, `system`.
+"""
+
+from typing import TYPE_CHECKING
+
+from edge_sharpzo.system.lazy import exports
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip_file import ClipOnnx
-    from edge_sharpzo.methods.gauss_newton import GaussNewton
-    from edge_sharpzo.methods.sharpzo import SharpZO
-    from edge_sharpzo.objective import PromptObjective
+    from edge_sharpzo.api import Run, tune
+    from edge_sharpzo.classify import Classifier, Evaluation, Prediction
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.system.errors import Cancelled, UserError
+    from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton
+    from edge_sharpzo.tuning.methods.sharpzo import SharpZO
+    from edge_sharpzo.tuning.objective import PromptObjective
 
 __version__ = "0.1.0"
-__all__ = ["ClipOnnx", "GaussNewton", "PromptObjective", "SharpZO", "__version__"]
+__all__ = [
+    "Cancelled",
+    "Classifier",
+    "ClipOnnx",
+    "Evaluation",
+    "GaussNewton",
+    "Prediction",
+    "PromptObjective",
+    "Run",
+    "SharpZO",
+    "UserError",
+    "__version__",
+    "tune",
+]
 
-_HOMES = {
-    "ClipOnnx": "edge_sharpzo.clip_file",
-    "GaussNewton": "edge_sharpzo.methods.gauss_newton",
-    "PromptObjective": "edge_sharpzo.objective",
-    "SharpZO": "edge_sharpzo.methods.sharpzo",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports a public class when it is first asked for, so that `edge-sharpzo --help` need not wait for onnxruntime."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edge_sharpzo' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = exports(
+    __name__,
+    {
+        "Cancelled": "system.errors",
+        "Classifier": "classify",
+        "ClipOnnx": "clip.clip_file",
+        "Evaluation": "classify",
+        "GaussNewton": "tuning.methods.gauss_newton",
+        "Prediction": "classify",
+        "PromptObjective": "tuning.objective",
+        "Run": "api",
+        "SharpZO": "tuning.methods.sharpzo",
+        "UserError": "system.errors",
+        "tune": "api",
+    },
+)

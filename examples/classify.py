@@ -1,4 +1,6 @@
-"""Runs a finished classifier with onnxruntime, numpy and pillow alone: `python classify.py RUN/classifier.onnx PHOTO...`"""
+"""Runs a finished classifier with onnxruntime, numpy and pillow alone: `python classify.py
+RUN/classifier.onnx PHOTO...`
+"""
 
 import json
 import sys
@@ -10,7 +12,9 @@ from PIL import Image, ImageOps
 
 
 def open_classifier(file: str) -> Callable[[str], tuple[str, float, bool]]:
-    """A function from a photo's path to its class, the probability, and whether that is enough to be sure."""
+    """A function from a photo's path to its class, the probability, and whether that is enough to
+    be sure.
+    """
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["edge_sharpzo_classifier"])
     card = about["image"]
@@ -24,9 +28,17 @@ def open_classifier(file: str) -> Callable[[str], tuple[str, float, bool]]:
         size = (int(width * photo.width / short), int(width * photo.height / short))
         photo = photo.resize(size, Image.Resampling[card["interpolation"].upper()])
         left, top = round((photo.width - width) / 2), round((photo.height - height) / 2)
-        pixels = (np.asarray(photo.crop((left, top, left + width, top + height))) / 255 - mean) / std
-        ((row,),) = session.run(None, {"pixel_values": pixels.transpose(2, 0, 1)[None].astype(np.float32)})
-        return about["labels"][row.argmax()], float(row.max()), bool(row.max() >= (about["threshold"] or 0))
+        pixels = (
+            np.asarray(photo.crop((left, top, left + width, top + height))) / 255 - mean
+        ) / std
+        ((row,),) = session.run(
+            None, {"pixel_values": pixels.transpose(2, 0, 1)[None].astype(np.float32)}
+        )
+        return (
+            about["labels"][row.argmax()],
+            float(row.max()),
+            bool(row.max() >= (about["threshold"] or 0)),
+        )
 
     return classify
 

@@ -1,6 +1,8 @@
-"""Stops a search half-way, keeps its state in a file, and goes on from there to the same end: `python resume.py`
+"""Stops a search half-way, keeps its state in a file, and goes on from there to the same end:
+`python resume.py`
 
-The same works with `PromptObjective` in place of the sphere below; `edge-sharpzo tune --resume` does it all by itself.
+The same works with `PromptObjective` in place of the sphere below; `edge-sharpzo tune --resume`
+does it all by itself.
 """
 
 import tempfile
@@ -32,4 +34,9 @@ second = SharpZO(20, seed=0)
 with np.load(file, allow_pickle=False) as state:
     second.restore(dict(state))
 steps(second, 35)
-print("the same end:", np.array_equal(whole.mean, second.mean), "loss", f"{losses(second.mean[None])[0]:.4f}")
+print(
+    "the same end:",
+    np.array_equal(whole.solution, second.solution),
+    "loss",
+    f"{losses(second.solution[None])[0]:.4f}",
+)

@@ -1,1 +1,3 @@
-"""The workstation step: CLIP in PyTorch -> `clip.onnx`. The only package that imports torch and open_clip."""
+"""The workstation step: CLIP in PyTorch -> `clip.onnx`. The only package that imports torch and
+open_clip.
+"""

@@ -30,18 +30,40 @@ class Activation(StrEnum):
 
 @app.command()
 def main(
-    model: Annotated[str, typer.Option(help="open_clip model name, or local-dir:FOLDER")] = "local-dir:models/lite-clip",
-    pretrained: Annotated[str, typer.Option(help="weights: one of the model's tags, or a file")] = "",
+    model: Annotated[
+        str, typer.Option(help="open_clip model name, or local-dir:FOLDER")
+    ] = "local-dir:models/lite-clip",
+    pretrained: Annotated[
+        str, typer.Option(help="weights: one of the model's tags, or a file")
+    ] = "",
     activation: Annotated[
-        Activation | None, typer.Option(help="what a weights file was trained with; OpenAI's: quickgelu, most others: gelu", show_default=False)
+        Activation | None,
+        typer.Option(
+            help="what a weights file was trained with; OpenAI's: quickgelu, most others: gelu",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="file to write")] = Path("models/clip.onnx"),
     precision: Annotated[
-        Precision, typer.Option(help="fp32 is exact; fp16 halves the file; int8 quarters file and memory, and encodes photos faster")
+        Precision,
+        typer.Option(
+            help="fp32 is exact; fp16 halves the file; int8 quarters file and memory, and encodes "
+            "photos faster"
+        ),
     ] = Precision.fp32,
-    photos: Annotated[Path | None, typer.Option(help="folder of photos for the check (default: the photos of conformal-clip-data)")] = None,
-    random_weights: Annotated[bool, typer.Option(help="no weights at all: for tests and timing")] = False,
-    list_models: Annotated[bool, typer.Option("--list", help="print open_clip's model names and their weights, and stop")] = False,
+    photos: Annotated[
+        Path | None,
+        typer.Option(
+            help="folder of photos for the check (default: the photos of conformal-clip-data)"
+        ),
+    ] = None,
+    random_weights: Annotated[
+        bool, typer.Option(help="no weights at all: for tests and timing")
+    ] = False,
+    list_models: Annotated[
+        bool,
+        typer.Option("--list", help="print open_clip's model names and their weights, and stop"),
+    ] = False,
 ) -> None:
     """Exports an open_clip model so that prompts can be tuned without PyTorch."""
     import open_clip
@@ -57,7 +79,12 @@ def main(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         try:
-            source = load_source(model, pretrained or None, activation, random_weights_seed=0 if random_weights else None)
+            source = load_source(
+                model,
+                pretrained or None,
+                activation,
+                random_weights_seed=0 if random_weights else None,
+            )
             files = export(source, Path(folder) / out.name, precision.value)
         except ExportError as error:
             typer.echo(f"export: {error}", err=True)
@@ -67,7 +94,10 @@ def main(
         for check in checks:
             print(f"  {'ok  ' if check.holds else 'FAIL'} {check.what}")
         if not all(check.holds for check in checks):
-            typer.echo(f"export: the ONNX file does not agree with PyTorch; {out} was not written", err=True)
+            typer.echo(
+                f"export: the ONNX file does not agree with PyTorch; {out} was not written",
+                err=True,
+            )
             raise typer.Exit(1)
         size = sum(file.stat().st_size for file in files) / 1e6
         for file in reversed(files):  # the weights first: the graph without them would be broken
@@ -80,12 +110,17 @@ def _photos(folder: Path | None, count: int) -> list[Path]:
     if folder is None:
         spec = find_spec("conformal_clip_data")
         if spec is None or spec.origin is None:
-            print("  no photos for the check, noise instead: give --photos FOLDER, or pip install conformal-clip-data")
+            print(
+                "  no photos for the check, noise instead: give --photos FOLDER, or pip install "
+                "conformal-clip-data"
+            )
             return []
         folder = Path(spec.origin).parent
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not found:
-        typer.echo(f"export: no photos (.jpg, .png) under {folder}: give another --photos", err=True)
+        typer.echo(
+            f"export: no photos (.jpg, .png) under {folder}: give another --photos", err=True
+        )
         raise typer.Exit(2)
     return found[:: max(1, len(found) // count)][:count]
 

@@ -1,4 +1,6 @@
-"""A model file is untrusted: whatever its card claims, it is refused with a reason before anything is built from it."""
+"""A model file is untrusted: whatever its card claims, it is refused with a reason before anything
+is built from it.
+"""
 
 import json
 from collections.abc import Callable
@@ -7,16 +9,13 @@ from typing import Any
 
 import onnx
 import pytest
+from helpers import Place, invoke
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from test_bad_input import Place, finished_run, place
-from test_commands import invoke
 
-from edge_sharpzo.card import CARD_KEY, TOKENIZER_KEY, parse_card
-from edge_sharpzo.errors import UserError
-
-__all__ = ["finished_run", "place"]  # fixtures
+from edge_sharpzo.clip.card import CARD_KEY, TOKENIZER_KEY, parse_card
+from edge_sharpzo.system.errors import UserError
 
 NAN, HUGE = float("nan"), 10**12
 DELETED = object()
@@ -148,7 +147,12 @@ def inside(edit: Callable[[onnx.NodeProto], object]) -> Callable[[onnx.ModelProt
         edit(node)
         graph = helper.make_graph([node], "inner", [], [])
         for _ in range(2):
-            graph = helper.make_graph([helper.make_node("If", ["c"], ["d"], then_branch=graph, else_branch=graph)], "branch", [], [])
+            graph = helper.make_graph(
+                [helper.make_node("If", ["c"], ["d"], then_branch=graph, else_branch=graph)],
+                "branch",
+                [],
+                [],
+            )
         model.graph.node.append(graph.node[0])
 
     return change
@@ -161,20 +165,39 @@ def constant_elsewhere(node: onnx.NodeProto) -> None:
 
 
 def own_function(model: onnx.ModelProto) -> None:
-    model.functions.append(helper.make_function("", "Relu6", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], []))
+    model.functions.append(
+        helper.make_function(
+            "", "Relu6", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], []
+        )
+    )
 
 
 GRAPHS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "weights missing": (external("gone.data"), "needs its weights in gone.data beside it"),
-    "weights at an absolute path": (external("/etc/passwd"), "needs its weights in /etc/passwd beside it"),
-    "weights in a folder below": (external("sub/gone.data"), "needs its weights in sub/gone.data beside it"),
-    "a foreign operator in a branch": (inside(lambda node: setattr(node, "domain", "evil.corp")), "uses the operator evil.corp.Identity"),
-    "a constant outside its folder": (inside(constant_elsewhere), "needs its weights in ../secret beside it"),
+    "weights at an absolute path": (
+        external("/etc/passwd"),
+        "needs its weights in /etc/passwd beside it",
+    ),
+    "weights in a folder below": (
+        external("sub/gone.data"),
+        "needs its weights in sub/gone.data beside it",
+    ),
+    "a foreign operator in a branch": (
+        inside(lambda node: setattr(node, "domain", "evil.corp")),
+        "uses the operator evil.corp.Identity",
+    ),
+    "a constant outside its folder": (
+        inside(constant_elsewhere),
+        "needs its weights in ../secret beside it",
+    ),
     "a function of its own": (own_function, "defines operators of its own (Relu6)"),
     "no card": (metadata(CARD_KEY, None), "was not exported by edge-sharpzo"),
     "no tokenizer": (metadata(TOKENIZER_KEY, None), "was not exported by edge-sharpzo"),
     "an empty tokenizer": (metadata(TOKENIZER_KEY, ""), "carries a damaged tokenizer"),
-    "a tokenizer of another kind": (metadata(TOKENIZER_KEY, '{"model": {"type": "Magic"}}'), "carries a damaged tokenizer"),
+    "a tokenizer of another kind": (
+        metadata(TOKENIZER_KEY, '{"model": {"type": "Magic"}}'),
+        "carries a damaged tokenizer",
+    ),
     "a card that is a list": (metadata(CARD_KEY, "[1]"), "damaged model card"),
     "a card that is a number": (metadata(CARD_KEY, "7"), "damaged model card"),
     "an empty card": (metadata(CARD_KEY, ""), "damaged model card"),
@@ -197,7 +220,9 @@ def test_a_broken_graph_is_refused(case: str, place: Place) -> None:
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
     max_leaves=6,
 )
 
@@ -207,7 +232,9 @@ def good_card(tiny_onnx: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in onnx.load(tiny_onnx).metadata_props}
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_fuzzed_fields_are_taken_or_refused(good_card: dict[str, str], data: st.DataObject) -> None:
     """Any JSON in any field: a card that makes sense, or a UserError; nothing else."""
@@ -215,7 +242,9 @@ def test_fuzzed_fields_are_taken_or_refused(good_card: dict[str, str], data: st.
     for _ in range(data.draw(st.integers(1, 3))):
         target = data.draw(st.sampled_from([card, card["image"], card["text"]]))
         if isinstance(target, dict) and target:
-            target[data.draw(st.sampled_from(sorted(set(target) - {"image", "text"})))] = data.draw(JSON_VALUES)
+            target[data.draw(st.sampled_from(sorted(set(target) - {"image", "text"})))] = data.draw(
+                JSON_VALUES
+            )
     try:
         parsed = parse_card({**good_card, CARD_KEY: json.dumps(card)}, "clip.onnx")
     except UserError:
@@ -224,7 +253,9 @@ def test_fuzzed_fields_are_taken_or_refused(good_card: dict[str, str], data: st.
     assert parsed.logit_scale > 0
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=st.text(max_size=200))
 def test_fuzzed_text_is_no_card(good_card: dict[str, str], text: str) -> None:
     with pytest.raises(UserError):

@@ -1,80 +1,31 @@
-"""Whatever is wrong: one line that names it and its cure, exit code 2, no traceback, nothing half-written."""
+"""Whatever is wrong: one line that names it and its cure, exit code 2, no traceback, nothing
+half-written.
+"""
 
 import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from conftest import write_photos
+from helpers import Place, invoke, photo, write_photos
 from onnx import TensorProto, helper
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from test_commands import invoke, tune
 
-from edge_sharpzo.card import CARD_KEY, TOKENIZER_KEY
-
-
-@dataclass
-class Place:
-    """A model, photos, a finished run, and room for broken ones."""
-
-    onnx: Path
-    photos: Path
-    run: Path
-    tmp: Path
-
-    def tune(self, *more: object, onnx: Path | None = None, data: Path | None = None) -> list[object]:
-        return ["tune", "--onnx", onnx or self.onnx, "--data", data or self.photos, "--out", self.tmp / "out", "--shots", 6, "--budget", 50, *more]
-
-    def copied_photos(self) -> Path:
-        return Path(shutil.copytree(self.photos, self.tmp / "data"))
-
-    def edited_model(self, edit: Callable[[onnx.ModelProto], object]) -> Path:
-        model = onnx.load(self.onnx)
-        edit(model)
-        onnx.save(model, self.tmp / "edited.onnx")
-        return self.tmp / "edited.onnx"
-
-    def edited_card(self, old: str, new: str) -> Path:
-        def edit(model: onnx.ModelProto) -> None:
-            card = next(entry for entry in model.metadata_props if entry.key == CARD_KEY)
-            assert old in card.value
-            card.value = card.value.replace(old, new)
-
-        return self.edited_model(edit)
-
-    def folder(self, name: str) -> Path:
-        path = self.tmp / name
-        path.mkdir()
-        return path
-
-    def file(self, name: str, content: bytes | str = b"") -> Path:
-        path = self.tmp / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-
-@pytest.fixture(scope="module")
-def finished_run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    tune(tiny_onnx, photos, folder, "--budget", 50)
-    return folder
-
-
-@pytest.fixture
-def place(tiny_onnx: Path, photos: Path, finished_run: Path, tmp_path: Path) -> Place:
-    return Place(tiny_onnx, photos, finished_run, tmp_path)
+from edge_sharpzo.clip.card import TOKENIZER_KEY
 
 
 def foreign_onnx(place: Place) -> Path:
     node = helper.make_node("Relu", ["x"], ["y"])
     value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1]) for n in "xy"]
-    onnx.save(helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])), place.tmp / "foreign.onnx")
+    onnx.save(
+        helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])),
+        place.tmp / "foreign.onnx",
+    )
     return place.tmp / "foreign.onnx"
 
 
@@ -109,6 +60,13 @@ def damaged_run(place: Place, name: str, content: bytes) -> Path:
     run = Path(shutil.copytree(place.run, place.tmp / "run"))
     (run / name).write_bytes(content)
     return run
+
+
+def edited_config(place: Place, **options: str) -> Path:
+    """A run with some options changed in its settings."""
+    config = json.loads((place.run / "config.json").read_text())
+    config["options"] |= options
+    return damaged_run(place, "config.json", json.dumps(config).encode())
 
 
 def stopped_run(place: Place, checkpoint: bytes, **options: str) -> Path:
@@ -162,7 +120,9 @@ def torn_photos(place: Place) -> Path:
     return place.tmp / "data"
 
 
-def edited_prompt(place: Place, edit: Callable[[dict[str, np.ndarray], dict[str, str]], object]) -> Path:
+def edited_prompt(
+    place: Place, edit: Callable[[dict[str, np.ndarray], dict[str, str]], object]
+) -> Path:
     """A run whose prompt's tensors and metadata were changed."""
     run = Path(shutil.copytree(place.run, place.tmp / "run"))
     tensors = load_file(run / "prompt.safetensors")
@@ -173,158 +133,399 @@ def edited_prompt(place: Place, edit: Callable[[dict[str, np.ndarray], dict[str,
     return run
 
 
-def photo(place: Place) -> Path:
-    return place.photos / "test" / "red_things" / "000.png"
-
-
 CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
-    "no such model": (lambda p: p.tune(onnx=p.tmp / "none.onnx"), "does not exist: make it with `make export`"),
+    "no such model": (
+        lambda p: p.tune(onnx=p.tmp / "none.onnx"),
+        "does not exist: make it with `make export`",
+    ),
     "a folder as model": (lambda p: p.tune(onnx=p.tmp), "does not exist"),
     "an empty model": (lambda p: p.tune(onnx=p.file("a.onnx")), "not an ONNX file"),
     "text as model": (lambda p: p.tune(onnx=p.file("a.onnx", "hello, world")), "not an ONNX file"),
-    "a truncated model": (lambda p: p.tune(onnx=p.file("a.onnx", p.onnx.read_bytes()[:100_000])), "not an ONNX file, or it is damaged"),
+    "a truncated model": (
+        lambda p: p.tune(onnx=p.file("a.onnx", p.onnx.read_bytes()[:100_000])),
+        "not an ONNX file, or it is damaged",
+    ),
     "a photo as model": (lambda p: p.tune(onnx=photo(p)), "not an ONNX file"),
-    "another tool's ONNX": (lambda p: p.tune(onnx=foreign_onnx(p)), "was not exported by edge-sharpzo"),
+    "another tool's ONNX": (
+        lambda p: p.tune(onnx=foreign_onnx(p)),
+        "was not exported by edge-sharpzo",
+    ),
     "a custom operator": (lambda p: p.tune(onnx=p.edited_model(custom_operator)), "evil.corp"),
-    "weights outside its folder": (lambda p: p.tune(onnx=p.edited_model(data_elsewhere)), "../../etc/passwd beside it"),
-    "an output missing": (lambda p: p.tune(onnx=p.edited_model(without_output)), "has no output image_features"),
-    "a card of another format": (lambda p: p.tune(onnx=p.edited_card('"format": 1', '"format": 7')), "another format"),
-    "a card that is no JSON": (lambda p: p.tune(onnx=p.edited_card('{"format"', "{format")), "damaged model card"),
-    "a card with a field missing": (lambda p: p.tune(onnx=p.edited_card('"layout"', '"lay"')), "damaged model card"),
-    "a damaged tokenizer": (lambda p: p.tune(onnx=p.edited_model(damaged_tokenizer)), "carries a damaged tokenizer"),
+    "weights outside its folder": (
+        lambda p: p.tune(onnx=p.edited_model(data_elsewhere)),
+        "../../etc/passwd beside it",
+    ),
+    "an output missing": (
+        lambda p: p.tune(onnx=p.edited_model(without_output)),
+        "has no output image_features",
+    ),
+    "a card of another format": (
+        lambda p: p.tune(onnx=p.edited_card('"format": 1', '"format": 7')),
+        "another format",
+    ),
+    "a card that is no JSON": (
+        lambda p: p.tune(onnx=p.edited_card('{"format"', "{format")),
+        "damaged model card",
+    ),
+    "a card with a field missing": (
+        lambda p: p.tune(onnx=p.edited_card('"layout"', '"lay"')),
+        "damaged model card",
+    ),
+    "a damaged tokenizer": (
+        lambda p: p.tune(onnx=p.edited_model(damaged_tokenizer)),
+        "carries a damaged tokenizer",
+    ),
     "a card of another graph": (
         lambda p: p.tune(onnx=p.edited_card('"feature_dim": 24', '"feature_dim": 25')),
         "does not fit its graph (image_features)",
     ),
-    "settings without options": (lambda p: ["predict", damaged_run(p, "config.json", b'{"options": []}'), photo(p)], "does not say which model"),
+    "settings without options": (
+        lambda p: ["predict", damaged_run(p, "config.json", b'{"options": []}'), photo(p)],
+        "does not say which model",
+    ),
     "two classes of one name": (
         lambda p: p.tune("--class-names", p.file("n.txt", "red_things = a\nblue_things = a")),
         "two classes are both called 'a'",
     ),
-    "out holds another tool's settings": (lambda p: p.tune("--out", p.file("config.json", "{}").parent), "is not a file of edge-sharpzo"),
-    "an absurd image size": (lambda p: p.tune(onnx=p.edited_card('"size": [32, 32]', '"size": [99999, 99999]')), "image size"),
-    "a logit scale of NaN": (lambda p: p.tune(onnx=p.edited_card('"logit_scale": ', '"logit_scale": NaN, "x": ')), "damaged model card"),
+    "out holds another tool's settings": (
+        lambda p: p.tune("--out", p.file("config.json", "{}").parent),
+        "is not a file of edge-sharpzo",
+    ),
+    "an absurd image size": (
+        lambda p: p.tune(onnx=p.edited_card('"size": [32, 32]', '"size": [99999, 99999]')),
+        "image size",
+    ),
+    "a logit scale of NaN": (
+        lambda p: p.tune(onnx=p.edited_card('"logit_scale": ', '"logit_scale": NaN, "x": ')),
+        "damaged model card",
+    ),
     "no data folder": (lambda p: p.tune(data=p.tmp / "none"), "is not a folder"),
     "a file as data folder": (lambda p: p.tune(data=photo(p)), "is not a folder"),
     "a folder without classes": (lambda p: p.tune(data=p.tmp), "no class folders with photos"),
-    "more shots than photos": (lambda p: p.tune("--shots", 7), "has 6 photos and --shots asks for 7"),
-    "no shots": (lambda p: p.tune("--shots", 0), "at least one photo a class"),
-    "a class with no readable photo": (lambda p: p.tune(data=unreadable_class(p)), "no training photo of 'red_things' can be read"),
-    "a name too long": (lambda p: p.tune("--template", "word " * 80 + "{}"), "shorten the class name"),
-    "more context than the model reads": (lambda p: p.tune("--context-tokens", 75), "tokens and the model reads 77"),
+    "more shots than photos": (
+        lambda p: p.tune("--shots", 7),
+        "has 6 photos and --shots asks for 7",
+    ),
+    "no shots": (lambda p: p.tune("--shots", 0), "at least one photo per class"),
+    "a class with no readable photo": (
+        lambda p: p.tune(data=unreadable_class(p)),
+        "no training photo of 'red_things' can be read",
+    ),
+    "a name too long": (
+        lambda p: p.tune("--template", "word " * 80 + "{}"),
+        "shorten the class name",
+    ),
+    "more context than the model reads": (
+        lambda p: p.tune("--context-tokens", 75),
+        "tokens and the model reads 77",
+    ),
     "no context": (lambda p: p.tune("--context-tokens", 0), "ask for at least one"),
-    "a template without the name": (lambda p: p.tune("--template", "a photo"), "needs the class name's place"),
-    "a template with two": (lambda p: p.tune("--template", "{} {}"), "needs the class name's place"),
-    "an unknown method": (lambda p: p.tune("--method", "adam"), "choose one of gauss-newton, sharpzo"),
-    "an unknown preset": (lambda p: p.tune("--preset", "fast"), "choose default or paper"),
+    "a template without the name": (
+        lambda p: p.tune("--template", "a photo"),
+        "needs the class name's place",
+    ),
+    "a template with two": (
+        lambda p: p.tune("--template", "{} {}"),
+        "needs the class name's place",
+    ),
+    "an unknown method": (
+        lambda p: p.tune("--method", "adam"),
+        "choose one of gauss-newton, sharpzo",
+    ),
+    "an unknown preset": (lambda p: p.tune("--preset", "fast"), "choose one of default, paper"),
     "an unknown task": (lambda p: p.tune("--preset", "paper", "--paper-task", "mnist"), "eurosat"),
-    "the paper's settings for another method": (lambda p: p.tune("--preset", "paper", "--method", "cge"), "add --method sharpzo"),
+    "the paper's settings for another method": (
+        lambda p: p.tune("--preset", "paper", "--method", "cge"),
+        "add --method sharpzo",
+    ),
     "a mapping to a class that is not there": (
-        lambda p: ["eval", p.run, "--data", p.photos, "--class-names", p.file("m.txt", "red_things = purple")],
+        lambda p: [
+            "eval",
+            p.run,
+            "--data",
+            p.photos,
+            "--class-names",
+            p.file("m.txt", "red_things = purple"),
+        ],
         "which is no class of the run",
     ),
     "a mapping of a folder that is not there": (
-        lambda p: ["eval", p.run, "--data", p.photos, "--class-names", p.file("m.txt", "pink = red_things")],
+        lambda p: [
+            "eval",
+            p.run,
+            "--data",
+            p.photos,
+            "--class-names",
+            p.file("m.txt", "pink = red_things"),
+        ],
         "has no such folder",
     ),
     "settings without the photos tuned on": (
-        lambda p: ["eval", damaged_run(p, "config.json", (p.run / "config.json").read_bytes().replace(b'"tuned_on"', b'"x"')), "--data", p.photos],
-        "does not list the photos that were tuned on",
+        lambda p: [
+            "eval",
+            damaged_run(
+                p,
+                "config.json",
+                (p.run / "config.json").read_bytes().replace(b'"tuned_on"', b'"x"'),
+            ),
+            "--data",
+            p.photos,
+        ],
+        "missing required field `tuned_on`",
     ),
-    "an unknown head": (lambda p: p.tune("--head", "svm"), "choose none, gda or auto"),
+    "an unknown head": (
+        lambda p: p.tune("--head", "svm"),
+        "choose one of none, ensemble, prototypes, ridge, gda",
+    ),
     "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of auto, cpu, cuda"),
-    "a provider that is not there": (lambda p: p.tune("--provider", "coreml"), "this onnxruntime has no provider 'CoreMLExecutionProvider'. It has:"),
+    "a provider that is not there": (
+        lambda p: p.tune("--provider", "coreml"),
+        "this onnxruntime has no provider 'CoreMLExecutionProvider'. It has:",
+    ),
     "a negative seed": (lambda p: p.tune("--seed", -1), "use 0 or a positive number"),
     "a budget of nothing": (lambda p: p.tune("--budget", 0), "at least 1"),
     "no minutes": (lambda p: p.tune("--minutes", -2), "give a positive number"),
     "negative threads": (lambda p: p.tune("--threads", -2), "use 0 for all cores"),
     "a number that is none": (lambda p: p.tune("--shots", "many"), "Invalid value for '--shots'"),
     "an unknown option": (lambda p: p.tune("--colour", "red"), "No such option"),
-    "no such class-name file": (lambda p: p.tune("--class-names", p.tmp / "none.txt"), "cannot read the class names"),
-    "a bad class-name file": (lambda p: p.tune("--class-names", p.file("n.txt", "red_things")), "line 1: expected 'folder = name'"),
-    "a class-name file in another encoding": (lambda p: p.tune("--class-names", p.file("n.txt", b"a = \xff\xfe")), "cannot read the class names"),
+    "no such class-name file": (
+        lambda p: p.tune("--class-names", p.tmp / "none.txt"),
+        "cannot read the class names",
+    ),
+    "a bad class-name file": (
+        lambda p: p.tune("--class-names", p.file("n.txt", "red_things")),
+        "line 1: expected 'folder = name'",
+    ),
+    "a class-name file in another encoding": (
+        lambda p: p.tune("--class-names", p.file("n.txt", b"a = \xff\xfe")),
+        "cannot read the class names",
+    ),
     "out is a file": (lambda p: p.tune("--out", photo(p)), "cannot write to"),
     "out holds a run": (lambda p: p.tune("--out", p.run), "already holds a run"),
     "predict without a run": (lambda p: ["predict", p.tmp, photo(p)], "is not a finished run"),
-    "predict no photo": (lambda p: ["predict", p.run, p.file("a.jpg", "x")], "none of the 1 files is a photo"),
+    "predict no photo": (
+        lambda p: ["predict", p.run, p.file("a.jpg", "x")],
+        "none of the 1 files is a photo",
+    ),
     "predict an empty folder": (lambda p: ["predict", p.run, p.folder("none")], "holds no photos"),
     "predict an empty list": (lambda p: ["predict", p.run, "-"], "standard input names no photos"),
-    "predict no class": (lambda p: ["predict", p.run, photo(p), "--top", "0"], "--top 0: ask for at least one class"),
-    "predict in two formats": (lambda p: ["predict", p.run, photo(p), "--csv", "--json"], "--json and --csv: choose one"),
-    "predict nothing there": (lambda p: ["predict", p.run, p.tmp / "none.jpg"], "none of the 1 files is a photo"),
+    "predict no class": (
+        lambda p: ["predict", p.run, photo(p), "--top", "0"],
+        "--top 0: ask for at least one class",
+    ),
+    "predict in two formats": (
+        lambda p: ["predict", p.run, photo(p), "--csv", "--json"],
+        "--json and --csv: choose one",
+    ),
+    "predict nothing there": (
+        lambda p: ["predict", p.run, p.tmp / "none.jpg"],
+        "none of the 1 files is a photo",
+    ),
     "predict with another model": (
-        lambda p: ["predict", p.run, photo(p), "--onnx", p.edited_card('"name": "', '"name": "other ')],
+        lambda p: [
+            "predict",
+            p.run,
+            photo(p),
+            "--onnx",
+            p.edited_card('"name": "', '"name": "other '),
+        ],
         "is not the model that",
     ),
     "predict with the model gone": (
-        lambda p: ["predict", damaged_run(p, "config.json", b'{"options": {"onnx": "/nowhere/clip.onnx"}}'), photo(p)],
+        lambda p: [
+            "predict",
+            edited_config(p, onnx="/nowhere/clip.onnx"),
+            photo(p),
+        ],
         "is gone: add --onnx",
     ),
-    "predict with a damaged prompt": (lambda p: ["predict", damaged_run(p, "prompt.safetensors", b"x" * 50), photo(p)], "is damaged"),
-    "predict with a truncated prompt": (
-        lambda p: ["predict", damaged_run(p, "prompt.safetensors", (p.run / "prompt.safetensors").read_bytes()[:300]), photo(p)],
+    "predict with a damaged prompt": (
+        lambda p: ["predict", damaged_run(p, "prompt.safetensors", b"x" * 50), photo(p)],
         "is damaged",
     ),
-    "predict with damaged settings": (lambda p: ["predict", damaged_run(p, "config.json", b"{"), photo(p)], "cannot read"),
-    "settings that are no object": (lambda p: ["predict", damaged_run(p, "config.json", b"[]"), photo(p)], "is damaged"),
-    "eval without photos": (lambda p: ["eval", p.run, "--data", p.tmp], "no photos of the run's classes"),
-    "eval without a folder": (lambda p: ["eval", p.run, "--data", p.tmp / "none"], "is not a folder"),
+    "predict with a truncated prompt": (
+        lambda p: [
+            "predict",
+            damaged_run(p, "prompt.safetensors", (p.run / "prompt.safetensors").read_bytes()[:300]),
+            photo(p),
+        ],
+        "is damaged",
+    ),
+    "predict with damaged settings": (
+        lambda p: ["predict", damaged_run(p, "config.json", b"{"), photo(p)],
+        "cannot read",
+    ),
+    "settings that are no object": (
+        lambda p: ["predict", damaged_run(p, "config.json", b"[]"), photo(p)],
+        "no JSON object",
+    ),
+    "eval without photos": (
+        lambda p: ["eval", p.run, "--data", p.tmp],
+        "no photos of the run's classes",
+    ),
+    "eval without a folder": (
+        lambda p: ["eval", p.run, "--data", p.tmp / "none"],
+        "is not a folder",
+    ),
     "info on nothing": (lambda p: ["info", p.tmp / "none"], "does not exist"),
     "info on a folder without a run": (lambda p: ["info", p.tmp], "holds no finished run"),
-    "info on a damaged summary": (lambda p: ["info", damaged_run(p, "summary.json", b"{")], "is damaged"),
+    "info on a damaged summary": (
+        lambda p: ["info", damaged_run(p, "summary.json", b"{")],
+        "is damaged",
+    ),
     "compare one run": (lambda p: ["compare", p.run], "two or more run folders"),
     "compare with nothing": (lambda p: ["compare", p.run, p.tmp], "holds no finished run"),
-    "compare with a foreign summary": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"{}")], "made by another version"),
-    "compare with a summary that is no object": (lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"[]")], "no JSON object"),
-    "a nested summary": (lambda p: ["info", damaged_run(p, "summary.json", b"[" * 100_000)], "is damaged"),
-    "nested settings": (lambda p: ["predict", damaged_run(p, "config.json", b"[" * 100_000), photo(p)], "cannot read"),
-    "settings in another encoding": (lambda p: ["predict", damaged_run(p, "config.json", b"\xff\xfe"), photo(p)], "cannot read"),
+    "compare with a foreign summary": (
+        lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"{}")],
+        "made by another version",
+    ),
+    "compare with a summary that is no object": (
+        lambda p: ["compare", p.run, damaged_run(p, "summary.json", b"[]")],
+        "no JSON object",
+    ),
+    "a nested summary": (
+        lambda p: ["info", damaged_run(p, "summary.json", b"[" * 100_000)],
+        "is damaged",
+    ),
+    "nested settings": (
+        lambda p: ["predict", damaged_run(p, "config.json", b"[" * 100_000), photo(p)],
+        "cannot read",
+    ),
+    "settings in another encoding": (
+        lambda p: ["predict", damaged_run(p, "config.json", b"\xff\xfe"), photo(p)],
+        "cannot read",
+    ),
     "resume nothing": (lambda p: ["tune", "--resume", p.tmp / "none"], "cannot read"),
     "resume a finished run": (lambda p: ["tune", "--resume", p.run], "is finished"),
     "resume and data": (lambda p: ["tune", "--resume", p.run, "--data", p.photos], "and not both"),
     "neither resume nor data": (lambda p: ["tune"], "give --data a folder of photos, or --resume"),
-    "resume foreign settings": (lambda p: ["tune", "--resume", p.file("config.json", "{}").parent], "does not hold this version's options"),
-    "resume settings that are a list": (lambda p: ["tune", "--resume", p.file("config.json", "[]").parent], "is damaged"),
-    "resume a damaged checkpoint": (lambda p: ["tune", "--resume", stopped_run(p, b"x" * 100)], "is damaged"),
-    "resume an empty checkpoint": (lambda p: ["tune", "--resume", stopped_run(p, b"")], "is damaged"),
-    "resume with the model gone": (lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx="/nowhere.onnx")], "/nowhere.onnx does not exist"),
-    "resume with the photos gone": (lambda p: ["tune", "--resume", stopped_run(p, b"x", data="/nowhere")], "/nowhere is not a folder"),
-    "resume with other photos": (lambda p: ["tune", "--resume", stopped_run(p, b"x", data=str(other_photos(p)))], "put them back"),
-    "resume another model": (lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx=str(other_model(p)))], "is another one than the run"),
+    "resume foreign settings": (
+        lambda p: ["tune", "--resume", p.file("config.json", "{}").parent],
+        "missing required field `options`",
+    ),
+    "resume settings that are a list": (
+        lambda p: ["tune", "--resume", p.file("config.json", "[]").parent],
+        "no JSON object",
+    ),
+    "resume a damaged checkpoint": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"x" * 100)],
+        "is damaged",
+    ),
+    "resume an empty checkpoint": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"")],
+        "is damaged",
+    ),
+    "resume with the model gone": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx="/nowhere.onnx")],
+        "/nowhere.onnx does not exist",
+    ),
+    "resume with the photos gone": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"x", data="/nowhere")],
+        "/nowhere is not a folder",
+    ),
+    "resume with other photos": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"x", data=str(other_photos(p)))],
+        "put them back",
+    ),
+    "resume another model": (
+        lambda p: ["tune", "--resume", stopped_run(p, b"x", onnx=str(other_model(p)))],
+        "is another one than the run",
+    ),
     "a folder of one class": (lambda p: p.tune(data=one_class(p)), "only the class 'red_things'"),
-    "a class folder that is no text": (lambda p: p.tune(data=odd_folder(p)), "has a name that is no UTF-8: rename it"),
-    "a test class that is not trained": (lambda p: p.tune(data=stray_class(p, "test")), "is no class of the training photos"),
-    "a validation class that is not trained": (lambda p: p.tune(data=stray_class(p, "val")), "is no class of the training photos"),
+    "a class folder that is no text": (
+        lambda p: p.tune(data=odd_folder(p)),
+        "has a name that is no UTF-8: rename it",
+    ),
+    "a test class that is not trained": (
+        lambda p: p.tune(data=stray_class(p, "test")),
+        "is no class of the training photos",
+    ),
+    "a validation class that is not trained": (
+        lambda p: p.tune(data=stray_class(p, "val")),
+        "is no class of the training photos",
+    ),
     "hidden clutter alone": (lambda p: p.tune(data=clutter(p)), "no class folders with photos"),
     "a seed that is none": (lambda p: p.tune("--seed", "x"), "Invalid value for '--seed'"),
     "a budget that is none": (lambda p: p.tune("--budget", "1e3"), "Invalid value for '--budget'"),
-    "minutes that are none": (lambda p: p.tune("--minutes", "soon"), "Invalid value for '--minutes'"),
+    "minutes that are none": (
+        lambda p: p.tune("--minutes", "soon"),
+        "Invalid value for '--minutes'",
+    ),
     "minutes that are no number": (lambda p: p.tune("--minutes", "nan"), "give a positive number"),
     "a template of nothing": (lambda p: p.tune("--template", ""), "needs the class name's place"),
-    "a template as format": (lambda p: p.tune("--template", "{0} {name}"), "needs the class name's place"),
-    "paper settings for the default": (lambda p: p.tune("--preset", "paper", "--method", "gauss-newton"), "add --method sharpzo"),
-    "class names of folders that are not there": (lambda p: p.tune("--class-names", p.file("n.txt", "pink = pink")), "no class folder"),
-    "a folder as class names": (lambda p: p.tune("--class-names", p.photos), "cannot read the class names"),
+    "a template as format": (
+        lambda p: p.tune("--template", "{0} {name}"),
+        "needs the class name's place",
+    ),
+    "paper settings for the default": (
+        lambda p: p.tune("--preset", "paper", "--method", "gauss-newton"),
+        "add --method sharpzo",
+    ),
+    "class names of folders that are not there": (
+        lambda p: p.tune("--class-names", p.file("n.txt", "pink = pink")),
+        "no class folder",
+    ),
+    "a folder as class names": (
+        lambda p: p.tune("--class-names", p.photos),
+        "cannot read the class names",
+    ),
     "predict nothing": (lambda p: ["predict", p.run], "Missing argument"),
-    "predict with a model that is none": (lambda p: ["predict", p.run, photo(p), "--onnx", photo(p)], "is not an ONNX file"),
-    "predict with negative threads": (lambda p: ["predict", p.run, photo(p), "--threads", "-2"], "use 0 for all cores"),
+    "predict with a model that is none": (
+        lambda p: ["predict", p.run, photo(p), "--onnx", photo(p)],
+        "is not an ONNX file",
+    ),
+    "predict with negative threads": (
+        lambda p: ["predict", p.run, photo(p), "--threads", "-2"],
+        "use 0 for all cores",
+    ),
     "predict with a prompt of other classes": (
-        lambda p: ["predict", edited_prompt(p, lambda t, m: t.update(text_features=t["text_features"][:2])), photo(p)],
+        lambda p: [
+            "predict",
+            edited_prompt(p, lambda t, m: t.update(text_features=t["text_features"][:2])),
+            photo(p),
+        ],
         "its features do not fit",
     ),
-    "a prompt without calibration": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("calibration")), photo(p)], "is damaged"),
-    "a prompt with a temperature of zero": (
-        lambda p: ["predict", edited_prompt(p, lambda t, m: m.update(calibration='{"temperature": 0, "threshold": null}')), photo(p)],
+    "a prompt without calibration": (
+        lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("calibration")), photo(p)],
         "is damaged",
     ),
-    "a prompt without labels": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("labels")), photo(p)], "is damaged"),
-    "a prompt with a scale of NaN": (lambda p: ["predict", edited_prompt(p, lambda t, m: m.update(logit_scale="nan")), photo(p)], "is damaged"),
+    "a prompt with a temperature of zero": (
+        lambda p: [
+            "predict",
+            edited_prompt(
+                p, lambda t, m: m.update(calibration='{"temperature": 0, "threshold": null}')
+            ),
+            photo(p),
+        ],
+        "is damaged",
+    ),
+    "a prompt without labels": (
+        lambda p: ["predict", edited_prompt(p, lambda t, m: m.pop("labels")), photo(p)],
+        "is damaged",
+    ),
+    "a prompt with a scale of NaN": (
+        lambda p: ["predict", edited_prompt(p, lambda t, m: m.update(logit_scale="nan")), photo(p)],
+        "is damaged",
+    ),
     "eval of a file": (lambda p: ["eval", p.run, "--data", photo(p)], "is not a folder"),
-    "eval with unreadable photos": (lambda p: ["eval", p.run, "--data", torn_photos(p)], "no photo under"),
+    "eval with unreadable photos": (
+        lambda p: ["eval", p.run, "--data", torn_photos(p)],
+        "no photo under",
+    ),
     "eval without data": (lambda p: ["eval", p.run], "Missing option '--data'"),
-    "doctor without a model": (lambda p: ["doctor", "--onnx", p.tmp / "none.onnx"], "does not exist"),
-    "doctor with an unknown provider": (lambda p: ["doctor", "--onnx", p.onnx, "--provider", "npu"], "choose one of auto, cpu"),
-    "doctor with a missing provider": (lambda p: ["doctor", "--onnx", p.onnx, "--provider", "cuda"], "has no provider"),
+    "doctor without a model": (
+        lambda p: ["doctor", "--onnx", p.tmp / "none.onnx"],
+        "does not exist",
+    ),
+    "doctor with an unknown provider": (
+        lambda p: ["doctor", "--onnx", p.onnx, "--provider", "npu"],
+        "choose one of auto, cpu",
+    ),
+    "doctor with a missing provider": (
+        lambda p: ["doctor", "--onnx", p.onnx, "--provider", "cuda"],
+        "has no provider",
+    ),
     "info on a photo": (lambda p: ["info", photo(p)], "is not an ONNX file"),
     "compare with a file": (lambda p: ["compare", p.run, photo(p)], "holds no finished run"),
     "an unknown command": (lambda p: ["fly"], "No such command"),
@@ -352,7 +553,12 @@ def test_a_class_of_the_run_may_lack_photos_in_eval(place: Place) -> None:
 
 
 def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
-    run = edited_prompt(place, lambda tensors, _: tensors.update(text_features=np.full_like(tensors["text_features"], np.nan)))
+    run = edited_prompt(
+        place,
+        lambda tensors, _: tensors.update(
+            text_features=np.full_like(tensors["text_features"], np.nan)
+        ),
+    )
     result = invoke("predict", run, photo(place))
     assert result.exit_code == 2
     assert "its features do not fit" in result.stderr
@@ -364,11 +570,13 @@ def test_a_budget_too_small_for_one_step_says_so(place: Place) -> None:
     assert "does not pay for the first step: it takes 28 queries" in result.stderr
 
 
-def test_a_run_that_cannot_be_written_says_so(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_be_written_says_so(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def disk_full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("edge_sharpzo.run_folder.save_file", disk_full)
+    monkeypatch.setattr("edge_sharpzo.classifier.tuned.save_file", disk_full)
     result = invoke(*place.tune())
     assert result.exit_code == 2
     assert "No space left on device" in result.stderr

@@ -1,4 +1,4 @@
-"""One bad photo costs that photo alone: it is named with the reason, and the others are classified."""
+"""One bad photo costs that photo alone: it is named with the reason, the others are classified."""
 
 import json
 import os
@@ -11,15 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import Place, invoke, photo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from test_bad_input import Place, finished_run, photo, place
-from test_commands import invoke
 
-from edge_sharpzo.images import UnreadableImageError, load_image
-
-__all__ = ["finished_run", "place"]  # fixtures
+from edge_sharpzo.clip.images import UnreadableImageError, load_image
 
 
 def encoded(kind: str, size: tuple[int, int] = (40, 50), **more: object) -> bytes:
@@ -33,14 +30,28 @@ def png(width: int, height: int, body: bytes = b"") -> bytes:
     """A PNG whose header claims a size."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
 
 
 def bmp(width: int, height: int) -> bytes:
-    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
 
 
 def flipped(content: bytes, at: float) -> bytes:
@@ -123,7 +134,10 @@ def test_what_is_no_file_is_named_and_left_out(make: Callable[[Place], Path], pl
     assert f"skipped {bad}: " in done.stderr
 
 
-@pytest.mark.parametrize("name", ["émoji 🦊.jpg", "-dash.jpg", "new\nline.jpg", "{}[b].jpg", os.fsdecode(b"latin-\xe9.jpg")])
+@pytest.mark.parametrize(
+    "name",
+    ["émoji 🦊.jpg", "-dash.jpg", "new\nline.jpg", "{}[b].jpg", os.fsdecode(b"latin-\xe9.jpg")],
+)
 def test_any_file_name_will_do(name: str, place: Place) -> None:
     folder = place.folder("camera")
     (folder / name).write_bytes(encoded("JPEG"))
@@ -143,9 +157,19 @@ def test_links_that_go_round_end(place: Place) -> None:
 SEEDS = [encoded(kind) for kind in ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP")]
 
 
-@settings(max_examples=int(os.environ.get("EDGE_SHARPZO_FUZZ", "300")), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.sampled_from(SEEDS), edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20), cut=st.floats(0.05, 1))
-def test_fuzzed_photos_are_read_or_refused(tmp_path: Path, seed: bytes, edits: list[tuple[float, int]], cut: float) -> None:
+@settings(
+    max_examples=int(os.environ.get("EDGE_SHARPZO_FUZZ", "300")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    seed=st.sampled_from(SEEDS),
+    edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
+    cut=st.floats(0.05, 1),
+)
+def test_fuzzed_photos_are_read_or_refused(
+    tmp_path: Path, seed: bytes, edits: list[tuple[float, int]], cut: float
+) -> None:
     """Any damage to any format: an RGB picture or an UnreadableImageError; nothing else."""
     content = bytearray(seed)
     for place_, value in edits:

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_methods import CENTRE, DIM, SMALL, Squares, run
+from helpers import CENTRE, DIM, SMALL, Squares, run
 
 from benchmarks.ablations import VARIANTS, differences
 from benchmarks.accuracy import BUDGETS, Cell, read_results, table
-from benchmarks.variants import FLATNESS_RHO, CentralGaussNewton, FlatGaussNewton, OneSidedSharpness, OrthonormalSearch
-from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings
-from edge_sharpzo.methods.sharpzo import SharpZO, best_scores, pruning_mask
+from benchmarks.variants import (
+    FLATNESS_RHO,
+    CentralGaussNewton,
+    FlatGaussNewton,
+    OneSidedSharpness,
+    OrthonormalSearch,
+)
+from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.tuning.methods.sharpzo import SharpZO, best_scores, pruning_mask
 
 METHODS = ("zero-shot", "ridge", "tip-adapter", "gauss-newton", "random")
 
@@ -29,12 +35,27 @@ def sets(photos: Path, tmp_path: Path) -> Path:
 
 
 def start(sets: Path, onnx: Path, out: Path) -> subprocess.Popen[str]:
-    options = {"data": sets, "onnx": onnx, "out": out, "methods": ",".join(METHODS), "seeds": "0,1", "budgets": "1000", "shots": 6}
-    command = [sys.executable, "-m", "benchmarks.accuracy", *(f"--{name}={value}" for name, value in options.items())]
+    options = {
+        "data": sets,
+        "onnx": onnx,
+        "out": out,
+        "methods": ",".join(METHODS),
+        "seeds": "0,1",
+        "budgets": "1000",
+        "shots": 6,
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.accuracy",
+        *(f"--{name}={value}" for name, value in options.items()),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_killed_and_started_again_it_gives_the_same_table(sets: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+def test_killed_and_started_again_it_gives_the_same_table(
+    sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     with start(sets, tiny_onnx, whole) as process:
         output, errors = process.communicate(timeout=300)
@@ -68,20 +89,20 @@ def test_the_unchanged_variant_prunes_as_the_method_does() -> None:
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_ablation_can_be_made(name: str) -> None:
-    from edge_sharpzo.methods import sharpzo
-    from edge_sharpzo.methods.sharpzo import pruning_mask as original
+    from edge_sharpzo.tuning.methods import sharpzo
+    from edge_sharpzo.tuning.methods.sharpzo import pruning_mask as original
 
     try:
         plan = VARIANTS[name].plan()
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes
-        assert VARIANTS[name].early_stop in (None, plan.early_stop)
+        assert VARIANTS[name].criterion in (None, plan.criterion)
         optimizer = plan.make(DIM, Squares(), 0)
         kinds = {kind for kind, *_ in run(optimizer, 5000)}
         optimizer.observe(0.5, 0.0)  # an open change point is due
         kinds |= {kind for kind, *_ in run(optimizer, 1000)}
-        assert np.isfinite(optimizer.mean).all()
+        assert np.isfinite(optimizer.solution).all()
         search = {"rge"} if "without search" not in name else set()
         assert kinds >= ({"jacobian", "candidates"} if name.startswith("gauss-newton") else search)
     finally:
@@ -89,8 +110,16 @@ def test_every_ablation_can_be_made(name: str) -> None:
 
 
 def test_a_variant_is_compared_with_the_method_on_the_same_photos() -> None:
-    right = {"sharpzo": {0: 0.5, 1: 0.6}, "sharpzo rho=0.0": {0: 0.52, 1: 0.66, 2: 0.1}, "sharpzo rho=1.0": {2: 0.9}}
-    results = {Cell(name, "dtd10", seed, 15_000): {"held_out": held} for name, runs in right.items() for seed, held in runs.items()}
+    right = {
+        "sharpzo": {0: 0.5, 1: 0.6},
+        "sharpzo rho=0.0": {0: 0.52, 1: 0.66, 2: 0.1},
+        "sharpzo rho=1.0": {2: 0.9},
+    }
+    results = {
+        Cell(name, "dtd10", seed, 15_000): {"held_out": held}
+        for name, runs in right.items()
+        for seed, held in runs.items()
+    }
     assert differences(results).splitlines()[2:] == ["| sharpzo rho=0.0 | 2 | +4.0 ± 2.0 |"]
 
 
@@ -101,23 +130,34 @@ def test_variants_estimate_what_the_methods_do_on_a_linear_function() -> None:
         points = optimizer.ask()
         assert len(points) == queries
         optimizer.tell(points @ slope)
-    assert np.allclose(both[1].ask() - both[0].ask(), 0, atol=1e-9)  # the population at the same eps*
+    assert np.allclose(
+        both[1].ask() - both[0].ask(), 0, atol=1e-9
+    )  # the population at the same eps*
 
     settings = GaussNewtonSettings(starts=1, directions=4, window=4)
-    newtons = [form(DIM, Squares(), settings, 0) for form in (GaussNewton, CentralGaussNewton, FlatGaussNewton)]
+    newtons = [
+        form(DIM, Squares(), settings, 0)
+        for form in (GaussNewton, CentralGaussNewton, FlatGaussNewton)
+    ]
     for newton in newtons:
         for _ in range(2):  # start, columns
             points = newton.ask()
             newton.tell(((points - CENTRE) ** 2).sum(axis=1), points - CENTRE)
     assert {newton.kind for newton in newtons} == {"candidates"}
     assert newtons[1].ask() == pytest.approx(newtons[0].ask(), abs=1e-4)
-    # From a point FLATNESS_RHO up the slope, Newton's step of a sum of squares is longer by as much, but for the damping.
-    plain, flat = (np.linalg.norm(newton.ask() - newton.mean, axis=1) for newton in (newtons[0], newtons[2]))
+    # From a point FLATNESS_RHO up the slope, Newton's step of a sum of squares is longer by as
+    # much, but for the damping.
+    plain, flat = (
+        np.linalg.norm(newton.ask() - newton.solution, axis=1)
+        for newton in (newtons[0], newtons[2])
+    )
     assert flat - plain == pytest.approx(np.full(len(plain), FLATNESS_RHO), rel=1e-2)
 
 
 def test_the_orthonormal_search_sweeps_a_whole_basis() -> None:
-    optimizer = OrthonormalSearch(DIM, type(SMALL)(**{**vars(SMALL), "change_point": 0, "pruning_ratio": 0.0}), 0)
+    optimizer = OrthonormalSearch(
+        DIM, type(SMALL)(**{**vars(SMALL), "change_point": 0, "pruning_ratio": 0.0}), 0
+    )
     drawn = []
     for _ in range(DIM):
         points = optimizer.ask()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Exported
+from helpers import Exported
 
 from benchmarks import memory, scaling, time_to_accuracy
 from benchmarks.exports import export_dense
@@ -17,8 +17,8 @@ from benchmarks.query_cost import Model, Sides, agreement, efficiency, measure_c
 from benchmarks.round_cost import compare, dense_query, measure, paper_generation
 from benchmarks.synthetic import EUROSAT, photo_features
 from benchmarks.timing import fastest
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.objective import PromptObjective
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.tuning.objective import PromptObjective
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,12 @@ def test_the_recreated_loop_has_our_loss(model: Model) -> None:
 def test_products_are_those_of_one_packed_call(model: Model) -> None:
     candidates, rows, classes, width, layers, heads, dim = 3, 20, 5, 32, 2, 2, 24
     products = packed_products(model.source.model, candidates, rows, classes)
-    linear = (layers - 1) * 12 * rows * width**2 + 2 * rows * width**2 + 10 * classes * width**2 + classes * width * dim
+    linear = (
+        (layers - 1) * 12 * rows * width**2
+        + 2 * rows * width**2
+        + 10 * classes * width**2
+        + classes * width * dim
+    )
     attention = 2 * width * rows * ((layers - 1) * rows + classes)
     alone = ProductsOnly(products, 1)
     assert alone.flop == 2 * candidates * (linear + attention)
@@ -77,7 +82,10 @@ def test_all_sides_are_called_in_turn() -> None:
 def test_the_paper_s_generation_is_priced_as_a_product(model: Model) -> None:
     assert paper_generation() == 1064
     dense = dense_query(model.source, model.clip, 3, 1)
-    rows = {method: compare(measure(model.clip, method, 3, 2, 1), dense) for method in ("gauss-newton", "sharpzo")}
+    rows = {
+        method: compare(measure(model.clip, method, 3, 2, 1), dense)
+        for method in ("gauss-newton", "sharpzo")
+    }
     assert (rows["gauss-newton"]["queries"], rows["sharpzo"]["queries"]) == (18, 50.24)
     sharpzo = rows["sharpzo"]
     assert sharpzo["paper_generation_dense_ms"] == pytest.approx(1064e3 * dense, abs=0.1)
@@ -86,7 +94,9 @@ def test_the_paper_s_generation_is_priced_as_a_product(model: Model) -> None:
 
 def test_every_side_sees_the_photos_alike(model: Model, photos: Path) -> None:
     files = sorted(photos.rglob("*.png"))[:18]
-    ours, *others = (call() for call in ImageSides(model.source, model.clip, files).calls().values())
+    ours, *others = (
+        call() for call in ImageSides(model.source, model.clip, files).calls().values()
+    )
     assert len(ours) == 18
     assert all(np.abs(ours - theirs).max() < 1e-4 for theirs in others)
 
@@ -109,7 +119,9 @@ def test_time_to_accuracy_takes_the_median_seed_and_prices_the_dense_loop() -> N
         return [{"curve": curve} for curve in curves]
 
     found = {
-        ("a", "gauss-newton"): runs([(10, 1.0, 0.5), (20, 2.0, 0.6)], [(30, 3.0, 0.6)], [(90, 9.0, 0.4)]),
+        ("a", "gauss-newton"): runs(
+            [(10, 1.0, 0.5), (20, 2.0, 0.6)], [(30, 3.0, 0.6)], [(90, 9.0, 0.4)]
+        ),
         ("a", "sharpzo-paper"): runs([(1000, 40.0, 0.7)]),
     }
     cost = {"models": [{"model": "m", "published_processor_ms": 50.0, "cases": [{"classes": 10}]}]}
@@ -120,12 +132,19 @@ def test_time_to_accuracy_takes_the_median_seed_and_prices_the_dense_loop() -> N
         (1000, 40.0, 13.3),
         (1000, 100.0, 33.3),
     ]
-    assert [row["queries"] for row in time_to_accuracy.compare(found, "a", 0.8, dense)] == [None] * 3
+    assert [row["queries"] for row in time_to_accuracy.compare(found, "a", 0.8, dense)] == [
+        None
+    ] * 3
 
 
 def test_scaling_measures_every_value(tiny_onnx: Path) -> None:
     base = scaling.Problem(classes=3, shots=2)
-    for axis, values in (("classes", (2, 12)), ("shots", (1, 4)), ("context_tokens", (1, 16)), ("threads", (1, 2))):
+    for axis, values in (
+        ("classes", (2, 12)),
+        ("shots", (1, 4)),
+        ("context_tokens", (1, 16)),
+        ("threads", (1, 2)),
+    ):
         found = scaling.measure(tiny_onnx, axis, values, base, 1)
         assert tuple(found) == values
         assert min(found.values()) > 0

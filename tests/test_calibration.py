@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from edge_sharpzo.calibration import SURE, Calibration, calibrate, calibration_error
-from edge_sharpzo.loss import softmax
+from edge_sharpzo.classifier.calibration import SURE, Calibration, calibrate, calibration_error
+from edge_sharpzo.tuning.loss import softmax
 
 
 def drawn(sharpness: float, photos: int = 4000, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [N, K] and labels [N] drawn from their own softmax; the logits are then made `sharpness` times too large."""
+    """Logits [N, K] and labels [N] drawn from their own softmax; the logits are then made
+    `sharpness` times too large.
+    """
     rng = np.random.default_rng(0)
     logits = 2 * rng.standard_normal((photos, classes))
     labels = np.array([rng.choice(classes, p=row) for row in softmax(logits)])

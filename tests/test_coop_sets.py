@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from benchmarks.coop_sets import SETS, load_coop_set
-from edge_sharpzo.errors import UserError
+from edge_sharpzo.system.errors import UserError
 
 
 def write_set(name: str, root: Path) -> None:
-    """Two classes with 5 training, 3 validation and 2 test photos each; the photos themselves are not read here."""
+    """Two classes with 5 training, 3 validation and 2 test photos each; the photos themselves are
+    not read here.
+    """
     place = SETS[name]
     folder = root / place.folder
     folder.mkdir(parents=True)
@@ -30,7 +32,14 @@ def write_set(name: str, root: Path) -> None:
                 for i in range(count):
                     (folder / "images" / part / wnid / f"{i}.JPEG").touch()
     else:
-        parts = {part: [[f"{c}/{part}{i}.jpg", label, c] for label, c in enumerate(classes) for i in range(count)] for part, count in counts.items()}
+        parts = {
+            part: [
+                [f"{c}/{part}{i}.jpg", label, c]
+                for label, c in enumerate(classes)
+                for i in range(count)
+            ]
+            for part, count in counts.items()
+        }
         (folder / str(place.split)).write_text(json.dumps(parts))
 
 
@@ -44,7 +53,9 @@ def test_every_layout_is_read(name: str, tmp_path: Path) -> None:
     assert np.bincount(dataset.test.labels).tolist() == [2, 2]
     assert not set(dataset.train.paths) & {*dataset.val.paths, *dataset.test.paths}
     place = SETS[name]
-    assert all(path.is_relative_to(tmp_path / place.folder / place.images) for path in dataset.train.paths)
+    assert all(
+        path.is_relative_to(tmp_path / place.folder / place.images) for path in dataset.train.paths
+    )
 
 
 def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import write_photos
+from helpers import write_photos
 
-from edge_sharpzo.dataset import labelled_photos, load_dataset, read_class_names
-from edge_sharpzo.errors import UserError
+from edge_sharpzo.photos.dataset import labelled_photos, load_dataset, read_class_names
+from edge_sharpzo.system.errors import UserError
 
 
 @pytest.fixture
@@ -23,7 +23,10 @@ def test_a_flat_folder_gives_shots_validation_and_the_rest_as_test(flat: Path) -
     assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [10, 8, 6]
     paths = [*dataset.train.paths, *dataset.val.paths, *dataset.test.paths]
     assert len(set(paths)) == 24
-    assert all((p.parent.name == "red_things") == bool(label) for p, label in zip(dataset.train.paths, dataset.train.labels, strict=True))
+    assert all(
+        (p.parent.name == "red_things") == bool(label)
+        for p, label in zip(dataset.train.paths, dataset.train.labels, strict=True)
+    )
 
 
 def test_the_draw_depends_on_the_seed_alone(flat: Path) -> None:
@@ -31,7 +34,9 @@ def test_the_draw_depends_on_the_seed_alone(flat: Path) -> None:
     assert first == load_dataset(flat, 5, 0).train.paths
     assert first != load_dataset(flat, 5, 1).train.paths
     write_photos(flat / "blue_things", 170, 12, seed=0)
-    assert [p for p in load_dataset(flat, 5, 0).train.paths if p.parent.name != "blue_things"] == first
+    assert [
+        p for p in load_dataset(flat, 5, 0).train.paths if p.parent.name != "blue_things"
+    ] == first
 
 
 def test_own_val_and_test_folders_are_used_whole(flat: Path) -> None:
@@ -103,7 +108,7 @@ def test_bad_folders(flat: Path, tmp_path: Path) -> None:
     write_photos(tmp_path / "single" / "a", 0, 2, seed=0)
     with pytest.raises(UserError, match="only the class 'a'"):
         load_dataset(tmp_path / "single", 1, 0)
-    with pytest.raises(UserError, match=r"has 12 photos and --shots asks for 13: .* --shots 12"):
+    with pytest.raises(UserError, match=r"has 12 photos and `shots` asks for 13: .* `shots=12`"):
         load_dataset(flat, 13, 0)
     write_photos(flat / "test" / "purple", 0, 1, seed=0)
     with pytest.raises(UserError, match="purple is no class of the training photos"):
@@ -113,7 +118,7 @@ def test_bad_folders(flat: Path, tmp_path: Path) -> None:
 
 
 def test_other_folders_of_the_same_classes_are_mapped(flat: Path, tmp_path: Path) -> None:
-    """By folder or by name; two folders may be one class, and what the file leaves out is left out."""
+    """By folder or by name; two folders may be one class; what the file leaves out is left out."""
     mapping = tmp_path / "map.txt"
     mapping.write_text("green_things = red\nred_things = red_things\n")
     photos = labelled_photos(flat, ["blue_things", "red_things"], ["blue", "red"], mapping)

@@ -1,4 +1,6 @@
-"""What the documents show is run: every `$ edge-sharpzo` command, every Python block, every make target."""
+"""What the documents show is run: every `$ edge-sharpzo` command, every Python block, every make
+target.
+"""
 
 import os
 import re
@@ -13,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import write_photos
-from test_commands import invoke
+from helpers import invoke, write_photos
 
 from benchmarks.accuracy import Cell, read_results
 
@@ -26,7 +27,11 @@ RUN_ELSEWHERE = ("make demo", "…")  # the demo and its output: continuous inte
 
 
 def blocks(document: Path, kind: str) -> list[str]:
-    return [content for name, content in BLOCK.findall(document.read_text(encoding="utf8")) if name == kind]
+    return [
+        content
+        for name, content in BLOCK.findall(document.read_text(encoding="utf8"))
+        if name == kind
+    ]
 
 
 @pytest.fixture
@@ -35,17 +40,24 @@ def device(tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, hue in (("red_things", 0), ("green_things", 90)):
         write_photos(tmp_path / "imgs" / name, hue, 24, seed=1)
     (tmp_path / "clip.onnx").write_bytes(tiny_onnx.read_bytes())
-    (tmp_path / "photo.jpg").write_bytes((tmp_path / "imgs" / "red_things" / "000.png").read_bytes())
+    (tmp_path / "photo.jpg").write_bytes(
+        (tmp_path / "imgs" / "red_things" / "000.png").read_bytes()
+    )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("edge_sharpzo.methods.registry.DEFAULT_BUDGET", 300)
+    monkeypatch.setattr("edge_sharpzo.tuning.methods.plan.DEFAULT_BUDGET", 300)
     runs = (f"run-{i}" for i in count())
-    monkeypatch.setattr("edge_sharpzo.cli.time.strftime", lambda _: next(runs))
+    monkeypatch.setattr("edge_sharpzo.runs.folder.time.strftime", lambda _: next(runs))
     return tmp_path
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands(document: Path, device: Path) -> None:
-    lines = [line[2:] for block in blocks(document, "console") for line in block.splitlines() if line.startswith("$ ")]
+    lines = [
+        line[2:]
+        for block in blocks(document, "console")
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
     for line in lines:
         if any(mark in line for mark in RUN_ELSEWHERE) or line.startswith("make "):
             continue
@@ -65,18 +77,30 @@ def test_shell_blocks_say_that_they_are_not_run(document: Path) -> None:
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for document in DOCUMENTS:
-        for target in re.findall(r"`make ([a-z0-9-]+)|^(?:\$ )?make ([a-z0-9-]+)", document.read_text(encoding="utf8"), re.MULTILINE):
+        for target in re.findall(
+            r"`make ([a-z0-9-]+)|^(?:\$ )?make ([a-z0-9-]+)",
+            document.read_text(encoding="utf8"),
+            re.MULTILINE,
+        ):
             assert f"\n{target[0] or target[1]}:" in makefile, target
 
 
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf8")):
+        for target in re.findall(
+            r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf8")
+        ):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
 RESULTS = ROOT / "benchmarks" / "results"
-SETS = {"clothing": "clothing", "textures": "dtd10", "groceries": "grocery", "waste": "trashnet", "aerial": "ucmerced"}
+SETS = {
+    "clothing": "clothing",
+    "textures": "dtd10",
+    "groceries": "grocery",
+    "waste": "trashnet",
+    "aerial": "ucmerced",
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +108,24 @@ def measured() -> dict[Cell, dict[str, Any]]:
     return read_results(RESULTS / "accuracy.jsonl")
 
 
-def by_set(measured: dict[Cell, dict[str, Any]], method: str, budget: int, key: str = "held_out") -> list[float]:
+def by_set(
+    measured: dict[Cell, dict[str, Any]], method: str, budget: int, key: str = "held_out"
+) -> list[float]:
     """In per cent, the mean of three seeds for each of `SETS`, and the mean of those."""
-    means = [statistics.mean(100 * measured[Cell(method, name, seed, budget)][key] for seed in range(3)) for name in SETS.values()]
+    means = [
+        statistics.mean(100 * measured[Cell(method, name, seed, budget)][key] for seed in range(3))
+        for name in SETS.values()
+    ]
     return [*means, statistics.mean(means)]
 
 
 def shown(document: Path, title: str, count: int) -> list[str]:
     """The percentages of the row of `document` that has `count` of them and begins with `title`."""
-    row = re.search(rf"^\| {title}[^%\n]*?((?:\| [\d.]+ % ){{{count}}})\|", document.read_text(encoding="utf8"), re.MULTILINE)
+    row = re.search(
+        rf"^\| {title}[^%\n]*?((?:\| [\d.]+ % ){{{count}}})\|",
+        document.read_text(encoding="utf8"),
+        re.MULTILINE,
+    )
     assert row, title
     return re.findall(r"[\d.]+", row[1])
 
@@ -101,7 +134,9 @@ def rounded(values: Iterable[float]) -> list[str]:
     return [f"{value:.1f}" for value in values]
 
 
-def test_the_readme_shows_the_accuracies_that_were_measured(measured: dict[Cell, dict[str, Any]]) -> None:
+def test_the_readme_shows_the_accuracies_that_were_measured(
+    measured: dict[Cell, dict[str, Any]],
+) -> None:
     columns = [
         by_set(measured, "zero-shot", 0),
         by_set(measured, "sharpzo-paper", 150_000),
@@ -121,7 +156,9 @@ def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str
         means = (by_set(measured, method, budget)[-1] for budget in (1000, 5000, 20_000))
         assert shown(guide, f"`{method}`", 3) == rounded(means), method
     ablations = (RESULTS / "ablations.md").read_text(encoding="utf8")
-    row = re.compile(r"^\|[^|]+(\| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \|) ?([-+\d.± ]*)\|$", re.MULTILINE)
+    row = re.compile(
+        r"^\|[^|]+(\| [\d.]+ ± [\d.]+ \| [\d.]+ ± [\d.]+ \|) ?([-+\d.± ]*)\|$", re.MULTILINE
+    )
     rows = row.findall(guide.read_text(encoding="utf8"))
     assert len(rows) > 40
     for accuracies, difference in rows:
@@ -139,16 +176,25 @@ def test_the_api_guide_runs(device: Path) -> None:
 
 def test_the_readme_example_runs(device: Path) -> None:
     (block,) = blocks(README, "python")
-    setup = "from pathlib import Path\nimport numpy as np\nphotos = sorted(Path('imgs').glob('*/*.png'))\n"
-    setup += "names = ['green things', 'red things']\nlabels = np.array([p.parent.name == 'red_things' for p in photos]).astype(int)\n"
+    setup = """
+from pathlib import Path
+import numpy as np
+photos = sorted(Path('imgs').glob('*/*.png'))
+names = ['green things', 'red things']
+labels = np.array([photo.parent.name == 'red_things' for photo in photos]).astype(int)
+"""
     (device / "readme.py").write_text(setup + block.replace("5000", "300"), encoding="utf8")
-    done = subprocess.run([sys.executable, device / "readme.py"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, device / "readme.py"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
 def example(name: str, *arguments: object) -> str:
     command = [sys.executable, ROOT / "examples" / name, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "QUERIES": "300"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "QUERIES": "300"}
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from test_heads import clouds
+from helpers import clouds
 
-from edge_sharpzo.features import Split, Splits
-from edge_sharpzo.fusion import LEAD, anchored, chosen_weight, fuse, settled
-from edge_sharpzo.heads import HEADS
-from edge_sharpzo.loss import share_right
+from edge_sharpzo.classifier.fusion import LEAD, anchored, chosen_weight, fuse, settled
+from edge_sharpzo.classifier.heads import HEADS
+from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.tuning.loss import share_right
 
 NOTHING = Split(np.zeros((0, 6), np.float32), np.zeros(0, np.int64))
 NOISE = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
@@ -16,12 +16,17 @@ CENTRES /= np.linalg.norm(CENTRES, axis=1, keepdims=True)
 
 
 def splits(shots: int, spread: float = 0.6, borrowed: Split = NOTHING) -> Splits:
-    return Splits(Split(*clouds(0, shots, spread=spread)), Split(*clouds(1, 8)), Split(*clouds(2, 100)), borrowed)
+    return Splits(
+        Split(*clouds(0, shots, spread=spread)),
+        Split(*clouds(1, 8)),
+        Split(*clouds(2, 100)),
+        borrowed,
+    )
 
 
 def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
     photos = splits(16)
-    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos)
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=True)
     features, labels = photos.test
     mixed = share_right(fusion.logits(features @ NOISE.T, features), labels)
     alone = share_right(fusion.alone.logits(features), labels)
@@ -32,14 +37,16 @@ def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
 
 @pytest.mark.parametrize("shots", [1, 4])
 def test_a_perfect_prompt_is_left_alone_or_not_harmed(shots: int) -> None:
-    photos = splits(shots, spread=1.5)._replace(val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1)))
-    fusion = fuse("ensemble", 30.0, CENTRES, CENTRES, photos)
+    photos = splits(shots, spread=1.5)._replace(
+        val=Split(*clouds(1, 8, spread=0.1)), test=Split(*clouds(2, 100, spread=0.1))
+    )
+    fusion = fuse("ensemble", 30.0, CENTRES, CENTRES, photos, mix=True)
     features, labels = photos.test
     assert (share_right(fusion.logits(30 * features @ CENTRES.T, features), labels) or 0) > 0.99
 
 
 def test_without_validation_the_head_is_added() -> None:
-    fusion = fuse("gda", 1.0, NOISE, NOISE, splits(4)._replace(val=NOTHING))
+    fusion = fuse("gda", 1.0, NOISE, NOISE, splits(4)._replace(val=NOTHING), mix=True)
     assert fusion.added is not None
     assert fusion.added.name == fusion.alone.name == "gda"
     assert fusion.alone_val is None
@@ -47,8 +54,8 @@ def test_without_validation_the_head_is_added() -> None:
 
 
 def test_few_photos_choose_nothing() -> None:
-    fusion = fuse("gda", 1.0, NOISE, NOISE, splits(3))
-    other = fuse("gda", 1.0, NOISE, NOISE, splits(3)._replace(val=Split(*clouds(5, 8))))
+    fusion = fuse("gda", 1.0, NOISE, NOISE, splits(3), mix=True)
+    other = fuse("gda", 1.0, NOISE, NOISE, splits(3)._replace(val=Split(*clouds(5, 8))), mix=True)
     assert fusion.added is not None
     assert other.added is not None
     assert np.array_equal(fusion.added.weight, other.added.weight)
@@ -65,23 +72,42 @@ def test_borrowed_photos_are_learnt_from_but_choose_nothing() -> None:
     """Chosen and validated without them, fitted with them."""
     train = splits(2, spread=1.0)
     more = train._replace(borrowed=train.val)
-    without, with_them = (fuse("ensemble", 1.0, NOISE, NOISE, s) for s in (train, more))
+    without, with_them = (fuse("ensemble", 1.0, NOISE, NOISE, s, mix=True) for s in (train, more))
     assert without.alone_val == with_them.alone_val
     assert without.mixed_val == with_them.mixed_val
     features, labels = train.test
-    assert (share_right(with_them.alone.logits(features), labels) or 0) > (share_right(without.alone.logits(features), labels) or 0)
-    both = Split(np.concatenate([train.train.features, train.val.features]), np.concatenate([train.train.labels, train.val.labels]))
+    assert (share_right(with_them.alone.logits(features), labels) or 0) > (
+        share_right(without.alone.logits(features), labels) or 0
+    )
+    both = Split(
+        np.concatenate([train.train.features, train.val.features]),
+        np.concatenate([train.train.labels, train.val.labels]),
+    )
     head = HEADS[with_them.alone.name](*both, 4)
-    assert np.corrcoef(head.weight.ravel(), with_them.alone.weight.ravel())[0, 1] == pytest.approx(1, abs=1e-6)
+    assert np.corrcoef(head.weight.ravel(), with_them.alone.weight.ravel())[0, 1] == pytest.approx(
+        1, abs=1e-6
+    )
 
 
 def test_the_better_of_the_two_leads() -> None:
     for prompt, photos in (NOISE, splits(16)), (CENTRES, splits(4, spread=1.5)):
         features, labels = photos.test
-        fusion = fuse("gda", 1.0, prompt, prompt, photos)
-        (same,) = (head for head in [fuse("gda", 1.0, prompt, prompt, photos._replace(val=NOTHING)).added] if head)  # weight one
-        weight = np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight) if fusion.added else 0.0
-        head_wins = (share_right(same.logits(features), labels) or 0) > (share_right(features @ prompt.T, labels) or 0)
+        fusion = fuse("gda", 1.0, prompt, prompt, photos, mix=True)
+        (same,) = (
+            head
+            for head in [
+                fuse("gda", 1.0, prompt, prompt, photos._replace(val=NOTHING), mix=True).added
+            ]
+            if head
+        )  # weight one
+        weight = (
+            np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight)
+            if fusion.added
+            else 0.0
+        )
+        head_wins = (share_right(same.logits(features), labels) or 0) > (
+            share_right(features @ prompt.T, labels) or 0
+        )
         assert weight >= LEAD - 1e-4 if head_wins else weight <= 1 / LEAD + 1e-4
 
 
@@ -97,8 +123,12 @@ def test_a_prompt_leads_only_where_more_than_chance_speaks_for_it() -> None:
     assert chosen_weight(level[:1], head[:1], labels[:1]) >= LEAD  # one photo proves nothing
 
 
-@pytest.mark.parametrize(("shots", "lowest", "highest"), [(1, 0.85, 0.92), (2, 0.97, 0.99), (16, 0.9999, 1)])
-def test_the_template_counts_the_more_the_fewer_the_shots(shots: int, lowest: float, highest: float) -> None:
+@pytest.mark.parametrize(
+    ("shots", "lowest", "highest"), [(1, 0.85, 0.92), (2, 0.97, 0.99), (16, 0.9999, 1)]
+)
+def test_the_template_counts_the_more_the_fewer_the_shots(
+    shots: int, lowest: float, highest: float
+) -> None:
     tuned, written = np.eye(4, 6, dtype=np.float32), np.eye(4, 6, k=1, dtype=np.float32)
     mixed = anchored(tuned, written, shots)
     assert np.linalg.norm(mixed, axis=1) == pytest.approx(1, abs=1e-6)
@@ -109,8 +139,13 @@ def test_the_template_counts_the_more_the_fewer_the_shots(shots: int, lowest: fl
 
 def test_the_template_stays_where_it_validates_no_worse() -> None:
     photos = splits(16)
-    for before, after in settled(CENTRES, CENTRES, NOISE, photos, 10.0), settled(NOISE, NOISE, CENTRES, photos, 10.0):
+    for before, after in (
+        settled(CENTRES, CENTRES, NOISE, photos, 10.0),
+        settled(NOISE, NOISE, CENTRES, photos, 10.0),
+    ):
         assert before == pytest.approx(CENTRES, abs=0.02)
         assert after == pytest.approx(CENTRES, abs=0.02)
-    kept, _ = settled(NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0)  # nothing to judge by
+    kept, _ = settled(
+        NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0
+    )  # nothing to judge by
     assert kept != pytest.approx(CENTRES, abs=0.02)

@@ -2,16 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers import clouds
 
-from edge_sharpzo.heads import HEADS, gda, ridge, spread
-
-
-def clouds(seed: int, per_class: int, classes: int = 4, dim: int = 6, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
-    """Noisy photos around fixed class centres."""
-    centres = np.random.default_rng(7).standard_normal((classes, dim))
-    labels = np.repeat(np.arange(classes), per_class)
-    features = centres[labels] + spread * np.random.default_rng(seed).standard_normal((len(labels), dim))
-    return (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32), labels
+from edge_sharpzo.classifier.heads import HEADS, gda, logit_deviation, ridge
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -33,20 +26,27 @@ def test_one_shot_is_enough_to_be_finite(name: str) -> None:
 def test_the_ensemble_is_the_mean_of_heads_that_speak_equally_loud() -> None:
     photos = clouds(0, 16)
     logits = [HEADS[name](*photos, 4).logits(photos[0]) for name in ("prototypes", "ridge", "gda")]
-    mean = np.mean([part / spread(part) for part in logits], axis=0)
+    mean = np.mean([part / logit_deviation(part) for part in logits], axis=0)
     assert HEADS["ensemble"](*photos, 4).logits(photos[0]) == pytest.approx(mean, abs=1e-5)
 
 
 def test_gda_is_the_bayes_rule_of_gaussians_with_one_covariance() -> None:
-    """With many photos its logits differ from the log densities by a constant a photo and the ridge's small share."""
+    """With many photos its logits differ from the log densities by a constant a photo and the
+    ridge's small share.
+    """
     features, labels = clouds(0, 2000)
     head = gda(features, labels, 4)
     means = np.stack([features[labels == k].mean(axis=0) for k in range(4)]).astype(np.float64)
     centred = features - means[labels]
     precision = np.linalg.inv(centred.T @ centred / len(features))
-    density = -0.5 * np.einsum("nkd,de,nke->nk", features[:, None] - means, precision, features[:, None] - means)
+    density = -0.5 * np.einsum(
+        "nkd,de,nke->nk", features[:, None] - means, precision, features[:, None] - means
+    )
     ours, wanted = head.logits(features[:50]), density[:50]
-    ours, wanted = ours - ours.mean(axis=1, keepdims=True), wanted - wanted.mean(axis=1, keepdims=True)
+    ours, wanted = (
+        ours - ours.mean(axis=1, keepdims=True),
+        wanted - wanted.mean(axis=1, keepdims=True),
+    )
     slope = (ours * wanted).sum() / (wanted * wanted).sum()
     assert np.corrcoef(ours.ravel(), wanted.ravel())[0, 1] > 0.999
     assert slope > 0
@@ -57,5 +57,8 @@ def test_ridge_solves_the_normal_equations() -> None:
     head = ridge(features, labels, 4)
     x, y = features - features.mean(axis=0), np.eye(4)[labels]
     y = y - y.mean(axis=0)
-    errors = [np.abs((x.T @ x + s * np.eye(6)) @ head.weight.T - x.T @ y).max() for s in (0.01, 0.1, 1.0, 10.0)]
+    errors = [
+        np.abs((x.T @ x + s * np.eye(6)) @ head.weight.T - x.T @ y).max()
+        for s in (0.01, 0.1, 1.0, 10.0)
+    ]
     assert min(errors) < 1e-4

@@ -8,8 +8,8 @@ import pytest
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from edge_sharpzo.card import ImageCard
-from edge_sharpzo.images import UnreadableImageError, load_image, preprocess
+from edge_sharpzo.clip.card import ImageCard
+from edge_sharpzo.clip.images import UnreadableImageError, load_image, preprocess
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
@@ -20,13 +20,30 @@ def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 
 @pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
-@pytest.mark.parametrize("size", [(224, 224), (37, 61), (61, 37), (500, 333), (333, 501), (225, 224), (1000, 90), (5, 300), (1, 1)])
+@pytest.mark.parametrize(
+    "size",
+    [
+        (224, 224),
+        (37, 61),
+        (61, 37),
+        (500, 333),
+        (333, 501),
+        (225, 224),
+        (1000, 90),
+        (5, 300),
+        (1, 1),
+    ],
+)
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize("target", [64, (48, 64)])
-def test_pixels_equal_open_clip(resize_mode: str, size: tuple[int, int], interpolation: str, target: int | tuple[int, int]) -> None:
+def test_pixels_equal_open_clip(
+    resize_mode: str, size: tuple[int, int], interpolation: str, target: int | tuple[int, int]
+) -> None:
     if isinstance(target, tuple) and resize_mode == "shortest" and interpolation != "bicubic":
         pytest.skip("open_clip ignores the interpolation there")
-    config = PreprocessCfg(size=target, mean=MEAN, std=STD, interpolation=interpolation, resize_mode=resize_mode)
+    config = PreprocessCfg(
+        size=target, mean=MEAN, std=STD, interpolation=interpolation, resize_mode=resize_mode
+    )
     theirs = image_transform_v2(config, is_train=False)(noise(*size)).numpy()
     shape = target if isinstance(target, tuple) else (target, target)
     ours = preprocess(noise(*size), ImageCard(shape, resize_mode, interpolation, MEAN, STD))
@@ -67,7 +84,9 @@ def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
 
 def test_a_strip_too_narrow_to_resize_is_refused() -> None:
     with pytest.raises(UnreadableImageError, match="too narrow a strip"):
-        preprocess(Image.new("RGB", (1, 100_000)), ImageCard((224, 224), "shortest", "bicubic", MEAN, STD))
+        preprocess(
+            Image.new("RGB", (1, 100_000)), ImageCard((224, 224), "shortest", "bicubic", MEAN, STD)
+        )
 
 
 def truncated(path: Path) -> None:
@@ -90,7 +109,9 @@ def huge_header(path: Path) -> None:
         (lambda path: None, "no such file"),
     ],
 )
-def test_a_bad_file_gives_a_short_reason(make: Callable[[Path], object], reason: str, tmp_path: Path) -> None:
+def test_a_bad_file_gives_a_short_reason(
+    make: Callable[[Path], object], reason: str, tmp_path: Path
+) -> None:
     make(tmp_path / "a.png")
     with pytest.raises(UnreadableImageError, match=f"(?i){reason}") as error:
         load_image(tmp_path / "a.png")

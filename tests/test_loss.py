@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from edge_sharpzo import loss
-from edge_sharpzo.loss import FewShotLoss, cross_entropy
+from edge_sharpzo.photos.labelled import Split
+from edge_sharpzo.tuning import loss
+from edge_sharpzo.tuning.loss import FewShotLoss, cross_entropy
 
 
 def problem(photos: int) -> tuple[FewShotLoss, np.ndarray, np.ndarray]:
@@ -24,31 +25,42 @@ def test_cross_entropy_by_hand() -> None:
     assert value[0] == pytest.approx(np.log(4 / 3), rel=1e-6)
 
 
-def expand(few_shot: FewShotLoss, text: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def expand(
+    few_shot: FewShotLoss, text: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     return few_shot.expand(few_shot.coordinates(text[None])[0], few_shot.coordinates(columns))
 
 
 @pytest.mark.parametrize("photos", [6, 30])
 def test_the_expansion_is_that_of_the_loss(photos: int) -> None:
-    """With fewer photos than feature dimensions, and with more: the coordinates differ, the numbers do not."""
+    """With fewer photos than feature dimensions, and with more: the coordinates differ, the numbers
+    do not.
+    """
     few_shot, text, columns = problem(photos)
     h = 1e-2
 
     def value(point: np.ndarray) -> float:
         moved = (text + np.tensordot(point, columns, 1)).astype(np.float64)
         logits = few_shot.scale * few_shot.features.astype(np.float64) @ moved.T
-        return float((np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(photos), few_shot.labels]).mean())
+        return float(
+            (np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(photos), few_shot.labels]).mean()
+        )
 
     steps = h * np.eye(5)
     wanted_gradient = [(value(s) - value(-s)) / (2 * h) for s in steps]
-    wanted_hessian = [[(value(s + t) - value(s - t) - value(t - s) + value(-s - t)) / (4 * h * h) for t in steps] for s in steps]
+    wanted_hessian = [
+        [(value(s + t) - value(s - t) - value(t - s) + value(-s - t)) / (4 * h * h) for t in steps]
+        for s in steps
+    ]
     gradient, hessian = expand(few_shot, text, columns)
     assert np.allclose(gradient, wanted_gradient, rtol=1e-2, atol=2e-3)
     assert np.allclose(hessian, wanted_hessian, rtol=2e-2, atol=2e-2)
 
 
 @pytest.mark.parametrize("photos", [6, 30])
-def test_a_hessian_over_some_photos_leaves_the_gradient_exact(photos: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hessian_over_some_photos_leaves_the_gradient_exact(
+    photos: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exact_gradient, exact_hessian = expand(*problem(photos))
     monkeypatch.setattr(loss, "HESSIAN_PHOTOS", photos // 2)
     gradient, hessian = expand(*problem(photos))
@@ -59,16 +71,22 @@ def test_a_hessian_over_some_photos_leaves_the_gradient_exact(photos: int, monke
 
 @pytest.mark.parametrize("photos", [4, 30])
 def test_later_photos_count_when_asked_for(photos: int) -> None:
-    """Before: the loss of the first photos alone; after: that of all. The coordinates do not change."""
+    """Before: the loss of the first photos alone; after: that of all. The coordinates do not
+    change.
+    """
     few, text, columns = problem(photos)
-    more = (problem(photos + 3)[0].features[:3], np.array([0, 1, 5]))
-    joined = FewShotLoss(few.features, few.labels, few.scale, later=more)
-    every = FewShotLoss(np.concatenate([few.features, more[0]]), np.concatenate([few.labels, more[1]]), few.scale)
+    more = Split(problem(photos + 3)[0].features[:3], np.array([0, 1, 5]))
+    joined = FewShotLoss(few.features, few.labels, few.scale, held_back=more)
+    every = FewShotLoss(
+        np.concatenate([few.features, more[0]]), np.concatenate([few.labels, more[1]]), few.scale
+    )
     before = joined.coordinates(text[None])
     for counted, wanted in ((False, few), (True, every)):
         if counted:
-            joined.count_all()
+            joined.add_held_back()
         assert joined.values(text[None]) == pytest.approx(wanted.values(text[None]))
-        for ours, theirs in zip(expand(joined, text, columns), expand(wanted, text, columns), strict=True):
+        for ours, theirs in zip(
+            expand(joined, text, columns), expand(wanted, text, columns), strict=True
+        ):
             assert np.allclose(ours, theirs, rtol=1e-4, atol=1e-5)
     assert np.array_equal(before, joined.coordinates(text[None]))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_sharpzo import memory
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.errors import UserError
-from edge_sharpzo.memory import MB, MemoryLimit, peak_mb, resident
-from edge_sharpzo.text_tower import TextTower
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.system import memory
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.memory import MB, MemoryLimit, peak_mb, resident
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "lite-clip" / "clip.onnx"
 
@@ -34,7 +34,8 @@ def test_a_limit_lets_through_what_fits(monkeypatch: pytest.MonkeyPatch) -> None
     assert limit.left() == 84 * MB
     assert [limit.fitting(16, each * MB) for each in (1, 10, 50, 200)] == [16, 8, 1, 1]
     limit.require(84 * MB, "a tower")
-    with pytest.raises(UserError, match="--max-memory 200 is too little: a tower takes about 201 MB"):
+    words = "`max_memory=200` is too little: a tower takes about 201 MB"
+    with pytest.raises(UserError, match=words):
         limit.require(85 * MB, "a tower")
 
 
@@ -51,7 +52,9 @@ def test_what_is_no_limit_is_refused(mb: int) -> None:
         MemoryLimit(mb)
 
 
-def test_fewer_candidates_at_once_give_the_same_features(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fewer_candidates_at_once_give_the_same_features(
+    tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contexts = np.random.default_rng(0).standard_normal((5, 4, 32)).astype(np.float32)
     free = ClipOnnx(tiny_onnx, 1)
     rows = free.prompts.for_tuning(["cat", "old dog"], "a photo of a {}.").classes
@@ -64,18 +67,56 @@ def test_fewer_candidates_at_once_give_the_same_features(tiny_onnx: Path, monkey
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux counts them")
 def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
-    """The embedded model under a limit of 220 MB, and the kernel's own limit on writable memory to prove it."""
-    command = [sys.executable, "-m", "edge_sharpzo", "tune", "--data", photos, "--out", tmp_path / "run", "--shots", 4, "--budget", 200]
+    """The embedded model under a limit of 220 MB, and the kernel's own limit on writable memory to
+    prove it.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "edge_sharpzo",
+        "tune",
+        "--data",
+        photos,
+        "--out",
+        tmp_path / "run",
+        "--shots",
+        4,
+        "--budget",
+        200,
+    ]
     command += ["--onnx", EMBEDDED, "--max-memory", 220, "--threads", 1]
-    limited = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_DATA, ({220 * MB}, {220 * MB})); os.execv(sys.argv[1], sys.argv[1:])"
+    limited = (
+        "import resource, os, sys; "
+        f"resource.setrlimit(resource.RLIMIT_DATA, ({220 * MB}, {220 * MB})); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", limited, *map(str, command)], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *map(str, command)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_rss_mb"] <= 220
 
 
 def test_a_limit_below_what_a_tower_takes_says_what_would_do(photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge_sharpzo", "tune", "--data", photos, "--out", tmp_path / "run", "--shots", 4, "--max-memory", 60]
+    command = [
+        sys.executable,
+        "-m",
+        "edge_sharpzo",
+        "tune",
+        "--data",
+        photos,
+        "--out",
+        tmp_path / "run",
+        "--shots",
+        4,
+        "--max-memory",
+        60,
+    ]
     command += ["--onnx", EMBEDDED]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 2

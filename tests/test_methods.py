@@ -3,86 +3,53 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cma
 import numpy as np
 import pytest
+from helpers import CENTRE, DIM, SMALL, Squares, quadratic, residuals, run
 from safetensors.numpy import load_file, save_file
 
-from edge_sharpzo.methods import Optimizer
-from edge_sharpzo.methods.cge_descent import CgeDescent
-from edge_sharpzo.methods.estimators import cge_points, pair_points, rge_gradient, slopes
-from edge_sharpzo.methods.gauss_newton import GaussNewton, GaussNewtonSettings, basis_vectors
-from edge_sharpzo.methods.presets import DEFAULT, PAPER_TASKS, SharpZOSettings, paper_preset, planned_queries
-from edge_sharpzo.methods.random_search import RandomSearch
-from edge_sharpzo.methods.registry import METHODS as NAMES
-from edge_sharpzo.methods.registry import plan
-from edge_sharpzo.methods.sharpzo import SharpZO, pruning_mask, sharpness_direction
-
-DIM = 12
-SMALL = SharpZOSettings(
-    sigma=0.5,
-    rho=0.1,
-    learning_rate=0.002,
-    mu_rge=1e-3,
-    mu_sharpness=1e-3,
-    mu_mask=1e-3,
-    steps=200,
-    change_point=40,
-    population=10,
-    mask_every=50,
+from edge_sharpzo.tuning.methods.cge_descent import CgeDescent
+from edge_sharpzo.tuning.methods.estimators import cge_points, pair_points, rge_gradient, slopes
+from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings, basis_vectors
+from edge_sharpzo.tuning.methods.plan import Request
+from edge_sharpzo.tuning.methods.presets import (
+    DEFAULT,
+    PAPER_TASKS,
+    SharpZOSettings,
+    paper_preset,
+    planned_queries,
 )
-CENTRE = np.linspace(-1, 1, DIM)
-
-
-def quadratic(points: np.ndarray) -> np.ndarray:
-    return ((points - CENTRE) ** 2 * np.arange(1, DIM + 1)).sum(axis=1)
-
-
-class Squares:
-    """The sum of squared outputs, as a `ConvexLoss`."""
-
-    def values(self, outputs: np.ndarray) -> np.ndarray:
-        return (outputs.astype(np.float64) ** 2).sum(axis=1)
-
-    def coordinates(self, outputs: np.ndarray) -> np.ndarray:
-        return outputs
-
-    def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return 2 * columns @ start, 2.0 * columns @ columns.T
-
-
-def residuals(points: np.ndarray) -> np.ndarray:
-    """A black box whose squares sum to `quadratic`."""
-    return (points - CENTRE) * np.sqrt(np.arange(1, DIM + 1))
-
-
-def run(
-    optimizer: Optimizer, budget: int, loss: Callable[[np.ndarray], np.ndarray] = quadratic, box: Callable[[np.ndarray], np.ndarray] = residuals
-) -> list[tuple[Any, ...]]:
-    """The trace (kind, stage, losses) of a run of at most `budget` queries."""
-    trace, used = [], 0
-    while not optimizer.finished:
-        kind, points = optimizer.kind, optimizer.ask()
-        used += len(points)
-        if used > budget:
-            break
-        losses = loss(points)
-        optimizer.tell(losses, box(points) if optimizer.wants_outputs else None)
-        trace.append((kind, optimizer.stage, losses.tolist()))
-    return trace
-
+from edge_sharpzo.tuning.methods.protocol import Optimizer
+from edge_sharpzo.tuning.methods.random_search import RandomSearch
+from edge_sharpzo.tuning.methods.registry import METHODS as NAMES
+from edge_sharpzo.tuning.methods.registry import plan
+from edge_sharpzo.tuning.methods.sharpzo import SharpZO, pruning_mask, sharpness_direction
 
 SMALL_GN = GaussNewtonSettings(start_radius=0.7, starts=6, directions=4, window=8)
 METHODS: dict[str, Callable[[int], Optimizer]] = {
     "gauss-newton": lambda seed: GaussNewton(DIM, Squares(), SMALL_GN, seed),
     "sharpzo": lambda seed: SharpZO(DIM, SMALL, seed),
-    "sharpzo, eps* refreshed every 4": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "sharpness_every": 4}), seed),
-    "sharpzo, normalised steps": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01}), seed),
-    "sharpzo, automatic change": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "change_point": None}), seed),
-    "cma-es": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "rho": 0.0, "change_point": 200}), seed),
-    "zo-sgd": lambda seed: SharpZO(DIM, SharpZOSettings(**{**vars(SMALL), "change_point": 0, "pruning_ratio": 0.0, "steps": 10**6}), seed),
+    "sharpzo, eps* refreshed every 4": lambda seed: SharpZO(
+        DIM, SharpZOSettings(**{**vars(SMALL), "sharpness_every": 4}), seed
+    ),
+    "sharpzo, normalised steps": lambda seed: SharpZO(
+        DIM,
+        SharpZOSettings(**{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01}),
+        seed,
+    ),
+    "sharpzo, automatic change": lambda seed: SharpZO(
+        DIM, SharpZOSettings(**{**vars(SMALL), "change_point": None}), seed
+    ),
+    "cma-es": lambda seed: SharpZO(
+        DIM, SharpZOSettings(**{**vars(SMALL), "rho": 0.0, "change_point": 200}), seed
+    ),
+    "zo-sgd": lambda seed: SharpZO(
+        DIM,
+        SharpZOSettings(**{**vars(SMALL), "change_point": 0, "pruning_ratio": 0.0, "steps": 10**6}),
+        seed,
+    ),
     "cge": lambda seed: CgeDescent(DIM, 1e-3, 0.02, seed),
     "random": lambda seed: RandomSearch(DIM, 0.7, seed),
 }
@@ -113,12 +80,16 @@ def test_beats_random_search(make: Callable[[int], Optimizer]) -> None:
     optimizer, rng = make(0), np.random.default_rng(0)
     run(optimizer, 2000)
     random_best = quadratic(rng.normal(0, 0.7, (2000, DIM))).min()
-    allowed = 1.5 if isinstance(optimizer, RandomSearch) else 0.5  # random search itself must be no worse
-    assert quadratic(optimizer.mean[None])[0] < allowed * random_best
+    allowed = (
+        1.5 if isinstance(optimizer, RandomSearch) else 0.5
+    )  # random search itself must be no worse
+    assert quadratic(optimizer.solution[None])[0] < allowed * random_best
 
 
 @pytest.mark.parametrize("told", [1, 7, 60])
-def test_resuming_equals_going_on(make: Callable[[int], Optimizer], told: int, tmp_path: Path) -> None:
+def test_resuming_equals_going_on(
+    make: Callable[[int], Optimizer], told: int, tmp_path: Path
+) -> None:
     """The state goes through a file, as a checkpoint does."""
     whole, first, second = make(3), make(3), make(3)
     for optimizer in (whole, first):
@@ -127,25 +98,28 @@ def test_resuming_equals_going_on(make: Callable[[int], Optimizer], told: int, t
             optimizer.tell(quadratic(points), residuals(points))
             if step % 3 == 2:
                 optimizer.observe(0.5 + step / 1000, max(60.0, 3000 - 60 * step))
-    save_file({name: np.ascontiguousarray(array) for name, array in first.state().items()}, tmp_path / "state")
+    save_file(
+        {name: np.ascontiguousarray(array) for name, array in first.state().items()},
+        tmp_path / "state",
+    )
     second.restore(load_file(tmp_path / "state"))
     if told == 60 and isinstance(whole, SharpZO) and whole.settings.change_point is None:
         assert whole.stage == "search"  # changed by the queries left
     assert run(second, 1000) == run(whole, 1000)
-    assert np.array_equal(second.mean, whole.mean)
+    assert np.array_equal(second.solution, whole.solution)
 
 
 def test_every_method_keeps_to_its_budget_and_asks_no_query_beyond() -> None:
     """Through the registry: what `--budget` buys is never overdrawn by the method's own plan."""
     for name in NAMES:
-        chosen = plan(name, "default", "dtd", 300, timed=False)
+        chosen = plan(name, Request(budget=300))
         assert chosen.budget == 300
         asked = sum(len(losses) for _, _, losses in run(chosen.make(DIM, Squares(), 0), 300))
         assert 0 < asked <= 300
 
 
 def test_losses_that_are_not_finite_do_not_win(make: Callable[[int], Optimizer]) -> None:
-    """NaN wherever the first coordinate is positive: the minimum at CENTRE[0] = -1 is still found."""
+    """NaN wherever the first coordinate is positive: the minimum at -1 is still found."""
     optimizer = make(0)
 
     def loss(points: np.ndarray) -> np.ndarray:
@@ -155,9 +129,9 @@ def test_losses_that_are_not_finite_do_not_win(make: Callable[[int], Optimizer])
         return np.where(points[:, :1] > 0.3, np.nan, residuals(points))
 
     run(optimizer, 3000, loss, box)
-    assert np.isfinite(optimizer.mean).all()
-    assert optimizer.mean[0] < 0.3
-    assert quadratic(optimizer.mean[None])[0] < quadratic(np.zeros((1, DIM)))[0]
+    assert np.isfinite(optimizer.solution).all()
+    assert optimizer.solution[0] < 0.3
+    assert quadratic(optimizer.solution[None])[0] < quadratic(np.zeros((1, DIM)))[0]
 
 
 def test_cge_is_the_gradient_of_a_quadratic() -> None:
@@ -178,7 +152,10 @@ def test_rge_of_one_direction_by_hand() -> None:
     """f(x) = 3 x_0 + x_1 along u = (2, 0): slope 6, gradient (12, 0)."""
     points = pair_points(np.array([1.0, 1.0]), np.array([[2.0, 0.0]]), 0.5)
     assert points.tolist() == [[2.0, 1.0], [0.0, 1.0]]
-    assert rge_gradient(points @ np.array([3.0, 1.0]), np.array([[2.0, 0.0]]), 0.5).tolist() == [12.0, 0.0]
+    assert rge_gradient(points @ np.array([3.0, 1.0]), np.array([[2.0, 0.0]]), 0.5).tolist() == [
+        12.0,
+        0.0,
+    ]
 
 
 def test_eps_has_length_rho() -> None:
@@ -191,7 +168,12 @@ def test_pruning_mask_by_hand() -> None:
 
     S = -1, -1/3, 5/3, -3: the best half are coordinates 2 and 1.
     """
-    assert pruning_mask(np.array([1.0, 1, 1, 3]), np.array([0.0, 2, -4, 2]), 0.5).tolist() == [0, 1, 1, 0]
+    assert pruning_mask(np.array([1.0, 1, 1, 3]), np.array([0.0, 2, -4, 2]), 0.5).tolist() == [
+        0,
+        1,
+        1,
+        0,
+    ]
 
 
 def test_without_sharpness_stage_one_is_plain_cma_es() -> None:
@@ -201,7 +183,12 @@ def test_without_sharpness_stage_one_is_plain_cma_es() -> None:
     plain = cma.CMAEvolutionStrategy(
         settings.start_std * rng.standard_normal(DIM),
         settings.sigma,
-        {"popsize": settings.population, "seed": np.nan, "randn": lambda *shape: rng.standard_normal(shape), "verbose": -9},
+        {
+            "popsize": settings.population,
+            "seed": np.nan,
+            "randn": lambda *shape: rng.standard_normal(shape),
+            "verbose": -9,
+        },
     )
     for _ in range(29):
         assert ours.kind == "population"
@@ -209,12 +196,12 @@ def test_without_sharpness_stage_one_is_plain_cma_es() -> None:
         assert np.array_equal(points, wanted)
         ours.tell(quadratic(points))
         plain.tell(list(wanted), quadratic(wanted).tolist())
-        assert np.array_equal(ours.mean, plain.mean)
+        assert np.array_equal(ours.solution, plain.mean)
 
 
 def test_fitness_is_taken_at_the_perturbed_point_and_told_at_the_plain_one() -> None:
     optimizer = SharpZO(DIM, SMALL, 0)
-    gradient = 2 * (optimizer.mean - CENTRE) * np.arange(1, DIM + 1)
+    gradient = 2 * (optimizer.solution - CENTRE) * np.arange(1, DIM + 1)
     assert optimizer.kind == "sharpness"
     optimizer.tell(quadratic(optimizer.ask()))
     asked = optimizer.ask()
@@ -240,23 +227,27 @@ def test_masked_coordinates_stand_still_in_stage_two() -> None:
     optimizer = SharpZO(DIM, SMALL, 0)
     while optimizer.kind != "rge":
         optimizer.tell(quadratic(optimizer.ask()))
-    before = optimizer.mean.copy()
+    before = optimizer.solution.copy()
     for _ in range(20):
         optimizer.tell(quadratic(optimizer.ask()))
-    assert ((optimizer.mean == before) == (optimizer._mask == 0)).all()
+    assert ((optimizer.solution == before) == (optimizer._mask == 0)).all()
     assert (optimizer._mask == 0).sum() == DIM // 2
 
 
 def test_normalised_steps_do_not_see_the_scale_of_the_loss() -> None:
-    settings = SharpZOSettings(**{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01, "rho": 0.0})
+    settings = SharpZOSettings(
+        **{**vars(SMALL), "normalized_steps": True, "learning_rate": 0.01, "rho": 0.0}
+    )
     plain, scaled = SharpZO(DIM, settings, 0), SharpZO(DIM, settings, 0)
     run(plain, 10**9)
     run(scaled, 10**9, lambda points: 1000 * quadratic(points))
-    assert np.allclose(plain.mean, scaled.mean, atol=1e-6)
+    assert np.allclose(plain.solution, scaled.solution, atol=1e-6)
 
 
 def test_automatic_change_after_so_many_generations_without_gain() -> None:
-    settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "patience": 3, "min_gain": 0.01})
+    settings = SharpZOSettings(
+        **{**vars(SMALL), "change_point": None, "patience": 3, "min_gain": 0.01}
+    )
     optimizer = SharpZO(DIM, settings, 0)
     for accuracy in (0.5, 0.6, 0.605, 0.61, 0.55):
         assert optimizer.stage == "warm-up"
@@ -271,25 +262,46 @@ def test_automatic_change_after_so_many_generations_without_gain() -> None:
 def test_paper_presets_hold_the_papers_common_settings(task: str) -> None:
     preset = paper_preset(task)
     settings = preset.settings
-    assert (preset.dim, settings.population, settings.rho, settings.mask_every, settings.directions) == (512, 40, 0.1, 200, 1)
-    assert (settings.pruning_ratio, settings.mu_rge, settings.mu_mask, settings.steps) == (0.5, 1e-3, 1e-5, 20_000)
+    assert (
+        preset.dim,
+        settings.population,
+        settings.rho,
+        settings.mask_every,
+        settings.directions,
+    ) == (512, 40, 0.1, 200, 1)
+    assert (settings.pruning_ratio, settings.mu_rge, settings.mu_mask, settings.steps) == (
+        0.5,
+        1e-3,
+        1e-5,
+        20_000,
+    )
     assert settings.sharpness_every == 1
     assert settings.mu_sharpness == (1e-5 if task in ("dtd", "imagenet") else 1e-3)
 
 
 def test_paper_eurosat_column() -> None:
     settings = paper_preset("eurosat").settings
-    assert (settings.sigma, settings.change_point, settings.learning_rate, paper_preset("eurosat").projection_std) == (0.4, 500, 1e-3, 1.0)
+    assert (
+        settings.sigma,
+        settings.change_point,
+        settings.learning_rate,
+        paper_preset("eurosat").projection_std,
+    ) == (0.4, 500, 1e-3, 1.0)
 
 
 def test_the_default_scales_with_the_model() -> None:
     assert DEFAULT.projection_std is None
 
 
-@pytest.mark.parametrize(("ratio", "left", "stage"), [(0.0, 8, "search"), (0.0, 9, "warm-up"), (0.5, 8, "warm-up"), (0.0, 0, "search")])
+@pytest.mark.parametrize(
+    ("ratio", "left", "stage"),
+    [(0.0, 8, "search"), (0.0, 9, "warm-up"), (0.5, 8, "warm-up"), (0.0, 0, "search")],
+)
 def test_an_open_change_point_is_a_share_of_the_run(ratio: float, left: float, stage: str) -> None:
     """After 20 queries of 28; not where the pruning mask would eat half of the rest."""
-    settings = SharpZOSettings(**{**vars(SMALL), "change_point": None, "rho": 0.0, "pruning_ratio": ratio})
+    settings = SharpZOSettings(
+        **{**vars(SMALL), "change_point": None, "rho": 0.0, "pruning_ratio": ratio}
+    )
     optimizer = SharpZO(DIM, settings, 0)
     for _ in range(2):
         optimizer.tell(quadratic(optimizer.ask()))
@@ -298,12 +310,21 @@ def test_an_open_change_point_is_a_share_of_the_run(ratio: float, left: float, s
 
 
 def test_gauss_newton_solves_least_squares_in_one_round_when_it_sees_every_direction() -> None:
-    """A linear black box: after one sweep of all directions the least damped candidate is the minimum."""
-    settings = GaussNewtonSettings(starts=1, directions=DIM, window=DIM, damping=1e-6, spread=(1.0, 1e-3), min_damping=0.0)
+    """A linear black box: after one sweep of all directions the least damped candidate is the
+    minimum.
+    """
+    settings = GaussNewtonSettings(
+        starts=1,
+        directions=DIM,
+        window=DIM,
+        damping=1e-6,
+        damping_factors=(1.0, 1e-3),
+        min_damping=0.0,
+    )
     optimizer = GaussNewton(DIM, Squares(), settings, 0)
     trace = run(optimizer, DIM + 1 + 2)
     assert [kind for kind, _, _ in trace] == ["start", "jacobian", "candidates"]
-    assert np.allclose(optimizer.mean, CENTRE, atol=1e-4)
+    assert np.allclose(optimizer.solution, CENTRE, atol=1e-4)
 
 
 def test_broydens_update_makes_the_columns_predict_the_step() -> None:
@@ -314,12 +335,16 @@ def test_broydens_update_makes_the_columns_predict_the_step() -> None:
     for _ in ("start", "jacobian"):
         points = optimizer.ask()
         optimizer.tell(Squares().values(box(points)), box(points))
-    before, directions = optimizer.mean.copy(), optimizer._directions
+    before, directions = optimizer.solution.copy(), optimizer._directions
     points = optimizer.ask()
     optimizer.tell(Squares().values(box(points)), box(points))
-    taken = directions @ (optimizer.mean - before)
+    taken = directions @ (optimizer.solution - before)
     assert np.linalg.norm(taken) > 0.1
-    assert np.allclose(taken @ optimizer._columns, (box(optimizer.mean[None]) - box(before[None]))[0], atol=1e-4)
+    assert np.allclose(
+        taken @ optimizer._columns,
+        (box(optimizer.solution[None]) - box(before[None]))[0],
+        atol=1e-4,
+    )
 
 
 def test_gauss_newton_starts_at_the_best_of_random_points_and_the_first() -> None:
@@ -330,7 +355,7 @@ def test_gauss_newton_starts_at_the_best_of_random_points_and_the_first() -> Non
     losses = quadratic(points)
     losses[1] = np.nan
     optimizer.tell(losses, residuals(points))
-    assert np.array_equal(optimizer.mean, points[np.nanargmin(losses)])
+    assert np.array_equal(optimizer.solution, points[np.nanargmin(losses)])
 
 
 def test_gauss_newton_restarts_anywhere_under_another_loss() -> None:
@@ -341,8 +366,13 @@ def test_gauss_newton_restarts_anywhere_under_another_loss() -> None:
     optimizer.restart(point)
     assert optimizer.kind == "jacobian"
     assert np.array_equal(optimizer.ask()[0], point)
-    run(optimizer, 800, box=lambda points: residuals(points) + 1.0, loss=lambda points: ((residuals(points) + 1.0) ** 2).sum(axis=1))
-    assert np.allclose(residuals(optimizer.mean[None]), -1, atol=1e-2)
+    run(
+        optimizer,
+        800,
+        box=lambda points: residuals(points) + 1.0,
+        loss=lambda points: ((residuals(points) + 1.0) ** 2).sum(axis=1),
+    )
+    assert np.allclose(residuals(optimizer.solution[None]), -1, atol=1e-2)
 
 
 def test_gauss_newton_sweeps_every_direction_once_before_any_comes_again() -> None:

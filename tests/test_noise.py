@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge_sharpzo.noise import LARGEST, difference_step, noise_floor
+from edge_sharpzo.tuning.noise import LARGEST, difference_step, noise_floor
 
 
 @pytest.mark.parametrize("noise", [1e-7, 1e-3])
@@ -19,7 +19,9 @@ def test_the_step_grows_with_the_noise(noise: float, wanted: float) -> None:
     rng = np.random.default_rng(0)
 
     def box(points: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(points, axis=1)[:, None] + noise * rng.standard_normal((len(points), 5000))
+        return np.linalg.norm(points, axis=1)[:, None] + noise * rng.standard_normal(
+            (len(points), 5000)
+        )
 
     found = difference_step(box, dim=10, shortest=0.2, seed=0)
     assert found.noise == pytest.approx(noise, rel=0.15)

@@ -7,9 +7,9 @@ import pytest
 from open_clip import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from open_clip.tokenizer import SimpleTokenizer
 
-from edge_sharpzo.clip_file import ClipOnnx
-from edge_sharpzo.errors import UserError
-from edge_sharpzo.prompts import Prompts
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.prompts import Prompts
+from edge_sharpzo.system.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,9 @@ def prompts(tiny_onnx: Path) -> Prompts:
 
 def test_ids_equal_open_clip(prompts: Prompts) -> None:
     tokenizer, pick = SimpleTokenizer(), random.Random(0)
-    texts = [pick.choice(OPENAI_IMAGENET_TEMPLATES)(pick.choice(IMAGENET_CLASSNAMES)) for _ in range(500)]
+    texts = [
+        pick.choice(OPENAI_IMAGENET_TEMPLATES)(pick.choice(IMAGENET_CLASSNAMES)) for _ in range(500)
+    ]
     texts += [
         "Größe ÄÖÜ",
         "日本語 寿司",
@@ -46,7 +48,10 @@ def test_without_words_before_the_name_the_context_is_the_usual_one(prompts: Pro
     assert prompts.for_tuning(["banded"], "{} texture.").context == prompts.encode("a photo of a")
 
 
-@pytest.mark.parametrize(("tokens", "wanted"), [(1, "a"), (2, "of a"), (6, "of a a photo of a"), (8, "a photo of a a photo of a")])
+@pytest.mark.parametrize(
+    ("tokens", "wanted"),
+    [(1, "a"), (2, "of a"), (6, "of a a photo of a"), (8, "a photo of a a photo of a")],
+)
 def test_another_number_of_context_tokens(prompts: Prompts, tokens: int, wanted: str) -> None:
     assert prompts.for_tuning(["cat"], "a photo of a {}.", tokens).context == prompts.encode(wanted)
 
@@ -56,5 +61,7 @@ def test_the_template_as_written_is_whole(prompts: Prompts) -> None:
 
 
 def test_a_name_that_is_too_long_names_itself_and_the_cure(prompts: Prompts) -> None:
-    with pytest.raises(UserError, match=r"needs \d+ tokens and the model reads 77: shorten the class name"):
+    with pytest.raises(
+        UserError, match=r"needs \d+ tokens and the model reads 77: shorten the class name"
+    ):
         prompts.for_tuning(["word " * 80], "a photo of a {}.")

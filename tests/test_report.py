@@ -4,16 +4,23 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import write_photos
-from test_commands import invoke, tune
+from helpers import invoke, tune, write_photos
 
-from edge_sharpzo.charts import Line, line_chart
-from edge_sharpzo.report import advice
+from edge_sharpzo.runs.charts import Line, line_chart
+from edge_sharpzo.runs.records import (
+    Accuracies,
+    ClassifierScores,
+    HeadScores,
+    Scores,
+    Summary,
+)
+from edge_sharpzo.runs.report import advice
 
 SECTIONS = (
     "What to try next",
@@ -43,7 +50,11 @@ class Outline(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self.open.append(tag)
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href") and not (value or "").startswith("data:")]
+        self.fetched += [
+            value or ""
+            for name, value in attrs
+            if name in ("src", "href") and not (value or "").startswith("data:")
+        ]
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -57,7 +68,8 @@ class Outline(HTMLParser):
 def run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     data = Path(shutil.copytree(photos, folder / "data"))
-    # One test photo lies in the wrong class, so that it must be misread; its name must not be taken for markup.
+    # One test photo lies in the wrong class, so that it must be misread; its name must not be taken
+    # for markup.
     wrong = next((data / "test" / "red_things").iterdir())
     wrong.rename(data / "test" / "blue_things" / "<b>&.png")
     tune(tiny_onnx, data, folder / "run", "--budget", 400)
@@ -102,7 +114,19 @@ def test_without_held_out_photos(tiny_onnx: Path, photos: Path, tmp_path: Path) 
 def test_hundreds_of_classes(tiny_onnx: Path, tmp_path: Path) -> None:
     for label in range(120):
         write_photos(tmp_path / "data" / f"thing_{label}", label, 3, seed=label)
-    done = invoke("tune", "--onnx", tiny_onnx, "--data", tmp_path / "data", "--out", tmp_path / "run", "--shots", 1, "--budget", 60)
+    done = invoke(
+        "tune",
+        "--onnx",
+        tiny_onnx,
+        "--data",
+        tmp_path / "data",
+        "--out",
+        tmp_path / "run",
+        "--shots",
+        1,
+        "--budget",
+        60,
+    )
     assert done.exit_code == 0
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
     outline(page)
@@ -111,36 +135,88 @@ def test_hundreds_of_classes(tiny_onnx: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
 @pytest.mark.parametrize("dark", [False, True])
-def test_a_browser_opens_it_without_errors_or_requests(run: Path, tmp_path: Path, dark: bool) -> None:
+def test_a_browser_opens_it_without_errors_or_requests(
+    run: Path, tmp_path: Path, dark: bool
+) -> None:
     shot, log = tmp_path / "shot.png", tmp_path / "net.json"
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-    command += ["--disable-component-update", "--disable-quic", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr"]
-    command += [f"--log-net-log={log}", "--window-size=412,5000", f"--screenshot={shot}", (run / "report.html").as_uri()]
-    done = subprocess.run([*command, *(["--force-dark-mode"] if dark else [])], capture_output=True, text=True, timeout=120, check=True)
+    command = [
+        "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-sync",
+    ]
+    command += [
+        "--disable-component-update",
+        "--disable-quic",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+    ]
+    command += [
+        f"--log-net-log={log}",
+        "--window-size=412,5000",
+        f"--screenshot={shot}",
+        (run / "report.html").as_uri(),
+    ]
+    done = subprocess.run(
+        [*command, *(["--force-dark-mode"] if dark else [])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert shot.stat().st_size > 50_000
     assert "CONSOLE" not in done.stderr
     events = json.loads(log.read_text())["events"]
-    asked = {urlsplit(e["params"]["url"]).hostname for e in events if e.get("params", {}).get("url", "").startswith("http")}
-    assert [host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))] == []  # the browser's own
+    asked = {
+        urlsplit(e["params"]["url"]).hostname
+        for e in events
+        if e.get("params", {}).get("url", "").startswith("http")
+    }
+    assert [
+        host for host in asked if not host.endswith((".google.com", ".googleapis.com", ".gvt1.com"))
+    ] == []  # the browser's own
 
 
 def test_charts() -> None:
-    curve = line_chart([Line("a", [0, 10, 20], [1.0, None, 0.5]), Line("b", [0], [1.0])], "queries", [(10, "later")], percent=True)
+    curve = line_chart(
+        [Line("a", [0, 10, 20], [1.0, None, 0.5]), Line("b", [0], [1.0])],
+        "queries",
+        [(10, "later")],
+        percent=True,
+    )
     assert curve.count("<polyline") == 1
     assert "later" in curve
     assert "100 %" in curve
     assert line_chart([Line("a", [0, 1], [None, float("nan")])], "queries") == ""
-    numbers = [float(v) for v in re.findall(r'points="([^"]+)"', curve)[0].replace(",", " ").split()]
+    numbers = [
+        float(v) for v in re.findall(r'points="([^"]+)"', curve)[0].replace(",", " ").split()
+    ]
     assert numbers[0] < numbers[2]
     assert numbers[1] < numbers[3]  # lower values lie lower, at a larger y
 
 
-def test_advice_fits_the_result() -> None:
-    accuracy = {"zero_shot": {"test": 0.2}, "tuned": {"test": 0.5}, "head": {"test": 0.7}, "classifier": {"test": 0.7}}
-    summary = {"accuracy": accuracy, "data": {"test": 50, "train": 40, "classes": 10, "shots": 4}, "model": {"name": "ViT-B-16"}}
+def test_advice_fits_the_result(run: Path) -> None:
+    whole = Summary.read(run)
+    accuracy = Accuracies(
+        zero_shot=Scores(None, 0.2),
+        tuned=Scores(None, 0.5),
+        head=HeadScores("ensemble", None, 0.7),
+        classifier=ClassifierScores("ensemble", None, 0.7),
+    )
+    summary = replace(
+        whole,
+        accuracy=accuracy,
+        data=replace(whole.data, test=50, shots=4),
+        model=replace(whole.model, name="ViT-B-16"),
+    )
     tips = " ".join(advice(summary, [], ("jute", "linen", 7)))
-    for word in ("More shots: 4", "'jute' is taken for 'linen' 7 times", "--template", "--budget"):
+    for word in ("More shots: 4", "'jute' is taken for 'linen' 7 times", "template", "budget"):
         assert word in tips
     assert "embedded model" not in tips
-    good = {name: {"test": 0.97} for name in accuracy}
-    assert advice({**summary, "accuracy": good}, [], None) == ["More than 19 of 20 held-out photos are right: nothing needs to be done."]
+    good = replace(accuracy, classifier=ClassifierScores("ensemble", None, 0.97))
+    assert advice(replace(summary, accuracy=good), [], None) == [
+        "More than 19 of 20 held-out photos are right: nothing needs to be done."
+    ]

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on to exactly the history that an uninterrupted one has."""
+"""A run killed at any moment goes on to exactly the history of an uninterrupted one."""
 
 import json
 import os
@@ -16,33 +16,55 @@ import pytest
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
-from edge_sharpzo.checkpoint import FILE
 from edge_sharpzo.cli import app
+from edge_sharpzo.runs.checkpoint import FILE
 
 METHODS = {
     "gauss-newton": ["--budget", "800"],
     "sharpzo": ["--method", "sharpzo", "--budget", "7500"],
 }
-KILLS = int(os.environ.get("EDGE_SHARPZO_KILLS", "1"))  # for each method; `make torture` asks for many
+KILLS = int(
+    os.environ.get("EDGE_SHARPZO_KILLS", "1")
+)  # for each method; `make torture` asks for many
 # Checkpoints so often that a kill can fall into the writing of one.
-SCRIPT = "import sys, edge_sharpzo.checkpoint as c; c.EVERY = 0.03; from edge_sharpzo.cli import app; app(sys.argv[1:])"
+SCRIPT = """
+import sys
+import edge_sharpzo.runs.checkpoint as checkpoint
+from edge_sharpzo.cli import app
+checkpoint.EVERY = 0.03
+app(sys.argv[1:])
+"""
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, "tune", *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, "tune", *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def same(a: Path, b: Path) -> bool:
     """History, prompt and query counts are equal to the last bit."""
     tensors, others = load_file(a / "prompt.safetensors"), load_file(b / "prompt.safetensors")
     queries = [json.loads((run / "summary.json").read_text())["queries"] for run in (a, b)]
-    equal = tensors.keys() == others.keys() and all(np.array_equal(tensors[name], others[name]) for name in tensors)
-    return equal and (a / "history.jsonl").read_text() == (b / "history.jsonl").read_text() and queries[0] == queries[1]
+    equal = tensors.keys() == others.keys() and all(
+        np.array_equal(tensors[name], others[name]) for name in tensors
+    )
+    return (
+        equal
+        and (a / "history.jsonl").read_text() == (b / "history.jsonl").read_text()
+        and queries[0] == queries[1]
+    )
 
 
 @pytest.fixture(scope="module", params=METHODS)
 def whole(
-    request: pytest.FixtureRequest, tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tiny_onnx: Path,
+    photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[list[object], Path, float]:
     """A method's arguments, the run that nobody interrupted, and the seconds it took."""
     arguments = ["--onnx", tiny_onnx, "--data", photos, "--shots", 6, *METHODS[request.param]]
@@ -55,7 +77,9 @@ def whole(
 
 
 @pytest.mark.parametrize("kill", range(KILLS))
-def test_a_killed_run_goes_on_to_the_same_end(kill: int, whole: tuple[list[object], Path, float], tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_end(
+    kill: int, whole: tuple[list[object], Path, float], tmp_path: Path
+) -> None:
     arguments, wanted, seconds = whole
     out = tmp_path / "run"
     with start(*arguments, "--out", out) as process:
@@ -64,7 +88,9 @@ def test_a_killed_run_goes_on_to_the_same_end(kill: int, whole: tuple[list[objec
         process.wait()
     if not (out / "config.json").exists():  # killed before the run began
         arguments = [*arguments, "--out", out]
-    elif (out / "summary.json").exists() and not (out / FILE).exists():  # it was faster than the kill
+    elif (out / "summary.json").exists() and not (
+        out / FILE
+    ).exists():  # it was faster than the kill
         assert same(out, wanted)
         return
     else:
@@ -76,7 +102,9 @@ def test_a_killed_run_goes_on_to_the_same_end(kill: int, whole: tuple[list[objec
     assert not list(out.glob(".*.part")), "a half-written file is left"
 
 
-def test_an_interrupted_run_says_how_to_go_on(whole: tuple[list[object], Path, float], tmp_path: Path) -> None:
+def test_an_interrupted_run_says_how_to_go_on(
+    whole: tuple[list[object], Path, float], tmp_path: Path
+) -> None:
     arguments, wanted, _ = whole
     out = tmp_path / "run"
     with start(*arguments, "--out", out) as process:
@@ -132,13 +160,15 @@ def other_model(run: Path) -> None:
     ("damage", "words"),
     [
         (refuse_checkpoint, "is damaged"),
-        (forget_options, "does not hold this version's options"),
+        (forget_options, "expected a path, found int - at `$.options.onnx`"),
         (other_photos, "the photos are not those"),
         (other_model, "the model file is another one"),
         (shutil.rmtree, "give a folder that `edge-sharpzo tune` made"),
     ],
 )
-def test_what_cannot_go_on_says_why(damage: Callable[[Path], None], words: str, interrupted: Path) -> None:
+def test_what_cannot_go_on_says_why(
+    damage: Callable[[Path], None], words: str, interrupted: Path
+) -> None:
     damage(interrupted)
     result = CliRunner().invoke(app, ["tune", "--resume", str(interrupted)])
     assert result.exit_code == 2

@@ -1,1 +1,3 @@
-"""Rebuilds the embedded default model from package registries alone: no photos, no image-text pairs."""
+"""Rebuilds the embedded default model from package registries alone: no photos, no image-text
+pairs.
+"""

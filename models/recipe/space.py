@@ -19,11 +19,15 @@ def mean_relu6_of_normal(mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     return below(6.0) - below(0.0)
 
 
-def shared_space(image_tower: nn.Module, dim: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Head weight [dim, 1280], head bias [dim] and class targets [1000, dim] (L2-normalised), all float32.
+def shared_space(
+    image_tower: nn.Module, dim: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Head weight [dim, 1280], head bias [dim] and class targets [1000, dim] (L2-normalised), all
+    float32.
 
-    The head is P(f - mu): P the top right singular vectors of the centred classifier weights, mu the mean
-    feature as the last batch norm implies it (its output is normal, then clamped by ReLU6), so no photo is needed.
+    The head is P(f - mu): P the top right singular vectors of the centred classifier weights, mu
+    the mean feature as the last batch norm implies it (its output is normal, then clamped by
+    ReLU6), so no photo is needed.
     """
     weights = image_tower.classifier.weight.detach()
     centred = weights - weights.mean(0)

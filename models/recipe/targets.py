@@ -1,8 +1,9 @@
-"""Teacher vectors in the shared space for ImageNet's classes, WordNet's nouns, adjectives and verbs.
+"""Teacher vectors in the shared space for ImageNet's classes, WordNet's nouns, adjectives and
+verbs.
 
-Classes and their synonyms get their class's own vector, hypernyms the mean of the classes below them, and
-every other word a blend of two regressions from MiniLM sentence embeddings (kernel ridge, and a softmax over
-similarity that also counts shared WordNet ancestors).
+Classes and their synonyms get their class's own vector, hypernyms the mean of the classes below
+them, and every other word a blend of two regressions from MiniLM sentence embeddings (kernel ridge,
+and a softmax over similarity that also counts shared WordNet ancestors).
 """
 
 import re
@@ -28,8 +29,25 @@ ANCESTOR_WEIGHT = 0.5
 KERNEL_SHARE = 0.4  # of the blend; the softmax has the rest
 
 OTHER, HYPERNYM, CLASS = 0, 1, 2  # how a noun got its vector
-# How visible the things of a WordNet lexicographer file are (noun.animal, noun.artifact ...): weight of its senses.
-VISIBILITY = {5: 1, 6: 1, 8: 1, 13: 1, 17: 1, 20: 1, 27: 1, 25: 0.6, 19: 0.6, 18: 0.5, 15: 0.4, 7: 0.3, 11: 0.3, 14: 0.3, 4: 0.25}
+# How visible the things of a WordNet lexicographer file are (noun.animal, noun.artifact ...):
+# weight of its senses.
+VISIBILITY = {
+    5: 1,
+    6: 1,
+    8: 1,
+    13: 1,
+    17: 1,
+    20: 1,
+    27: 1,
+    25: 0.6,
+    19: 0.6,
+    18: 0.5,
+    15: 0.4,
+    7: 0.3,
+    11: 0.3,
+    14: 0.3,
+    4: 0.25,
+}
 HIDDEN = 0.1
 
 
@@ -50,7 +68,9 @@ class Targets:
 
     classes: torch.Tensor  # [1000, dim]
     class_glosses: list[str]
-    class_parents: list[list[tuple[str, int]]]  # for each class: (hypernym, its row in glosses.vectors)
+    class_parents: list[
+        list[tuple[str, int]]
+    ]  # for each class: (hypernym, its row in glosses.vectors)
     synsets: torch.Tensor  # [S, dim]
     glosses: list[tuple[str, int]]  # (definition of something visible, its row in synsets)
     nouns: Words
@@ -67,32 +87,48 @@ def is_plain(lemma: str) -> bool:
 
 def encode(model: "SentenceTransformer", texts: list[str]) -> torch.Tensor:
     """L2-normalised sentence embeddings [n, 384], float32."""
-    vectors = model.encode(texts, batch_size=256, convert_to_tensor=True, normalize_embeddings=True, show_progress_bar=True)
+    vectors = model.encode(
+        texts,
+        batch_size=256,
+        convert_to_tensor=True,
+        normalize_embeddings=True,
+        show_progress_bar=True,
+    )
     return vectors.float().cpu()
 
 
 class Teacher:
     """Maps pairs of sentence embeddings (name, definition) to the shared space."""
 
-    def __init__(self, class_names: torch.Tensor, class_definitions: torch.Tensor, classes: torch.Tensor):
+    def __init__(
+        self, class_names: torch.Tensor, class_definitions: torch.Tensor, classes: torch.Tensor
+    ):
         self.anchors = torch.cat([class_names, class_definitions], 1) / 2**0.5
         self.classes = classes
         kernel = torch.exp((self.anchors @ self.anchors.T - 1) / KERNEL_WIDTH)
         self.dual = torch.linalg.solve(kernel + RIDGE * torch.eye(len(kernel)), classes)
 
-    def __call__(self, names: torch.Tensor, definitions: torch.Tensor, closeness: torch.Tensor | None = None) -> torch.Tensor:
-        """Vectors [n, dim] for embeddings [n, 384] each; `closeness` [n, 1000] is added to the similarities."""
+    def __call__(
+        self, names: torch.Tensor, definitions: torch.Tensor, closeness: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Vectors [n, dim] for embeddings [n, 384] each; `closeness` [n, 1000] is added to the
+        similarities.
+        """
         similarity = torch.cat([names, definitions], 1) / 2**0.5 @ self.anchors.T
         ridge = torch.exp((similarity - 1) / KERNEL_WIDTH) @ self.dual
         logits = similarity / SOFTMAX_TEMPERATURE
         if closeness is not None:
             logits = logits + ANCESTOR_WEIGHT * closeness
         soft = logits.softmax(1) @ self.classes
-        blend = KERNEL_SHARE * F.normalize(ridge, dim=1) + (1 - KERNEL_SHARE) * F.normalize(soft, dim=1)
+        blend = KERNEL_SHARE * F.normalize(ridge, dim=1) + (1 - KERNEL_SHARE) * F.normalize(
+            soft, dim=1
+        )
         return F.normalize(blend, dim=1)
 
 
-def build_targets(sources: Sources, sentences: "SentenceTransformer", classes: torch.Tensor) -> Targets:
+def build_targets(
+    sources: Sources, sentences: "SentenceTransformer", classes: torch.Tensor
+) -> Targets:
     """Teacher vectors from the class targets `classes` [1000, dim]."""
     synsets, class_offsets = sources.nouns, sources.imagenet_synsets()
 
@@ -115,24 +151,38 @@ def build_targets(sources: Sources, sentences: "SentenceTransformer", classes: t
     print(f"embedding {len(offsets):,} definitions and {len(lemmas):,} nouns", flush=True)
     definition_vectors = encode(sentences, [definition(o) for o in offsets])
     lemma_vectors = dict(zip(lemmas, encode(sentences, lemmas), strict=True))
-    class_texts = [f"{n}, {definition(o)}" for n, o in zip(IMAGENET_CLASSNAMES, class_offsets, strict=True)]
-    teacher = Teacher(encode(sentences, list(IMAGENET_CLASSNAMES)), encode(sentences, class_texts), classes)
+    class_texts = [
+        f"{n}, {definition(o)}" for n, o in zip(IMAGENET_CLASSNAMES, class_offsets, strict=True)
+    ]
+    teacher = Teacher(
+        encode(sentences, list(IMAGENET_CLASSNAMES)), encode(sentences, class_texts), classes
+    )
 
-    vectors = _synset_vectors(teacher, synsets, offsets, lemma_vectors, definition_vectors, below, ancestors)
+    vectors = _synset_vectors(
+        teacher, synsets, offsets, lemma_vectors, definition_vectors, below, ancestors
+    )
     kinds = [OTHER] * len(offsets)
     for offset, indices in below.items():
         if offset in row and offset not in class_offsets:
-            # A hypernym of one class is not that class: the fewer below it, the more the teacher's own say.
+            # A hypernym of one class is not that class: the fewer below it, the more the teacher's
+            # own say.
             share = {1: 0.6, 2: 0.75}.get(len(indices), 0.9)
             mean = F.normalize(classes[list(indices)].mean(0), dim=0)
-            vectors[row[offset]] = F.normalize(share * mean + (1 - share) * vectors[row[offset]], dim=0)
+            vectors[row[offset]] = F.normalize(
+                share * mean + (1 - share) * vectors[row[offset]], dim=0
+            )
             kinds[row[offset]] = HYPERNYM
     for index, offset in enumerate(class_offsets):
         vectors[row[offset]], kinds[row[offset]] = classes[index], CLASS
 
     nouns, noun_kinds, visibility = _nouns(sources, teacher, offsets, lemma_vectors, vectors, kinds)
     parents = [
-        [(synsets[a].lemmas[0], row[a]) for a in sorted(ancestors(o)) if a != o and a in row and 2 <= len(below[a]) <= 250] for o in class_offsets
+        [
+            (synsets[a].lemmas[0], row[a])
+            for a in sorted(ancestors(o))
+            if a != o and a in row and 2 <= len(below[a]) <= 250
+        ]
+        for o in class_offsets
     ]
 
     def single_words(part: dict[str, Synset]) -> Words:
@@ -167,14 +217,21 @@ def _synset_vectors(
     below: dict[str, set[int]],
     ancestors: Callable[[str], frozenset[str]],
 ) -> torch.Tensor:
-    """The teacher's vector for every synset [S, dim], closeness counted in shared WordNet ancestors."""
+    """The teacher's vector for every synset [S, dim], closeness counted in shared WordNet
+    ancestors.
+    """
     seen = sorted(below)
     column = {a: i for i, a in enumerate(seen)}
     member = torch.zeros(1000, len(seen))
     for ancestor, indices in below.items():
         member[list(indices), column[ancestor]] = 1
     information = torch.log(1000 / member.sum(0))  # of sharing that ancestor with a class, in nats
-    names = torch.stack([lemma_vectors.get(synsets[o].lemmas[0], d) for o, d in zip(offsets, definition_vectors, strict=True)])
+    names = torch.stack(
+        [
+            lemma_vectors.get(synsets[o].lemmas[0], d)
+            for o, d in zip(offsets, definition_vectors, strict=True)
+        ]
+    )
     chunks = []
     for start in range(0, len(offsets), 512):
         rows = range(start, min(start + 512, len(offsets)))
@@ -183,14 +240,25 @@ def _synset_vectors(
             shared = [column[a] for a in ancestors(offsets[r]) if a in column]
             if shared:
                 closeness[i] = (member[:, shared] * information[shared]).amax(1)
-        chunks.append(teacher(names[rows.start : rows.stop], definition_vectors[rows.start : rows.stop], closeness))
+        chunks.append(
+            teacher(
+                names[rows.start : rows.stop], definition_vectors[rows.start : rows.stop], closeness
+            )
+        )
     return torch.cat(chunks)
 
 
 def _nouns(
-    sources: Sources, teacher: Teacher, offsets: list[str], lemma_vectors: dict[str, torch.Tensor], vectors: torch.Tensor, kinds: list[int]
+    sources: Sources,
+    teacher: Teacher,
+    offsets: list[str],
+    lemma_vectors: dict[str, torch.Tensor],
+    vectors: torch.Tensor,
+    kinds: list[int],
 ) -> tuple[Words, list[int], list[float]]:
-    """One vector for each lemma that is no class name itself: its senses' mean, frequent and visible ones first."""
+    """One vector for each lemma that is no class name itself: its senses' mean, frequent and
+    visible ones first.
+    """
     synsets, senses = sources.nouns, sources.noun_senses
     rows = defaultdict(list)
     for i, offset in enumerate(offsets):

@@ -13,15 +13,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.recipe.texts import MAIN_TEMPLATE, TextSampler
 
-TEACHER_SCALE = 16.0  # of the cosines that the teacher's and the student's class distributions are compared at
+TEACHER_SCALE = (
+    16.0  # of the cosines that the teacher's and the student's class distributions are compared at
+)
 BATCH = 512
 PEAK_RATE = 1.2e-3
 WARMUP_STEPS = 80
 TOKEN_STD = 0.04
 
 
-def text_tower(token_vectors: torch.Tensor, width: int, layers: int, heads: int, dim: int) -> TextTransformer:
-    """CLIP's causal text transformer, its token table the PCA of `token_vectors` [vocabulary, any]."""
+def text_tower(
+    token_vectors: torch.Tensor, width: int, layers: int, heads: int, dim: int
+) -> TextTransformer:
+    """CLIP's causal text transformer; its token table is the PCA of `token_vectors` [V, any]."""
     tower = TextTransformer(77, len(token_vectors), width, heads, layers, output_dim=dim)
     centred = token_vectors - token_vectors.mean(0)
     basis = torch.linalg.eigh(centred.T @ centred).eigenvectors.flip(1)[:, :width]
@@ -43,13 +47,18 @@ class Encoder:
         """Features [batch, dim] of ids [batch, length]."""
         length = ids.shape[1]
         self.tower.attn_mask = self.mask[:length, :length]
-        # On CPUs torch's fused attention has a backward pass that is many times slower than plain products.
+        # On CPUs torch's fused attention has a backward pass that is many times slower than plain
+        # products.
         with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             return F.normalize(self.tower(ids).float(), dim=-1)
 
 
-def train(tower: TextTransformer, sampler: TextSampler, steps: int, save: Callable[[], None]) -> None:
-    """`steps` of AdamW on (1 - cosine) + KL / 2 over the 1,000 classes; prints progress, saves every 200 steps."""
+def train(
+    tower: TextTransformer, sampler: TextSampler, steps: int, save: Callable[[], None]
+) -> None:
+    """`steps` of AdamW on (1 - cosine) + KL / 2 over the 1,000 classes; prints progress, saves
+    every 200 steps.
+    """
     classes = sampler.targets.classes
     encoder = Encoder(tower)
     matrices = [p for n, p in tower.named_parameters() if p.ndim >= 2 and "embedding" not in n]
@@ -62,7 +71,11 @@ def train(tower: TextTransformer, sampler: TextSampler, steps: int, save: Callab
         if not queue:
             queue = sampler.batches(8, BATCH)
         ids, wanted = queue.pop()
-        rate = PEAK_RATE * min(1, step / WARMUP_STEPS) * (0.49 * (1 + math.cos(math.pi * step / steps)) + 0.02)
+        rate = (
+            PEAK_RATE
+            * min(1, step / WARMUP_STEPS)
+            * (0.49 * (1 + math.cos(math.pi * step / steps)) + 0.02)
+        )
         for group in optimiser.param_groups:
             group["lr"] = rate
         got = encoder(ids)
@@ -78,7 +91,11 @@ def train(tower: TextTransformer, sampler: TextSampler, steps: int, save: Callab
         if step % 50 == 0 or step == steps:
             spent = time.time() - started
             left = spent / step * (steps - step)
-            print(f"step {step}/{steps}  loss {average:.3f}  cosine {cosine:.3f}  {spent:.0f} s, {left:.0f} s left", flush=True)
+            print(
+                f"step {step}/{steps}  loss {average:.3f}  cosine {cosine:.3f}  {spent:.0f} s, "
+                f"{left:.0f} s left",
+                flush=True,
+            )
         if step % 200 == 0 or step == steps:
             save()
     tower.attn_mask = encoder.mask
@@ -86,7 +103,9 @@ def train(tower: TextTransformer, sampler: TextSampler, steps: int, save: Callab
 
 @torch.no_grad()
 def class_recall(tower: TextTransformer, classes: torch.Tensor) -> float:
-    """Share of the 1,000 class names, in the main template, whose features lie nearest their own target."""
+    """Share of the 1,000 class names, in the main template, whose features lie nearest their own
+    target.
+    """
     ids = SimpleTokenizer()([MAIN_TEMPLATE.format(name) for name in IMAGENET_CLASSNAMES])[:, :24]
     encoder = Encoder(tower.eval())
     features = torch.cat([encoder(part) for part in ids.split(250)])

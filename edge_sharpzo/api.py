@@ -1,0 +1,131 @@
+"""`edge_sharpzo.tune`: what the command `edge-sharpzo tune` does, for a script.
+
+No terminal, no signals, no global state; any thread may call it, and several at once.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.stopping import StopWhen
+
+if TYPE_CHECKING:
+    from edge_sharpzo.events import Event
+    from edge_sharpzo.runs.records import Summary
+
+NOT_PASSED = ("data",)  # by keyword
+
+
+@dataclass(frozen=True)
+class Run:
+    """A tuned run."""
+
+    folder: Path  # `Classifier.load` opens it
+    summary: "Summary"  # accuracies, queries, seconds; what `summary.json` holds
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was cancelled; `tune(resume=run.folder)` goes on with it."""
+        return self.summary.stopped_because == "interrupted"
+
+
+def _quiet(event: "Event") -> None:
+    pass
+
+
+def tune(
+    data: str | PathLike[str] | None = None,
+    *,
+    resume: str | PathLike[str] | None = None,
+    on_progress: Callable[["Event"], object] = _quiet,
+    cancelled: Callable[[], bool] = lambda: False,
+    **options: Any,
+) -> Run:
+    """Tunes a prompt on the labelled photos in the folder `data` and writes a run folder.
+
+    `resume` goes on with the interrupted run in that folder instead, under the options it was
+    started with. `on_progress` hears what happens, see `edge_sharpzo.events`. `cancelled` is asked
+    between steps: once it says True, the run ends with the best prompt so far and a checkpoint.
+
+    `options` are the command's: onnx, out, shots, seed, template, context_tokens, class_names,
+    method, preset, paper_task, budget (queries), minutes, threads, max_memory (MB), provider, head;
+    and engine, the name of a registered text encoder.
+
+    Raises UserError for whatever the caller can mend, TypeError for an option that does not exist,
+    Cancelled where it is cancelled before the search has begun.
+
+    Example:
+        >>> run = edge_sharpzo.tune("imgs", onnx="clip.onnx", shots=16, budget=5000)
+        >>> run.summary.accuracy.classifier.test
+        0.823
+        >>> run.folder
+        PosixPath('runs/2026-11-25_21-13-17')
+    """
+    from edge_sharpzo import run
+    from edge_sharpzo.runs.folder import resumed_options
+
+    if (data is None) == (resume is None):
+        raise UserError(
+            "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, "
+            "and not both",
+            field="data",
+        )
+    if resume is not None:
+        if options:
+            raise UserError(
+                f"`resume` goes on under the options that the run was started with: leave "
+                f"{', '.join(f'`{name}`' for name in options)} out",
+                field="resume",
+            )
+        chosen = resumed_options(Path(resume))
+    else:
+        chosen = options_from(data=data, **options)
+    folder, summary = run.tune(chosen, on_progress, StopWhen(cancelled), resume=resume is not None)
+    return Run(folder, summary)
+
+
+def options_from(**given: Any) -> TuneOptions:
+    """The options of a run from keyword arguments; paths may be text.
+
+    Raises TypeError for an option that does not exist, UserError for one of another type.
+    """
+    known = {each.name: each for each in fields(TuneOptions)}
+    if unknown := [name for name in given if name not in known]:
+        raise TypeError(f"tune() has no option '{unknown[0]}'. It has: {', '.join(known)}")
+    import msgspec
+
+    def convert(kind: Any, value: Any) -> Any:
+        if kind is Path and isinstance(value, str | PathLike):
+            return Path(fspath(value))
+        raise ValueError(f"expected a path, got {type(value).__name__}")
+
+    made = {}
+    for name, value in given.items():
+        kind = known[name].type
+        try:
+            made[name] = msgspec.convert(value, kind, dec_hook=convert)
+        except msgspec.ValidationError as error:
+            raise UserError(f"`{name}`: {str(error).lower()}", field=name) from error
+    return TuneOptions(**made)
+
+
+def _signature() -> inspect.Signature:
+    """With every option by name and default, for `help()` and editors."""
+    plain = inspect.signature(tune)
+    own = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    named = [
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
+        )
+        for each in fields(TuneOptions)
+        if each.name not in NOT_PASSED
+    ]
+    return plain.replace(parameters=[*own, *named])
+
+
+tune.__signature__ = _signature()  # type: ignore[attr-defined]

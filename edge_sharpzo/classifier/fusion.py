@@ -1,0 +1,137 @@
+"""What joins a tuned prompt in the finished classifier: the template's features, and a head.
+
+The head's weight is chosen on validation photos, then it is fitted on all that may be learnt from.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sharpzo.classifier.calibration import Calibration, calibrate, calibrated_losses
+from edge_sharpzo.classifier.heads import HEADS, LinearHead, logit_deviation
+from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.tuning.loss import cross_entropy, share_right
+
+WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
+# Photos per class from which on validation chooses a weight; with fewer both have an equal say.
+ENOUGH_SHOTS = 4
+DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
+# The better of prompt and head gets at least this times the other's weight, since few photos judge
+# a mix badly.
+LEAD = 4.0
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What a closed-form head adds to a prompt."""
+
+    alone: LinearHead  # the head by itself
+    added: (
+        LinearHead | None
+    )  # its logits join the prompt's; None where the prompt is better off alone
+    alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
+    mixed_val: float | None  # of the prompt with the added head, likewise
+    calibration: Calibration  # of the mix
+
+    def logits(self, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """The mix's logits [N, K] from the prompt's [N, K] and the image features [N, D]."""
+        return prompt if self.added is None else prompt + self.added.logits(features)
+
+
+def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
+    """Class features [K, D] between the tuned prompt's, `text`, and those of the template as
+    written, normalised.
+
+    The template's share is a third at one photo per class, a sixth at two, and nothing to speak of
+    from eight on: what little a photo or two say must not cost what the model knew before. Wortsman
+    et al. (CVPR 2022) do so with weights.
+    """
+    share = 1 / (2 + shots**2)
+    mixed = (1 - share) * text + share * as_written
+    return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+
+
+def settled(
+    validated: np.ndarray,
+    final: np.ndarray,
+    as_written: np.ndarray,
+    splits: Splits,
+    scale: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class features [K, D] that `fuse` starts from, anchored to those of the template.
+
+    Of the validated prompt and of the final one. Where the template as written validates no worse
+    than the validated prompt, both are the template's.
+    """
+    train, val = splits.train, splits.val
+    shots = len(train.labels) / len(as_written)
+    validated, final = (anchored(text, as_written, shots) for text in (validated, final))
+    if len(val.labels):
+        both = np.stack([as_written, validated])
+        written, tuned = cross_entropy(both, val.features, val.labels, scale)
+        if written <= tuned:
+            return as_written, as_written
+    return validated, final
+
+
+def fuse(
+    name: str, scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool
+) -> Fusion:
+    """Chooses by validation loss the weight of the head `name`, where there are photos enough.
+
+    `scale` is the logit scale; `validated` the text features [K, D] of the best prompt that has
+    learnt nothing of the validation photos, by which the weight is chosen; `final` those of the
+    prompt that the head will be added to. The head is then fitted again, on the borrowed validation
+    photos too. Without validation photos, or with fewer than `ENOUGH_SHOTS` to learn from, its
+    weight is one; nothing is added where not `mix`.
+    """
+    train, (features, labels), _, borrowed = splits
+    prompt = scale * features @ validated.T
+    beside = _fitted(name, scale, validated, train).logits(features)
+    weight = 1.0 if mix else 0.0
+    if mix and len(labels) and len(train.labels) >= ENOUGH_SHOTS * len(final):
+        weight = chosen_weight(prompt, beside, labels)
+    mixed = prompt + weight * beside
+    every = Split(*(np.concatenate(parts) for parts in zip(train, borrowed, strict=True)))
+    alone = _fitted(name, scale, final, every)
+    return Fusion(
+        alone=alone,
+        added=alone.weighted(weight) if weight else None,
+        alone_val=share_right(beside, labels),
+        mixed_val=share_right(mixed, labels),
+        calibration=calibrate(mixed, labels),
+    )
+
+
+def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> float:
+    """The weight of the head's logits [N, K] beside the prompt's, by the loss on validation photos.
+
+    The better of the two leads. These photos may have chosen the prompt among many and flatter it
+    then, while the head has never seen them, so the prompt has to be better by `DOUBT` standard
+    errors. The leader's share is the largest of those whose loss is within a standard error of the
+    best.
+    """
+    gain = calibrated_losses(head, labels) - calibrated_losses(prompt, labels)
+    prompt_leads = gain.mean() > DOUBT * standard_error(gain)
+    small, large = ([w for w in WEIGHTS if w <= 1 / LEAD], [w for w in WEIGHTS if w >= LEAD])
+    allowed = small if prompt_leads else large[::-1]
+    losses = [calibrated_losses(prompt + w * head, labels) for w in allowed]
+    best = min(losses, key=np.mean)
+    excess = [loss - best for loss in losses]
+    pairs = zip(allowed, excess, strict=True)
+    return next(w for w, more in pairs if more.mean() <= standard_error(more))
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean of `values` [N]; infinite for a single one, unless it is 0."""
+    if len(values) > 1:
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+    return np.inf if values.any() else 0.0
+
+
+def _fitted(name: str, scale: float, text: np.ndarray, photos: Split) -> LinearHead:
+    """The head fitted to `photos`, its logits on them varying as much as the prompt's do."""
+    head = HEADS[name](*photos, len(text))
+    logits = (scale * photos.features @ text.T, head.logits(photos.features))
+    prompt, own = map(logit_deviation, logits)
+    return head.weighted(prompt / own if own > 0 else 1.0)

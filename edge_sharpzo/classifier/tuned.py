@@ -1,0 +1,127 @@
+"""The tuned prompt with its head and calibration: all that classification needs beside the image
+tower.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from edge_sharpzo.classifier.calibration import Calibration
+from edge_sharpzo.classifier.heads import LinearHead
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import parse_json, write_atomic
+
+PROMPT = "prompt.safetensors"
+
+
+@dataclass(frozen=True)
+class TunedPrompt:
+    """A finished classifier on image features."""
+
+    context: np.ndarray  # tuned context vectors [n_ctx, W], float32
+    # Of the K classes [K, D], L2-normalised float32; with few shots the template has a share.
+    text_features: np.ndarray
+    folders: list[str]
+    names: list[str]
+    template: str
+    logit_scale: float
+    model_sha256: str
+    head: LinearHead | None = None  # its logits are added to the prompt's
+    calibration: Calibration = field(default_factory=Calibration)
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [K, D] and bias [K], float32, whose softmax gives calibrated probabilities.
+
+        The prompt's and the head's logits are both linear in the features.
+        """
+        weight = np.float32(self.logit_scale) * self.text_features
+        bias = np.zeros(len(self.text_features), np.float32)
+        if self.head:
+            weight, bias = weight + self.head.weight, bias + self.head.bias
+        inverse = np.float32(1 / self.calibration.temperature)
+        return inverse * weight, inverse * bias
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits [N, K] of image features [N, D]."""
+        weight, bias = self.linear()
+        return features @ weight.T + bias
+
+    def save(self, folder: Path) -> None:
+        """Writes `prompt.safetensors`."""
+        labels = {"folders": self.folders, "names": self.names}
+        metadata = {
+            "labels": json.dumps(labels, ensure_ascii=False),
+            "template": self.template,
+            "logit_scale": repr(self.logit_scale),
+            "model_sha256": self.model_sha256,
+        }
+        tensors = {"context": self.context, "text_features": self.text_features}
+        if self.head:
+            metadata["head"] = self.head.name
+            tensors |= {"head_weight": self.head.weight, "head_bias": self.head.bias}
+        metadata["calibration"] = json.dumps(asdict(self.calibration))
+        whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        write_atomic(folder / PROMPT, lambda part: save_file(whole, part, metadata=metadata))
+
+    @classmethod
+    def load(cls, folder: Path) -> "TunedPrompt":
+        """Reads `prompt.safetensors`. Raises UserError if it is missing or damaged."""
+        file = folder / PROMPT
+        if not file.is_file():
+            raise UserError(
+                f"{folder} is not a finished run (no {PROMPT}): give the folder that tuning wrote"
+            )
+        try:
+            prompt = _read(file)
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{file} is damaged ({error}): tune again") from error
+        if not _is_whole(prompt):
+            raise UserError(
+                f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes): "
+                "tune again"
+            )
+        return prompt
+
+
+def _read(file: Path) -> TunedPrompt:
+    with safe_open(file, "np") as stored:
+        metadata = stored.metadata() or {}
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    head = None
+    if "head" in metadata:
+        head = LinearHead(metadata["head"], tensors["head_weight"], tensors["head_bias"])
+    labels, told = parse_json(metadata["labels"]), parse_json(metadata["calibration"])
+    threshold = told["threshold"]
+    return TunedPrompt(
+        context=tensors["context"],
+        text_features=tensors["text_features"],
+        folders=list(labels["folders"]),
+        names=list(labels["names"]),
+        template=metadata["template"],
+        logit_scale=float(metadata["logit_scale"]),
+        model_sha256=metadata["model_sha256"],
+        head=head,
+        calibration=Calibration(
+            float(told["temperature"]), None if threshold is None else float(threshold)
+        ),
+    )
+
+
+def _is_whole(prompt: TunedPrompt) -> bool:
+    """Whether shapes fit each other and all numbers are finite."""
+    text, head = prompt.text_features, prompt.head
+    return bool(
+        text.ndim == 2
+        and len(text) == len(prompt.folders) == len(prompt.names)
+        and np.isfinite(text).all()
+        and math.isfinite(prompt.logit_scale)
+        and prompt.calibration.temperature > 0
+        and (
+            head is None or (head.weight.shape == text.shape and head.bias.shape == text.shape[:1])
+        )
+    )

@@ -1,0 +1,197 @@
+"""A finished run at work: `Classifier` answers for photos and measures itself on labelled ones."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from threading import Lock
+from typing import Self
+
+import numpy as np
+
+from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.image_tower import ImageTower
+from edge_sharpzo.clip.images import Photo
+from edge_sharpzo.photos.dataset import Photos, labelled_photos
+from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.runs.options import usable_threads
+from edge_sharpzo.runs.records import CONFIG, RunConfig
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.tuning.loss import softmax
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A classifier's answer for one photo."""
+
+    label: str  # the class folder's name
+    probability: float  # of that class, calibrated
+    probabilities: dict[str, float]  # of every class, the likeliest first
+    sure: bool  # whether the probability reaches the threshold fitted on validation photos
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Accuracy on labelled photos."""
+
+    accuracy: float
+    photos: int  # that were counted
+    tuned_on: int  # that were left out because the run was tuned on them
+    skipped: int  # that could not be read
+    by_class: dict[str, float]  # accuracy of each class that has photos
+
+
+class Classifier:
+    """A run's classifier. The model stays open between calls; threads may share one.
+
+    Example:
+        >>> classifier = Classifier.load("runs/2026-11-25_21-13-17")
+        >>> (answer,) = classifier.predict(["photo.jpg"])
+        >>> answer.label, answer.sure
+        ('hat', True)
+        >>> classifier.score(features)  # [N, D] cached features -> probabilities [N, K]
+    """
+
+    def __init__(self, clip: ClipOnnx, prompt: TunedPrompt, folder: Path):
+        """Use `load`."""
+        self.folder = folder
+        self._clip, self._prompt = clip, prompt
+        self._tower = ImageTower(clip)
+        self._lock = Lock()
+
+    @classmethod
+    def load(
+        cls,
+        run: str | PathLike[str],
+        onnx: str | PathLike[str] | None = None,
+        threads: int = 0,
+    ) -> Self:
+        """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
+
+        `threads` 0 are all cores, -1 all but one. Raises UserError where the run is not whole or
+        the model is another one.
+        """
+        folder = Path(run)
+        prompt = TunedPrompt.load(folder)
+        model = Path(onnx) if onnx is not None else _model_of(folder)
+        clip = ClipOnnx(model, usable_threads(threads))
+        if clip.sha256 != prompt.model_sha256:
+            raise UserError(
+                f"{model} is not the model that {folder} was tuned for: add `onnx` with that "
+                "model, or tune again",
+                field="onnx",
+            )
+        return cls(clip, prompt, folder)
+
+    @property
+    def labels(self) -> list[str]:
+        """The K classes, by their folders' names, in the order of `score`'s columns."""
+        return list(self._prompt.folders)
+
+    def predict(self, photos: Sequence[Photo]) -> list[Prediction]:
+        """An answer for each photo: a path, a pillow image or a uint8 RGB array [H, W, 3].
+
+        Raises UserError for a photo that cannot be read.
+        """
+        if isinstance(photos, str | PathLike) or not isinstance(photos, Sequence):
+            raise UserError(
+                f"predict() takes a list of photos, got {type(photos).__name__}: "
+                "put a single one into brackets"
+            )
+
+        def refuse(index: int, reason: str) -> None:
+            photo = photos[index]
+            name = photo if isinstance(photo, str | Path) else f"photo {index}"
+            raise UserError(f"cannot read {name}: {reason}")
+
+        return self.answers(self.encode(photos, refuse)[0])
+
+    def encode(
+        self, photos: Sequence[Photo], skipped: Callable[[int, str], None]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Image features [N, D], float32, and which photos could be read [N], bool.
+
+        `skipped` hears the index of a photo that cannot be, and why.
+        """
+        with self._lock:
+            return self._tower.encode(photos, skipped)
+
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """Calibrated probabilities [N, K], float32, of image features [N, D], as `encode` gives.
+
+        Costs one small matrix product: cached photos are scored again at once. Raises UserError for
+        another shape.
+        """
+        dim = self._prompt.text_features.shape[1]
+        if np.ndim(features) != 2 or np.shape(features)[1] != dim:
+            raise UserError(f"features: expected [N, {dim}], got {list(np.shape(features))}")
+        return softmax(self._prompt.logits(np.asarray(features, np.float32)))
+
+    def answers(self, features: np.ndarray) -> list[Prediction]:
+        """What `predict` says of photos with these image features [N, D]."""
+        threshold = self._prompt.calibration.threshold or 0.0
+        answers = []
+        for row in self.score(features):
+            order = np.argsort(-row, kind="stable")
+            likely = {self._prompt.folders[i]: float(row[i]) for i in order}
+            label, probability = next(iter(likely.items()))
+            answers.append(Prediction(label, probability, likely, probability >= threshold))
+        return answers
+
+    def evaluate(
+        self,
+        data: str | PathLike[str],
+        class_names: str | PathLike[str] | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        skipped: Callable[[Path, str], None] = lambda path, reason: None,
+    ) -> Evaluation:
+        """Accuracy on the labelled photos under `data` that the run was not tuned on.
+
+        `class_names` is a file that says which folder holds which class, where they are called
+        otherwise. `progress` hears of photos done and their number, `skipped` of unreadable ones.
+
+        Raises UserError where no photo is left to count.
+        """
+        root, mapping = Path(data), Path(class_names) if class_names is not None else None
+        prompt = self._prompt
+        found = labelled_photos(root, prompt.folders, prompt.names, mapping)
+        tuned_on = set(RunConfig.read(self.folder).tuned_on)
+        fresh = [i for i, path in enumerate(found.paths) if str(path.resolve()) not in tuned_on]
+        if not fresh:
+            raise UserError(
+                f"all photos under {root} were tuned on: give `data` other photos", field="data"
+            )
+        photos = Photos([found.paths[i] for i in fresh], found.labels[fresh])
+        features, readable, _ = encode_photos(self._clip, photos.paths, root, progress, skipped)
+        if not readable.any():
+            raise UserError(f"no photo under {root} can be read", field="data")
+        labels = photos.labels[readable]
+        right = self.score(features[readable]).argmax(axis=1) == labels
+        return Evaluation(
+            accuracy=float(right.mean()),
+            photos=len(labels),
+            tuned_on=len(found.paths) - len(fresh),
+            skipped=int((~readable).sum()),
+            by_class={
+                name: float(right[labels == i].mean())
+                for i, name in enumerate(prompt.folders)
+                if (labels == i).any()
+            },
+        )
+
+
+def _model_of(folder: Path) -> Path:
+    """The model file that a run was tuned with. Raises UserError where it is gone."""
+    try:
+        model = RunConfig.read(folder).options.onnx
+    except UserError as error:
+        raise UserError(
+            f"{folder / CONFIG} does not say which model was tuned ({error}); or add `onnx`",
+            field="onnx",
+        ) from error
+    if not model.is_file():
+        raise UserError(
+            f"the model of this run, {model}, is gone: add `onnx` with its new place", field="onnx"
+        )
+    return model

@@ -1,0 +1,78 @@
+"""`edge-sharpzo compare`: finished runs side by side."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.flags import JsonFlag
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import percent
+
+if TYPE_CHECKING:
+    from edge_sharpzo.runs.records import AnyScores, Summary
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="run folders")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows finished runs side by side."""
+    with user_errors():
+        if len(runs) < 2:
+            raise UserError("give two or more run folders to compare")
+        from edge_sharpzo.runs.records import Summary
+
+        rows = [_flat(run, Summary.read(run)) for run in runs]
+        if as_json:
+            print_json(rows)
+            return
+        _print_table(rows)
+        if names := _differing(rows):
+            print(f"these runs differ in {names}: their accuracies do not compare")
+
+
+def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
+    """What tells a run apart."""
+    preset = "" if summary.preset == "default" else f" ({summary.preset})"
+    accuracy = summary.accuracy
+    scores: dict[str, AnyScores] = {
+        "zero-shot": accuracy.zero_shot,
+        "tuned": accuracy.tuned,
+        "head": accuracy.head,
+        "classifier": accuracy.classifier,
+    }
+    return {
+        "run": str(run),
+        "method": summary.method + preset,
+        "seed": summary.seed,
+        "model": summary.model.name,
+        "classes": summary.data.classes,
+        "shots": summary.data.shots,
+        "held-out photos": summary.data.test,
+        **{f"{name}, held-out": score.test for name, score in scores.items()},
+        **{f"{name}, validation": score.val for name, score in scores.items()},
+        "queries": summary.queries.total,
+        "tuning seconds": summary.seconds.tuning,
+        "peak memory, MB": summary.peak_rss_mb,
+        "stopped": summary.stopped_because,
+    }
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", *(Path(row["run"]).name for row in rows), box=None)
+    for name in list(rows[0])[1:]:
+        is_share = name.endswith((", held-out", ", validation"))
+        table.add_row(name, *(percent(row[name]) if is_share else str(row[name]) for row in rows))
+    Console().print(table)
+
+
+def _differing(rows: list[dict[str, Any]]) -> str:
+    """The settings that are not the same in all runs; empty where accuracies can be compared."""
+    same = ("model", "classes", "held-out photos")
+    return ", ".join(name for name in same if len({json.dumps(row[name]) for row in rows}) > 1)

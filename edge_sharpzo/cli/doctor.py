@@ -1,0 +1,98 @@
+"""`edge-sharpzo doctor`: whether this device can tune, and how fast."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.flags import JsonFlag, ThreadsFlag
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+
+NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
+SHOTS_PER_NAME = 16  # of made-up photos
+CANDIDATES = 64  # timed
+
+
+def command(
+    onnx: Annotated[
+        Path,
+        typer.Option(
+            help="exported model; the small embedded one if not given", show_default=False
+        ),
+    ] = EMBEDDED_MODEL,
+    threads: ThreadsFlag = 0,
+    provider: Annotated[str, typer.Option(help="execution provider to time")] = "cpu",
+    as_json: JsonFlag = False,
+) -> None:
+    """Says whether this device can tune, which providers run, and what a query costs."""
+    with user_errors():
+        from edge_sharpzo.clip.providers import resolve
+        from edge_sharpzo.runs.options import usable_threads
+
+        found = _examined(onnx, usable_threads(threads), resolve(provider))
+        if as_json:
+            print_json(found)
+            return
+        print(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
+        free = found["available_memory_mb"]
+        memory = "memory unknown" if free is None else f"{free} MB of memory free"
+        print(f"{found['cores']} cores, {memory}, photo features kept in {found['cache']}")
+        for name, answer in found["providers"].items():
+            print(f"provider {name:9} {answer}")
+        print(
+            f"{found['model']}, {found['classes']} classes, {found['provider']}, "
+            f"{found['threads']} threads: {found['ms_per_query']} ms per query"
+        )
+        print(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
+
+
+def _examined(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
+    """What the device is, which providers run, and what a query costs there.
+
+    Raises UserError for a 32-bit system, or where `provider` cannot run the model.
+    """
+    import numpy as np
+
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.providers import Provider, why_not
+    from edge_sharpzo.system.machine import available_mb, check_device, usable_cores, versions
+    from edge_sharpzo.system.memory import peak_mb
+    from edge_sharpzo.system.storage import cache_folder
+    from edge_sharpzo.tuning.methods.registry import plan
+    from edge_sharpzo.tuning.noise import SHORTEST_STEP, difference_step
+    from edge_sharpzo.tuning.objective import PromptObjective
+
+    check_device()
+    clip, chosen = ClipOnnx(onnx, threads, provider), plan()
+    shape = (len(NAMES) * SHOTS_PER_NAME, clip.card.feature_dim)
+    features = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    labels = np.repeat(np.arange(len(NAMES)), SHOTS_PER_NAME)
+    objective = PromptObjective(
+        clip, NAMES, features, labels, context_tokens=chosen.context_tokens, dim=chosen.dim
+    )
+    noise = difference_step(
+        lambda points: objective.text_features(points, "noise"), objective.dim, SHORTEST_STEP, 0
+    )
+    points = np.random.default_rng(1).standard_normal((CANDIDATES, objective.dim))
+    started = time.perf_counter()
+    objective.losses(points, "timing")
+    seconds = (time.perf_counter() - started) / CANDIDATES
+    return {
+        "versions": versions(),
+        "cores": usable_cores(),
+        "available_memory_mb": available_mb(),
+        "cache": str(cache_folder()),
+        "model": clip.card.name,
+        "providers": {each.value: why_not(each.full) or "runs" for each in Provider},
+        "provider": provider,
+        "threads": threads,
+        "classes": len(NAMES),
+        "ms_per_query": round(1000 * seconds, 2),
+        "minutes_for_default_budget": round(seconds * (chosen.budget or 0) / 60, 1),
+        "noise_floor": noise.noise,
+        "difference_step": noise.step,
+        "peak_rss_mb": peak_mb(),
+    }

@@ -1,0 +1,48 @@
+"""`edge-sharpzo eval`: measures a finished run on labelled photos."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.system.text import percent
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="run folder")],
+    data: Annotated[
+        Path, typer.Option(help="labelled photos: DIR/test/<class>/* or DIR/<class>/*")
+    ],
+    class_names: Annotated[
+        Path | None,
+        typer.Option(
+            help="file with lines 'folder = class of the run', for photos whose folders are "
+            "called otherwise"
+        ),
+    ] = None,
+    onnx: OnnxFlag = None,
+    threads: ThreadsFlag = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measures a tuned prompt on labelled photos."""
+    with user_errors():
+        from edge_sharpzo.classify import Classifier
+        from edge_sharpzo.cli.display import Display
+
+        classifier = Classifier.load(run, onnx, threads)
+        with Display() as display:
+            result = classifier.evaluate(data, class_names, display.photos, display.skipped)
+            if result.tuned_on:
+                display.say(
+                    f"note: {result.tuned_on} of the photos under {data} were tuned on "
+                    "and are left out"
+                )
+        if as_json:
+            print_json(asdict(result))
+            return
+        print(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
+        for name, value in result.by_class.items():
+            print(f"  {percent(value):>7}  {name}")

@@ -1,0 +1,233 @@
+"""Opens `clip.onnx`: its card, its tokenizer, and one onnxruntime session for each tower."""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edge_sharpzo.clip.card import TOKENIZER_KEY, ModelCard, parse_card
+from edge_sharpzo.clip.onnx.graph_file import read_graph
+from edge_sharpzo.clip.onnx.integer import multiply_in_integers
+from edge_sharpzo.clip.onnx.messages import ModelProto
+from edge_sharpzo.clip.onnx.parts import keep_output, nested_graphs, weight_bytes
+from edge_sharpzo.clip.towers import OUTPUTS, Tower
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import sums_bytes_exactly
+from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from edge_sharpzo.clip.images import Photo
+    from edge_sharpzo.clip.prompts import Prompts
+
+MAX_GRAPH_BYTES = 2**31  # what protobuf reads
+
+
+class ClipOnnx:
+    """An exported CLIP model.
+
+    Each tower gets a session of its own that holds that tower's weights alone, so that tuning
+    never keeps the image tower or the token table in memory.
+
+    Example:
+        >>> clip = ClipOnnx("clip.onnx", threads=2)
+        >>> features = clip.encode_images(["a.jpg", "b.jpg"])  # [2, D], float32, L2-normalised
+        >>> clip.card.logit_scale
+        100.0
+
+    Raises UserError when the file is missing, is no ONNX, or was not made by edge-sharpzo's export.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        threads: int = 0,
+        provider: str = "CPUExecutionProvider",
+        memory: MemoryLimit | None = None,
+    ):
+        """Opens the file; no weights are read yet.
+
+        `threads` of a session, 0 for onnxruntime's choice; `provider` is onnxruntime's execution
+        provider; `memory` a limit to keep to.
+        """
+        self.path = Path(path)
+        self._file = self.path.resolve()  # weights lie beside the file, not beside a link to it
+        self.threads = threads
+        self.provider = provider
+        self.memory = memory or MemoryLimit()
+        model = self._load()
+        self.card: ModelCard = parse_card(_metadata(model), str(self.path))
+        produced = {output.name for output in model.graph.output}
+        if missing := [name for name in OUTPUTS.values() if name not in produced]:
+            raise UserError(
+                f"{self.path} has no output {missing[0]}: export it again with this version"
+            )
+        self._check_shapes(model)
+        external = {
+            entry.value
+            for tensor in model.graph.initializer
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+        beside = sorted(external - {self._file.name})
+        self._files = [self._file, *(self.folder / name for name in beside)]
+
+    @property
+    def folder(self) -> Path:
+        """Where the weights lie."""
+        return self._file.parent
+
+    def _check_shapes(self, model: ModelProto) -> None:
+        """Raises UserError when the graph's fixed dimensions are not those of the card."""
+        values = [*model.graph.input, *model.graph.output]
+        shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in values}
+        card = self.card
+        wanted = {
+            "pixel_values": list(card.image.size),
+            "ctx": [card.text.width],
+            "image_features": [card.feature_dim],
+            "text_features": [card.feature_dim],
+            "token_embeddings": [card.text.width],
+        }
+        for name, dims in wanted.items():
+            if shapes.get(name, [])[-len(dims) :] != dims:
+                raise UserError(
+                    f"{self.path} carries a card that does not fit its graph ({name}): "
+                    "export it again"
+                )
+
+    def _load(self) -> ModelProto:
+        """The graph without its weights.
+
+        The file is untrusted: only standard operators, no data outside its folder.
+        """
+        if not self.path.is_file():
+            raise UserError(
+                f"{self.path} does not exist: make it with `make export` on a workstation, "
+                "or give another `onnx`",
+                field="onnx",
+            )
+        if self.path.stat().st_size > MAX_GRAPH_BYTES:
+            raise UserError(
+                f"{self.path} is larger than an ONNX file can be (2 GB): weights of that size "
+                "lie beside it. Export it again"
+            )
+        damaged = (
+            f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew"
+        )
+        try:
+            model = read_graph(self._file)
+        except Exception as error:  # protobuf's own errors, whose class depends on its backend
+            raise UserError(damaged) from error
+        if not model.graph.node:
+            raise UserError(damaged)
+        self._distrust(model)
+        return model
+
+    def _distrust(self, model: ModelProto) -> None:
+        """Raises UserError for operators that are not ONNX's own and for weights elsewhere."""
+        if model.functions:
+            raise UserError(
+                f"{self.path} defines operators of its own ({model.functions[0].name}): not loaded"
+            )
+        for graph in nested_graphs(model.graph):
+            for node in graph.node:
+                if node.domain not in ("", "ai.onnx"):
+                    raise UserError(
+                        f"{self.path} uses the operator {node.domain}.{node.op_type}, "
+                        "which is not ONNX's own: not loaded"
+                    )
+            attributes = [attribute for node in graph.node for attribute in node.attribute]
+            inner = [tensor for a in attributes for tensor in (a.t, *a.tensors)]
+            entries = (e for tensor in [*graph.initializer, *inner] for e in tensor.external_data)
+            for place in (Path(entry.value) for entry in entries if entry.key == "location"):
+                if place.name != str(place) or not (self.folder / place).is_file():
+                    raise UserError(
+                        f"{self.path} needs its weights in {place} beside it: "
+                        f"copy that file to {self.folder} too"
+                    )
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file and of its external data, in hex."""
+        digest = hashlib.sha256()
+        for file in self._files:
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        return digest.hexdigest()
+
+    @cached_property
+    def prompts(self) -> "Prompts":
+        """The tokenizer. Raises UserError for a damaged one."""
+        from edge_sharpzo.clip.prompts import Prompts
+
+        try:
+            return Prompts.of_card(self.card.text, _metadata(self._load())[TOKENIZER_KEY])
+        except Exception as error:  # the tokenizers library raises bare Exception
+            raise UserError(f"{self.path} carries a damaged tokenizer: export it again") from error
+
+    def close_tokenizer(self) -> None:
+        """Frees the tokenizer (40 MB), which only the start needs; `prompts` opens it again."""
+        self.__dict__.pop("prompts", None)
+        return_freed_memory()
+
+    def encode_images(self, photos: Sequence["Photo"]) -> np.ndarray:
+        """L2-normalised features [N, D], float32, of photos.
+
+        `photos` are paths, pillow images or uint8 arrays [H, W, 3]. Raises UserError for one that
+        cannot be read.
+        """
+        from edge_sharpzo.clip.image_tower import ImageTower
+
+        def refuse(index: int, reason: str) -> None:
+            raise UserError(f"cannot read {photos[index]}: {reason}")
+
+        return ImageTower(self).encode(photos, refuse)[0]
+
+    def session(self, tower: Tower, integer: bool = False) -> "onnxruntime.InferenceSession":
+        """A session of one tower.
+
+        Where the model's weights are stored in 8 bits, `integer` takes the products in integers:
+        faster and less exact, see `onnx/integer.py`. Without it they are taken in float32.
+
+        Raises UserError where the provider or the memory limit does not allow it.
+        """
+        from edge_sharpzo.clip.providers import open_session
+
+        model = self.tower(tower, integer)
+        self.memory.require(weight_bytes(model.graph), f"the {tower} tower")
+        # The image tower's threads would wait actively on the core that decodes the next photos.
+        session = open_session(
+            model,
+            self.folder,
+            self.provider,
+            self.threads,
+            wait_actively=tower != Tower.IMAGE,
+            what=f"the {tower} tower of {self.path}",
+        )
+        return_freed_memory()  # copies of the weights that only the opening needed
+        return session
+
+    def tower(self, name: Tower, integer: bool = False) -> ModelProto:
+        """The graph of one tower, see `session`; its weights are external data in `folder`."""
+        model = self._load()
+        del model.metadata_props[:]  # the tokenizer, which a session would keep
+        keep_output(model, OUTPUTS[name])
+        if integer and sums_bytes_exactly():
+            multiply_in_integers(model)
+        return model
+
+    def token_embeddings(self, ids: list[int]) -> np.ndarray:
+        """Rows of the token table [T, W], float32, without positions.
+
+        The table is read for this call alone.
+        """
+        return self.session(Tower.TOKENS).run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
+
+
+def _metadata(model: ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in model.metadata_props}

@@ -1,0 +1,61 @@
+"""The seam under the objective: what turns contexts into text features, wherever it runs."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.system.errors import UserError
+
+if TYPE_CHECKING:
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+
+LOCAL = "local"
+
+
+class TextEncoder(Protocol):
+    """The text tower for the prompts of some classes, as a function of their context.
+
+    The objective asks for nothing else of a model. `TextTower` runs it here.
+    """
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        ...
+
+    def __call__(self, contexts: np.ndarray, /) -> np.ndarray:
+        """L2-normalised text features [P, K, D] of `contexts` [P, n_ctx, W], both float32."""
+        ...
+
+
+class MakeEncoder(Protocol):
+    """Makes an encoder for a model and some classes."""
+
+    def __call__(
+        self, clip: "ClipOnnx", classes: Sequence[Sequence[int]], n_ctx: int, integer: bool, /
+    ) -> TextEncoder:
+        """`classes` holds each class's own token ids behind `n_ctx` context vectors.
+
+        `integer` allows products in integers where weights are stored so, see `onnx/integer.py`.
+        """
+        ...
+
+
+ENCODERS: dict[str, MakeEncoder] = {LOCAL: TextTower}
+
+
+def encoder(engine: str) -> MakeEncoder:
+    """What makes the encoders of `engine`. Raises UserError for an engine that does not exist."""
+    if engine not in ENCODERS:
+        raise UserError(f"`engine={engine}`: choose one of {', '.join(ENCODERS)}", field="engine")
+    return ENCODERS[engine]
+
+
+def template_features(encode: TextEncoder, width: int) -> np.ndarray:
+    """Features [K, D] of prompts without context vectors: a template taken word for word.
+
+    `encode` was made with n_ctx = 0 and whole prompts as classes; `width` is W.
+    """
+    return encode(np.zeros((1, 0, width), np.float32))[0]

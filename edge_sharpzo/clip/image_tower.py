@@ -1,0 +1,116 @@
+"""Image features of photos, decoded ahead while the tower computes."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from edge_sharpzo.clip.images import (
+    MAX_PIXELS,
+    Photo,
+    UnreadableImageError,
+    load_image,
+    preprocess,
+)
+from edge_sharpzo.clip.towers import Tower
+from edge_sharpzo.system.memory import return_freed_memory
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+
+BATCH = 4  # photos in one call: more are no faster and hold more memory
+AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
+PHOTO_BYTES = 40_000_000  # that a photo takes in a large image tower
+PIXEL_BYTES = 12  # that a pixel of a photo takes while it is decoded and turned upright
+
+
+class ImageTower:
+    """Maps photos to L2-normalised features. Its session opens at the first photo.
+
+    A context manager: leaving it closes the session and gives its memory back. One thread may use
+    it at a time.
+    """
+
+    def __init__(self, clip: "ClipOnnx"):
+        self._clip = clip
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._session = None
+        return_freed_memory()
+
+    def encode(
+        self,
+        photos: Sequence[Photo],
+        skipped: Callable[[int, str], None],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Features [N, D], float32, and which photos could be read [N], bool.
+
+        A photo that cannot be read has a row of zeros; `skipped` hears its index and the reason.
+        `progress` hears how many photos are done, after each call of the tower.
+        """
+        features = np.zeros((len(photos), self._clip.card.feature_dim), np.float32)
+        readable = np.zeros(len(photos), bool)
+        for rows, values in self.encoded(photos, skipped, progress):
+            features[rows], readable[rows] = values, True
+        return features, readable
+
+    def encoded(
+        self,
+        photos: Sequence[Photo],
+        skipped: Callable[[int, str], None],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> Iterator[tuple[list[int], np.ndarray]]:
+        """What `encode` returns, call by call: indices of photos and their features [n, D]."""
+        if not photos:
+            return
+        if self._session is None:
+            self._session = self._clip.session(Tower.IMAGE, integer=True)
+        batch_size = self._clip.memory.fitting(BATCH, PHOTO_BYTES)
+        ready = self._prepared(photos)
+        for start in range(0, len(photos), batch_size):
+            batch, pixels = [], []
+            places = range(start, min(start + batch_size, len(photos)))
+            for index, values in zip(places, ready, strict=False):
+                if isinstance(values, str):
+                    skipped(index, values)
+                else:
+                    pixels.append(values)
+                    batch.append(index)
+            if batch:
+                yield batch, self._session.run(None, {"pixel_values": np.stack(pixels)})[0]
+            progress(places.stop)
+
+    def _prepared(self, photos: Sequence[Photo]) -> Iterator[np.ndarray | str]:
+        """Each photo's pixel values [3, H, W], or why it cannot be used.
+
+        A thread decodes up to `AHEAD` photos ahead.
+        """
+        card = self._clip.card.image
+        most_pixels = self._clip.memory.fitting(MAX_PIXELS, PIXEL_BYTES)
+
+        def prepare(photo: Photo) -> np.ndarray | str:
+            try:
+                return preprocess(load_image(photo, most_pixels), card)
+            except UnreadableImageError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = deque(pool.submit(prepare, photo) for photo in photos[:AHEAD])
+            following = iter(photos[AHEAD:])
+            try:
+                while waiting:
+                    yield waiting.popleft().result()
+                    for photo in following:
+                        waiting.append(pool.submit(prepare, photo))
+                        break
+            finally:
+                pool.shutdown(cancel_futures=True)

@@ -1,0 +1,133 @@
+"""Decodes photos and prepares them as open_clip does.
+
+Shortest side resized with antialiased bicubic, centre crop; other models' cards ask for more forms.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from edge_sharpzo.clip.card import ImageCard
+
+Photo = str | Path | Image.Image | np.ndarray  # a file, a picture, or uint8 [H, W, 3]
+MAX_PIXELS = 100_000_000  # of one photo; beyond it a small device would run out of memory
+_RESAMPLING = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+class UnreadableImageError(Exception):
+    """Why one photo cannot be used."""
+
+
+def load_image(photo: Photo, most_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The photo upright (EXIF), in RGB, first frame only; transparency on white, 16 bits to 8.
+
+    One of more than `most_pixels` is refused before it is decoded.
+
+    Raises UnreadableImageError with a short reason.
+    """
+    if isinstance(photo, np.ndarray):
+        photo = _from_array(photo)
+    elif not isinstance(photo, Image.Image) and (missing := why_no_file(Path(photo))):
+        raise UnreadableImageError(missing)
+    try:
+        with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
+            if image.width * image.height > most_pixels:
+                raise UnreadableImageError(
+                    f"{image.width} x {image.height} pixels is more than "
+                    f"{most_pixels // 1_000_000} million"
+                )
+            if not isinstance(photo, Image.Image):
+                image.seek(0)
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError("too many pixels") from error
+    except Exception as error:  # pillow's decoders raise almost anything on damaged files
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UnreadableImageError(reason.replace(str(photo), "the file")[:120]) from error
+
+
+def why_no_file(path: Path) -> str | None:
+    """Why there is nothing to read at `path`; reading a pipe or a device would wait for ever."""
+    try:
+        if path.is_file():
+            return None
+        return "a directory" if path.is_dir() else "not a file" if path.exists() else "no such file"
+    except OSError as error:
+        return error.strerror or "cannot be read"
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        shape = " x ".join(str(size) for size in pixels.shape)
+        raise UnreadableImageError(
+            f"an array of {pixels.dtype} [{shape}]: expected uint8 RGB [height, width, 3]"
+        )
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.float64)
+        image = Image.fromarray(
+            (levels / (257 if levels.max() > 255 else 1)).clip(0, 255).astype(np.uint8)
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def preprocess(image: Image.Image, card: ImageCard) -> np.ndarray:
+    """pixel values [3, H, W], float32, of an RGB image; equal to open_clip's inference transform.
+
+    Raises UnreadableImageError for a strip so narrow that resizing its short side would exhaust
+    memory.
+    """
+    height, width = card.size
+    target = _resized(image.size, card)
+    if target[0] * target[1] > MAX_PIXELS:
+        raise UnreadableImageError(f"{image.width} x {image.height} pixels is too narrow a strip")
+    image = image.resize(target, _RESAMPLING[card.interpolation])
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    if image.size != (width, height):
+        if image.width < width or image.height < height:  # resize mode `longest` pads
+            canvas = Image.new(
+                "RGB", (max(width, image.width), max(height, image.height)), (card.fill,) * 3
+            )
+            canvas.paste(
+                image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2)
+            )
+            image, left, top = (
+                canvas,
+                round((canvas.width - width) / 2),
+                round((canvas.height - height) / 2),
+            )
+        image = image.crop((left, top, left + width, top + height))
+    levels = np.asarray(image, np.float32) / np.float32(255)
+    values = (levels - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
+    return np.ascontiguousarray(values.transpose(2, 0, 1))
+
+
+def _resized(size: tuple[int, int], card: ImageCard) -> tuple[int, int]:
+    """Width and height after resizing; rounding as torchvision's (shortest) and timm's (longest,
+    not square).
+    """
+    (width, height), (target_height, target_width) = size, card.size
+    if card.resize_mode == "squash":
+        return target_width, target_height
+    if card.resize_mode == "shortest" and target_height == target_width:
+        short, long = min(size), max(size)
+        longer = int(target_width * long / short)
+        return (target_width, longer) if width <= height else (longer, target_width)
+    pick = max if card.resize_mode == "longest" else min
+    ratio = pick(height / target_height, width / target_width)
+    return max(1, round(width / ratio)), max(1, round(height / ratio))

@@ -1,0 +1,69 @@
+"""ONNX's messages, and the few makers of them that a device needs, without the onnx package around
+them.
+
+`import onnx` registers the schema of every operator, 11 MB that a device never asks for. The
+package's generated module of protobuf messages is loaded alone; the classes are the same as onnx's
+own.
+"""
+
+from collections.abc import Sequence
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+else:
+
+    def _messages() -> Any:
+        package = find_spec("onnx")
+        spec = spec_from_file_location(
+            "edge_sharpzo_onnx_messages",
+            Path(package.submodule_search_locations[0]) / "onnx_ml_pb2.py",
+        )
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    _found = _messages()
+    ModelProto, GraphProto, NodeProto = _found.ModelProto, _found.GraphProto, _found.NodeProto
+    TensorProto, ValueInfoProto = _found.TensorProto, _found.ValueInfoProto
+
+__all__ = ["GraphProto", "ModelProto", "NodeProto", "TensorProto", "node", "tensor", "value_info"]
+
+_INT = 2  # AttributeProto.INT
+
+
+def node(
+    operator: str, inputs: Sequence[str], outputs: Sequence[str], **whole_numbers: int
+) -> NodeProto:
+    """A node with attributes that are whole numbers."""
+    made = NodeProto(op_type=operator, input=inputs, output=outputs)
+    for name, value in whole_numbers.items():
+        made.attribute.add(name=name, type=_INT, i=value)
+    return made
+
+
+def tensor(array: np.ndarray, name: str) -> TensorProto:
+    """An initialiser of a float32 array."""
+    return TensorProto(
+        name=name,
+        dims=array.shape,
+        data_type=TensorProto.FLOAT,
+        raw_data=array.astype(np.float32).tobytes(),
+    )
+
+
+def value_info(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
+    """A float32 input or output; dimensions that are text are free."""
+    made = ValueInfoProto(name=name)
+    made.type.tensor_type.elem_type = TensorProto.FLOAT
+    for size in shape:
+        dim = made.type.tensor_type.shape.dim.add()
+        if isinstance(size, str):
+            dim.dim_param = size
+        else:
+            dim.dim_value = size
+    return made

@@ -1,0 +1,126 @@
+"""Turns class names and templates into token ids, as open_clip does."""
+
+import html
+import string
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from tokenizers import Tokenizer
+
+from edge_sharpzo.clip.card import TextCard
+from edge_sharpzo.system.errors import UserError
+
+DEFAULT_WORDS = "a photo of a"
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """How texts are laid out in token ids."""
+
+    clean: str  # how text is cleaned first: lower, whitespace or canonicalize
+    start: Sequence[int]  # ids in front of every text
+    end: Sequence[int]  # and behind it
+    pad: int
+    context_length: int  # ids that the model reads at most
+
+
+def clean_text(text: str, mode: str) -> str:
+    """open_clip's text cleaning (`lower`, `whitespace` or `canonicalize`), less its repair of
+    broken Unicode.
+    """
+    text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
+    if mode == "canonicalize":
+        text = text.replace("_", " ").translate(_NO_PUNCTUATION)
+    text = " ".join(text.split())
+    return text if mode == "whitespace" else text.lower()
+
+
+class Prompts:
+    """A model's tokenizer with its start, end and padding tokens.
+
+    Raises UserError when a prompt does not fit into the tokens that the model reads.
+
+    Example:
+        >>> prompts = ClipOnnx("clip.onnx").prompts
+        >>> prompts.encode("a photo")
+        [320, 1125]
+    """
+
+    def __init__(self, tokenizer_json: str, ids: TokenIds, words: str = DEFAULT_WORDS):
+        """`tokenizer_json` is of the tokenizers library; `words` are the model's own context."""
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._clean = ids.clean
+        self.start, self.end, self.pad = list(ids.start), list(ids.end), ids.pad
+        self.context_length = ids.context_length
+        self._words = words
+
+    @classmethod
+    def of_card(cls, card: TextCard, tokenizer_json: str) -> Self:
+        """The tokenizer as a model file carries it."""
+        ids = TokenIds(card.clean, card.start, card.end, card.pad, card.context_length)
+        return cls(tokenizer_json, ids, card.words)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text` alone."""
+        return self._tokenizer.encode(clean_text(text, self._clean), add_special_tokens=False).ids
+
+    def padded(self, text: str) -> list[int]:
+        """`context_length` ids: start, text, end, padding; what open_clip's tokenizer returns."""
+        ids = [*self.start, *self.encode(text), *self.end]
+        self._check_length(len(ids), text)
+        return ids + [self.pad] * (self.context_length - len(ids))
+
+    def as_written(self, names: Sequence[str], template: str) -> list[list[int]]:
+        """For each class the ids of its prompt in `template`, end tokens included, start tokens
+        not.
+        """
+        rows = [self.encode(template.replace("{}", name)) + self.end for name in names]
+        for row, name in zip(rows, names, strict=True):
+            self._check_length(len(self.start) + len(row), template.replace("{}", name))
+        return rows
+
+    def for_tuning(
+        self, names: Sequence[str], template: str, context_tokens: int | None = None
+    ) -> "TunablePrompt":
+        """Splits `template` at its class name: the words before it become the context, the rest
+        stays behind the name.
+
+        With no words before the name the context starts from the model's own ("a photo of a").
+        `context_tokens` asks for another number of vectors: the words' last ones, or the words
+        over and over.
+        """
+        words, _, after = template.partition("{}")
+        words = words if self.encode(words) else self._words
+        context = self.encode(words)
+        if context_tokens is not None:
+            context = (context * (context_tokens // len(context) + 1))[-context_tokens:]
+        rows = [self.encode(name + after) + self.end for name in names]
+        for row, name in zip(rows, names, strict=True):
+            self._check_length(
+                len(self.start) + len(context) + len(row), words.strip() + " " + name + after
+            )
+        return TunablePrompt(context, rows)
+
+    def _check_length(self, tokens: int, text: str) -> None:
+        if tokens > self.context_length:
+            raise UserError(
+                f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads "
+                f"{self.context_length}: shorten the class name (rename its folder, or use "
+                "`class_names`) or the `template`",
+                field="template",
+            )
+
+
+@dataclass(frozen=True)
+class TunablePrompt:
+    """Token ids of the context's first words, and of each class's own part (name, what follows it,
+    end).
+    """
+
+    context: list[int]
+    classes: list[list[int]]

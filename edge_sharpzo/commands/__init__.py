@@ -1,1 +1,0 @@
-"""What each command does, behind the command line's options."""

@@ -1,0 +1,59 @@
+"""What a run tells of itself while it goes on. Whoever started it hears it through one function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_sharpzo.tuning.records import Record
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that the user should know, or heed where it is a `warning`."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class PhotoSkipped:
+    """A photo that cannot be read is left out."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True)
+class PhotosEncoded:
+    """`done` of `total` photos have features."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class TuningStarts:
+    """The search begins."""
+
+    queries: int | None  # that it takes at most, as far as is known
+    seconds: float | None  # that it may take
+    seconds_per_query: float
+
+
+@dataclass(frozen=True)
+class QueriesSpent:
+    """A step of the method is done, after `used` queries of the run."""
+
+    used: int
+    stage: str
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The loop has looked at the solution."""
+
+    record: Record
+
+
+Event = Note | PhotoSkipped | PhotosEncoded | TuningStarts | QueriesSpent | Validated
+Listener = Callable[[Event], object]

@@ -1,0 +1,45 @@
+"""Finds photos that lie in a data folder twice where that misleads."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_sharpzo.photos.dataset import Photos
+
+Place = tuple[bool, int, Path]  # held out, label, file
+
+
+def duplicates(parts: Sequence[Photos], digests: Sequence[Sequence[bytes]]) -> list[str]:
+    """What to tell the user of photos with the same content where that misleads.
+
+    In two classes, or among those tuned on and those held out. `parts` are training, validation
+    and held-out photos, `digests` those of their files, empty where one cannot be read.
+    """
+    places: dict[bytes, list[Place]] = defaultdict(list)
+    for part, of_part in zip(parts, digests, strict=True):
+        for path, label, digest in zip(part.paths, part.labels, of_part, strict=True):
+            if digest:
+                places[digest].append((part is parts[-1], int(label), path))
+    groups = places.values()
+    two_classes = [g for g in groups if len({label for _, label, _ in g}) > 1]
+    both_sides = [g for g in groups if len({held_out for held_out, _, _ in g}) > 1]
+    texts = []
+    if two_classes:
+        texts.append(
+            f"{_photos(two_classes)} of more than one class ({_example(two_classes)}): "
+            "delete the wrong one"
+        )
+    if both_sides:
+        texts.append(
+            f"{_photos(both_sides)} both tuned on and held out ({_example(both_sides)}), "
+            "which inflates the accuracy: delete one of the two"
+        )
+    return texts
+
+
+def _photos(groups: list[list[Place]]) -> str:
+    return "1 photo is" if len(groups) == 1 else f"{len(groups)} photos are"
+
+
+def _example(groups: list[list[Place]]) -> str:
+    return f"{groups[0][0][2]} and {groups[0][-1][2]}"

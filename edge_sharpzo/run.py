@@ -1,0 +1,134 @@
+"""A tuning run from its options to its folder: the pipeline's steps, checkpoints and results."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from edge_sharpzo import pipeline
+from edge_sharpzo.classifier.onnx_file import write_classifier
+from edge_sharpzo.clip.providers import announcement
+from edge_sharpzo.events import Listener, Note
+from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
+from edge_sharpzo.runs import folder as run_folder
+from edge_sharpzo.runs.checkpoint import Checkpoints
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.runs.records import (
+    DataRecord,
+    LossRecord,
+    ModelRecord,
+    PlanRecord,
+    QueryRecord,
+    RunConfig,
+    Seconds,
+    Summary,
+    settings_record,
+)
+from edge_sharpzo.runs.report import write_report
+from edge_sharpzo.system.machine import check_device, versions
+from edge_sharpzo.system.memory import peak_mb
+from edge_sharpzo.system.stopping import Stop
+from edge_sharpzo.tuning.methods.plan import Preset
+from edge_sharpzo.tuning.records import StopReason
+
+
+def tune(
+    options: TuneOptions, listen: Listener, stop: Stop, resume: bool = False
+) -> tuple[Path, Summary]:
+    """Runs the whole and returns the run's folder and summary; `resume` goes on from a checkpoint.
+
+    Raises UserError; Cancelled where `stop` asks for it before the search has begun.
+    """
+    check_device()
+    task = pipeline.open_task(options.checked())
+    folder = options.out or run_folder.new_folder()
+    task = replace(task, options=replace(task.options, out=folder))
+    config = _config(task)
+    if resume:
+        run_folder.check_unchanged(folder, config)
+    else:
+        run_folder.create(folder, config)
+    listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
+    for note in (announcement(task.options.provider), *task.dataset.notes):
+        if note:
+            listen(Note(note, warning=True))
+    checkpoints = Checkpoints(folder)
+    prepared = pipeline.prepare(task, listen, stop)
+    searched = pipeline.search(prepared, listen, stop, checkpoints, resume)
+    finished = pipeline.finish(prepared, searched.found)
+    assessed = pipeline.assess(prepared, searched.found, finished)
+    summary = _summary(prepared, searched, assessed)
+    _write(folder, config, summary, (prepared, searched, finished))
+    if searched.outcome.stopped_because is not StopReason.INTERRUPTED:
+        checkpoints.delete()
+    return folder, summary
+
+
+def _config(task: Task) -> RunConfig:
+    chosen, data = task.plan, task.dataset
+    return RunConfig(
+        options=task.options,
+        preset=PlanRecord(
+            name=chosen.preset,
+            method=chosen.method,
+            dim=chosen.dim,
+            context_tokens=chosen.context_tokens,
+            projection_std=chosen.projection_std,
+            budget=chosen.budget,
+            settings=settings_record(chosen.settings),
+        ),
+        model_sha256=task.clip.sha256,
+        folders=data.folders,
+        names=data.names,
+        tuned_on=[str(path.resolve()) for path in (*data.train.paths, *data.val.paths)],
+    )
+
+
+def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summary:
+    task, splits, outcome = prepared.task, prepared.splits, searched.outcome
+    options, card = task.options, task.clip.card
+    refitted = outcome.state.validated is not None
+    return Summary(
+        method=task.plan.method,
+        preset=task.plan.preset,
+        paper_task=options.paper_task if task.plan.preset is Preset.PAPER else None,
+        seed=options.seed,
+        model=ModelRecord(card.name, card.weights, task.clip.sha256),
+        data=DataRecord(
+            classes=len(task.dataset.names),
+            train=len(splits.train.labels),
+            val=len(splits.val.labels),
+            test=len(splits.test.labels),
+            borrowed=len(splits.borrowed.labels) if refitted else 0,
+            shots=options.shots,
+            skipped=prepared.skipped,
+        ),
+        accuracy=assessed.accuracy,
+        calibration=assessed.calibration,
+        loss=LossRecord(outcome.state.records[0].loss, outcome.validated.record.loss),
+        queries=QueryRecord(searched.queries.total(), dict(searched.queries)),
+        seconds=Seconds(
+            features=round(prepared.seconds, 2),
+            tuning=round(searched.seconds, 2),
+            total=round(time.monotonic() - task.started, 2),
+        ),
+        peak_rss_mb=peak_mb(),
+        stopped_because=outcome.stopped_because,
+        provider=options.provider,
+        threads=options.threads,
+        versions=versions(),
+    )
+
+
+def _write(
+    folder: Path,
+    config: RunConfig,
+    summary: Summary,
+    done: tuple[Prepared, Searched, Finished],
+) -> None:
+    """Everything that a run leaves; the summary last. Raises UserError."""
+    prepared, searched, finished = done
+    records, features = searched.outcome.state.records, prepared.splits.test.features
+    with run_folder.writing_results(folder):
+        write_classifier(folder, prepared.task.clip, finished.prompt)
+        write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
+    run_folder.finish(folder, summary, records, finished.prompt)

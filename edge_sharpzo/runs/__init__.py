@@ -1,0 +1,14 @@
+"""What a run is asked for and what it keeps on disk: options, records, checkpoint, report."""
+
+from typing import TYPE_CHECKING
+
+from edge_sharpzo.system.lazy import exports
+
+if TYPE_CHECKING:
+    from edge_sharpzo.runs.options import TuneOptions
+    from edge_sharpzo.runs.records import RunConfig, Summary
+
+__all__ = ["RunConfig", "Summary", "TuneOptions"]
+__getattr__ = exports(
+    __name__, {"RunConfig": "records", "Summary": "records", "TuneOptions": "options"}
+)

@@ -1,0 +1,177 @@
+"""The options of a tuning run: the one list that the command line and the Python API read."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.clip.providers import AUTO, Provider, resolve
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.tuning.methods.plan import Preset
+from edge_sharpzo.tuning.methods.presets import PAPER_TASKS
+from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD, METHODS
+
+
+@dataclass(frozen=True)
+class Told:
+    """What else is known of an option; the metadata of a field of `TuneOptions`."""
+
+    help: str
+    allowed: Callable[[Any], bool] = lambda value: True
+    cure: str = ""  # what to do about a value that is not allowed
+    choices: Callable[[], Iterable[str]] | None = None
+    shown: bool = True  # as a flag of the command line
+    default_shown: bool = True  # in its help
+
+
+def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - as typer calls it
+    return field(default=default, metadata={"told": Told(help, **more)})
+
+
+def usable_threads(asked: int) -> int:
+    """Threads for what was `asked` for: 0 is all cores that this process may use, -1 all but one.
+
+    Raises UserError.
+    """
+    if asked < -1:
+        raise UserError(f"`threads={asked}`: {THREADS_CURE}", field="threads")
+    return asked if asked > 0 else max(1, usable_cores() + asked)
+
+
+THREADS_HELP = "threads of onnxruntime; 0: all cores this process may use, -1: all but one"
+THREADS_CURE = "use 0 for all cores, -1 for all but one, or a positive number"
+PROVIDER_HELP = f"execution provider: {AUTO}, {', '.join(Provider)}"
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """What a tuning run is asked for."""
+
+    data: Path = _option(
+        None,
+        "folder of photos: DIR/<class>/*, or DIR/train/<class>/* with optional val/ and test/",
+        default_shown=False,
+    )
+    onnx: Path = _option(
+        EMBEDDED_MODEL,
+        "exported model; the small embedded one if not given",
+        default_shown=False,
+    )
+    out: Path | None = _option(
+        None, "folder for the results; runs/<time> if not given", default_shown=False
+    )
+    shots: int = _option(
+        16,
+        "training photos per class",
+        allowed=lambda n: n >= 1,
+        cure="ask for at least one photo per class",
+    )
+    seed: int = _option(
+        0,
+        "of everything random",
+        allowed=lambda n: n >= 0,
+        cure="use 0 or a positive number",
+    )
+    template: str = _option(
+        "a photo of a {}.",
+        "prompt, {} is the class name; the words before it become the tuned context",
+        allowed=lambda text: text.count("{}") == 1,
+        cure='it needs the class name\'s place once, as in "a photo of a {}."',
+    )
+    context_tokens: int | None = _option(
+        None,
+        "context vectors to tune; 8 for gauss-newton if not given, for others as many as the "
+        "template's words",
+        allowed=lambda n: n >= 1,
+        cure="ask for at least one",
+    )
+    class_names: Path | None = _option(
+        None,
+        "file with lines 'folder = name'; without it underscores in folders read as spaces",
+    )
+    method: str | None = _option(
+        None,
+        f"{DEFAULT_METHOD} (the default), {', '.join(m for m in METHODS if m != DEFAULT_METHOD)}",
+        choices=lambda: METHODS,
+        default_shown=False,
+    )
+    preset: Preset = _option(
+        Preset.DEFAULT,
+        "default, or paper: SharpZO's published settings",
+        choices=lambda: list(Preset),
+    )
+    paper_task: str = _option(
+        "dtd",
+        "whose column of the paper's Table 8: dtd, eurosat, pets ...",
+        choices=lambda: PAPER_TASKS,
+    )
+    budget: int | None = _option(
+        None,
+        "queries to spend; a query is one loss evaluation of one candidate",
+        allowed=lambda n: n >= 1,
+        cure="give the number of queries to spend, at least 1",
+    )
+    minutes: float | None = _option(
+        None,
+        "time to spend on tuning",
+        allowed=lambda n: n > 0,
+        cure="give a positive number",
+    )
+    threads: int = _option(0, THREADS_HELP, allowed=lambda n: n >= -1, cure=THREADS_CURE)
+    max_memory: int | None = _option(
+        None,
+        "MB that the process may hold at most",
+        allowed=lambda n: n >= 1,
+        cure="give a number of MB",
+        default_shown=False,
+    )
+    provider: str = _option(Provider.CPU.value, PROVIDER_HELP)
+    head: str = _option(
+        "ensemble",
+        "closed-form head to mix in: none, prototypes, ridge, gda, or ensemble, which is the "
+        "other three together",
+    )
+    engine: str = _option("local", "what runs the text tower", shown=False)
+
+    def checked(self) -> "TuneOptions":
+        """These options with threads, provider and enums resolved.
+
+        Raises UserError for the first one that cannot be.
+        """
+        for each in fields(self):
+            value, told = getattr(self, each.name), told_of(each.name)
+            if value is None:
+                continue
+            if told.choices and value not in (known := list(told.choices())):
+                raise UserError(
+                    f"`{each.name}={value}`: choose one of {', '.join(known)}", field=each.name
+                )
+            if not told.allowed(value):
+                raise UserError(f"`{each.name}={value}`: {told.cure}", field=each.name)
+        return replace(
+            self,
+            preset=Preset(self.preset),
+            threads=usable_threads(self.threads),
+            provider=resolve(self.provider),
+        )
+
+    def given(self) -> dict[str, Any]:
+        """The options that have a value, as they are recorded."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: recorded(value) for name, value in values.items() if value is not None}
+
+
+def told_of(name: str) -> Told:
+    """What else is known of the option `name`."""
+    found: Told = TuneOptions.__dataclass_fields__[name].metadata["told"]
+    return found
+
+
+def recorded(value: Any) -> Any:
+    """An option's value for JSON: paths absolute, as text."""
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return value.value if isinstance(value, StrEnum) else value

@@ -1,0 +1,249 @@
+"""`config.json` and `summary.json` as dataclasses: their only writers and readers."""
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edge_sharpzo.runs.options import TuneOptions, recorded
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import parse_json, write_text
+
+SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
+CONFIG, SUMMARY = "config.json", "summary.json"
+Read = TypeVar("Read", "RunConfig", "Summary")
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """The method as it ran."""
+
+    name: str  # of the preset
+    method: str
+    dim: int | None
+    context_tokens: int | None
+    projection_std: float | None
+    budget: int | None
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that a run is decided by."""
+
+    options: TuneOptions
+    preset: PlanRecord
+    model_sha256: str
+    folders: list[str]
+    names: list[str]
+    tuned_on: list[str]  # absolute paths
+    schema_version: int = 0
+
+    def write(self, folder: Path) -> None:
+        """Writes `config.json` to a run folder."""
+        text = json.dumps(_as_json(self), indent=1)
+        write_text(folder / CONFIG, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunConfig":
+        """Reads `config.json`. Raises UserError."""
+        file = folder / CONFIG
+        try:
+            return _read(file, cls)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"cannot read {file} ({error}): give a folder that `edge-sharpzo tune` made, "
+                "or tune again"
+            ) from error
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The model that was tuned."""
+
+    name: str
+    weights: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """Photos by use."""
+
+    classes: int
+    train: int
+    val: int
+    test: int
+    borrowed: int  # validation photos that were learnt from at last
+    shots: int
+    skipped: int  # that could not be read
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies of a prompt, 0 to 1; None where there are no such photos."""
+
+    val: float | None  # before any validation photo was learnt from
+    test: float | None
+
+
+@dataclass(frozen=True)
+class HeadScores:
+    """Of the closed-form head alone."""
+
+    name: str
+    val: float | None
+    test: float | None
+
+
+@dataclass(frozen=True)
+class ClassifierScores:
+    """Of what `predict` uses."""
+
+    head: str  # that is mixed in, or `none`
+    val: float | None
+    test: float | None
+
+
+AnyScores = Scores | HeadScores | ClassifierScores
+
+
+@dataclass(frozen=True)
+class Accuracies:
+    """Of the template as written, the tuned prompt, the closed-form head, and the mix."""
+
+    zero_shot: Scores
+    tuned: Scores
+    head: HeadScores
+    classifier: ClassifierScores
+
+
+@dataclass(frozen=True)
+class CalibrationRecord:
+    """The calibration and its error on held-out photos, with it and without."""
+
+    temperature: float
+    threshold: float | None
+    error: float | None
+    error_before: float | None
+
+
+@dataclass(frozen=True)
+class LossRecord:
+    """Training loss of the initial words and of the best validated prompt; None: not finite."""
+
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True)
+class QueryRecord:
+    """Queries spent."""
+
+    total: int
+    by_kind: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Time spent."""
+
+    features: float
+    tuning: float
+    total: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came out of a run."""
+
+    method: str
+    preset: str
+    paper_task: str | None
+    seed: int
+    model: ModelRecord
+    data: DataRecord
+    accuracy: Accuracies
+    calibration: CalibrationRecord
+    loss: LossRecord
+    queries: QueryRecord
+    seconds: Seconds
+    peak_rss_mb: float | None
+    stopped_because: str
+    provider: str
+    threads: int
+    versions: dict[str, str]
+    schema_version: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        made: dict[str, Any] = _as_json(self)
+        return made
+
+    def write(self, folder: Path) -> None:
+        """Writes `summary.json` to a run folder."""
+        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
+        write_text(folder / SUMMARY, text + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Summary":
+        """Reads `summary.json`. Raises UserError."""
+        file = folder / SUMMARY
+        if not file.is_file():
+            raise UserError(
+                f"{folder} holds no finished run (no {SUMMARY}): give a run's folder, as "
+                "`edge-sharpzo tune` printed it"
+            )
+        try:
+            return _read(file, cls)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{file} is damaged, or made by another version ({error}): tune again"
+            ) from error
+
+
+def _as_json(value: Any) -> Any:
+    """`value` for JSON: the version first; no NaN and no infinity, which JSON lacks, but null."""
+    if is_dataclass(value):
+        made = {each.name: _as_json(getattr(value, each.name)) for each in fields(value)}
+        version = {"schema_version": SCHEMA_VERSION} if "schema_version" in made else {}
+        return version | {name: item for name, item in made.items() if name != "schema_version"}
+    if isinstance(value, dict):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return recorded(value)
+
+
+def json_line(record: Any) -> str:
+    """A flat dataclass as one line of JSON."""
+    return json.dumps(_as_json(record))
+
+
+def settings_record(settings: Any) -> dict[str, Any]:
+    """A method's settings, a dataclass or a dictionary, for the record."""
+    return asdict(settings) if is_dataclass(settings) else dict(settings)  # type: ignore[arg-type]
+
+
+def _read(file: Path, kind: type[Read]) -> Read:
+    """The record in `file`. Raises OSError, or ValueError with what does not fit."""
+    import msgspec  # here: a run that writes its records does without it
+
+    def convert(wanted: Any, value: Any) -> Any:
+        if wanted is Path and isinstance(value, str):
+            return Path(value)
+        raise ValueError(f"expected a path, found {type(value).__name__}")
+
+    found = parse_json(file.read_text(encoding="utf8"))
+    if not isinstance(found, dict):
+        raise ValueError("it is no JSON object")
+    version = found.get("schema_version", 0)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
+    try:
+        return msgspec.convert(found, kind, dec_hook=convert)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,204 @@
+"""`report.html`: what a run did, for a person; one file that needs no network."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_sharpzo.classifier.calibration import reliability
+from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.clip.images import UnreadableImageError, load_image
+from edge_sharpzo.photos.dataset import Photos
+from edge_sharpzo.runs.charts import Line, line_chart
+from edge_sharpzo.runs.records import RunConfig, Summary
+from edge_sharpzo.system.storage import write_text
+from edge_sharpzo.system.text import percent
+from edge_sharpzo.tuning.loss import softmax
+from edge_sharpzo.tuning.records import REFIT, START, Record
+
+REPORT = "report.html"
+MISREAD, THUMBNAIL = 12, 160  # photos shown, and the longest side of one in pixels
+MATRIX_CLASSES = 30  # the confusion matrix shows those that are misread most, when there are more
+
+
+@dataclass(frozen=True)
+class Misread:
+    """A photo that the classifier takes for another class."""
+
+    name: str
+    thumbnail: str  # JPEG, base64
+    truth: str
+    guess: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Held-out photos of one class."""
+
+    name: str
+    right: float | None  # share of them
+    photos: int
+
+
+def write_report(
+    folder: Path,
+    summary: Summary,
+    config: RunConfig,
+    records: Sequence[Record],
+    prompt: TunedPrompt,
+    photos: Photos,
+    features: np.ndarray,
+) -> None:
+    """Writes `report.html` to `folder`.
+
+    It is about the held-out `photos` with image features [N, D]; N may be 0.
+    """
+    from jinja2 import Environment, FileSystemLoader
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = percent
+    probabilities = softmax(prompt.logits(features))
+    classes = len(prompt.folders)
+    confusion = np.zeros((classes, classes), int)
+    np.add.at(confusion, (photos.labels, probabilities.argmax(axis=1)), 1)
+    by_class = [
+        ClassScore(name, float(row[i] / row.sum()) if row.any() else None, int(row.sum()))
+        for i, (name, row) in enumerate(zip(prompt.folders, confusion, strict=True))
+    ]
+    mistakes = confusion.sum(axis=1) - confusion.diagonal()
+    shown = np.sort(np.argsort(-mistakes, kind="stable")[:MATRIX_CLASSES])
+    page = environment.get_template("report.html.jinja").render(
+        run=folder.name,
+        summary=summary,
+        options=config.options.given(),
+        settings=config.preset.settings,
+        curves=_curves(records),
+        by_class=by_class,
+        matrix_names=[prompt.folders[i] for i in shown],
+        matrix=confusion[np.ix_(shown, shown)].tolist(),
+        left_out=classes - len(shown),
+        misread=_misread(prompt.folders, photos, probabilities),
+        reliability=reliability(probabilities, photos.labels),
+        advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
+    )
+    # File names may be no text.
+    write_text(folder / REPORT, page.encode(errors="replace").decode())
+
+
+def _curves(records: Sequence[Record]) -> list[tuple[str, str]]:
+    """Titles and charts: the loss, and validation accuracy, by stage."""
+    queries = [record.queries for record in records]
+    marks, stage = [], START
+    for record in records:
+        if record.stage != stage:
+            stage = record.stage
+            marks.append((record.queries, stage))
+    validated = [None if r.stage == REFIT else r.val_accuracy for r in records]
+    losses = [
+        Line("training loss", queries, [r.loss for r in records]),
+        Line("validation loss", queries, [r.val_loss for r in records]),
+    ]
+    accuracies = [Line("validation accuracy", queries, validated)]
+    return [
+        ("Loss", line_chart(losses, "queries", marks)),
+        ("Validation accuracy", line_chart(accuracies, "queries", marks, percent=True)),
+    ]
+
+
+def _misread(folders: list[str], photos: Photos, probabilities: np.ndarray) -> list[Misread]:
+    """The wrong answers with the highest probability."""
+    guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    found: list[Misread] = []
+    for index in sorted(np.flatnonzero(guesses != photos.labels), key=lambda i: -confidence[i]):
+        try:
+            picture = load_image(photos.paths[index])
+        except UnreadableImageError:  # it was there when it was encoded
+            continue
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+        jpeg = io.BytesIO()
+        picture.save(jpeg, "JPEG", quality=80)
+        encoded = base64.b64encode(jpeg.getvalue()).decode()
+        found.append(
+            Misread(
+                name=photos.paths[index].name,
+                thumbnail=encoded,
+                truth=folders[photos.labels[index]],
+                guess=folders[guesses[index]],
+                probability=float(confidence[index]),
+            )
+        )
+        if len(found) == MISREAD:
+            break
+    return found
+
+
+def _confused(confusion: np.ndarray, folders: list[str]) -> tuple[str, str, int] | None:
+    """The class that is most often taken for another, that other one, and how often."""
+    wrong = confusion - np.diag(confusion.diagonal())
+    if not wrong.any():
+        return None
+    truth, guess = np.unravel_index(wrong.argmax(), wrong.shape)
+    return folders[truth], folders[guess], int(wrong[truth, guess])
+
+
+def advice(
+    summary: Summary, by_class: Sequence[ClassScore], confused: tuple[str, str, int] | None
+) -> list[str]:
+    """What to try next, most promising first. `confused` as `_confused` finds it."""
+    tips: list[str] = []
+    accuracy, data = summary.accuracy, summary.data
+    tuned, zero = accuracy.tuned.test, accuracy.zero_shot.test
+    head, classifier = accuracy.head.test, accuracy.classifier.test
+    if tuned is None or zero is None or head is None or classifier is None:
+        return [
+            "No photos were held out: give each class more photos than its shots, or a test/ "
+            "folder, to know how good this is."
+        ]
+    if tuned < zero:
+        tips.append(
+            "The template as written does better than the tuned prompt: add photos, or keep the "
+            "template."
+        )
+    if classifier >= 0.95:
+        return [
+            *tips,
+            "More than 19 of 20 held-out photos are right: nothing needs to be done.",
+        ]
+    if data.shots < 16:
+        tips.append(
+            f"More shots: {data.shots} photos per class are learnt from now; 16 or more help most."
+        )
+    if confused and confused[2] > 1:
+        truth, guess, times = confused
+        tips.append(
+            f"'{truth}' is taken for '{guess}' {times} times: look at those photos, give both "
+            "clearer class names, or merge the two."
+        )
+    if zero < 0.5:
+        tips.append(
+            "The model knows little of these names: say what the photos are in the template, and "
+            "give the classes common names."
+        )
+    if head > tuned + 0.02:
+        tips.append(
+            "The closed-form head beats the prompt here; more queries (a larger budget) bring the "
+            "prompt nearer."
+        )
+    if "lite-clip" in summary.model.name:
+        tips.append(
+            "This is the small embedded model: export a larger CLIP (make export MODEL=ViT-B-16 "
+            "PRETRAINED=openai) for better features."
+        )
+    few = [entry.name for entry in by_class if 0 < entry.photos < 5]
+    if few:
+        tips.append(f"Few photos are held out of {', '.join(few[:5])}: their figures mean little.")
+    return tips

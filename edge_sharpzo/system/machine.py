@@ -1,0 +1,94 @@
+"""What this machine gives the process: cores, memory used, versions."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edge_sharpzo.system.errors import UserError
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+_CGROUP_MEMORY = Path("/sys/fs/cgroup")
+_MEMINFO = Path("/proc/meminfo")
+_CPUINFO = Path("/proc/cpuinfo")
+CRASHES_ON_ARM = (
+    "1.21.0",
+)  # on import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its CPU affinity, cut by a container's quota."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    try:
+        quota, period = _CGROUP_LIMIT.read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return cores
+
+
+def sums_bytes_exactly() -> bool:
+    """Whether this processor adds up products of bytes without saturating, as 64-bit Arm does and
+    x86 with VNNI.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    try:
+        return "vnni" in _CPUINFO.read_text()
+    except OSError:  # Windows, macOS
+        return False
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("edge-sharpzo", "onnxruntime", "numpy", "cma", "pillow", "tokenizers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def check_device() -> None:
+    """Raises UserError on a 32-bit system, for which there is no onnxruntime, and for a release of
+    it that crashes here.
+
+    To be called before onnxruntime is imported.
+    """
+    if sys.maxsize < 2**32:
+        raise UserError(
+            f"this is a 32-bit Python on {platform.machine()}: onnxruntime needs a 64-bit system "
+            "(Raspberry Pi OS comes as one)"
+        )
+    found = versions()["onnxruntime"]
+    if platform.machine() in ("aarch64", "arm64") and found in CRASHES_ON_ARM:
+        raise UserError(
+            f"onnxruntime {found} dies of an illegal instruction on many 64-bit Arm cores: pip "
+            f"install 'onnxruntime!={found}'"
+        )
+
+
+def available_mb() -> int | None:
+    """Memory in MB that a new process may take: what the system has left, cut by a container's
+    limit; None if unknown.
+    """
+    try:
+        lines = _MEMINFO.read_text().splitlines()
+        left = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")
+        )
+    except (OSError, StopIteration, ValueError):
+        return None
+    try:
+        limit, used = (
+            int((_CGROUP_MEMORY / name).read_text()) for name in ("memory.max", "memory.current")
+        )
+        left = min(left, limit - used)
+    except (OSError, ValueError):  # no limit, or no container
+        pass
+    return left // 1_000_000

@@ -1,0 +1,183 @@
+"""The black box: from a vector w to the few-shot loss of the prompt it stands for."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack
+
+import numpy as np
+
+from edge_sharpzo.clip.encoders import LOCAL, TextEncoder, encoder, template_features
+from edge_sharpzo.tuning.loss import FewShotLoss
+from edge_sharpzo.tuning.space import PromptSpace
+
+if TYPE_CHECKING:
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+SLAB = 64  # candidates whose text features are held at once,
+SLAB_LOGITS = 2**24  # or fewer, so that their logits stay below so many numbers
+
+
+class Objective(Protocol):
+    """What the tuning loop needs of the black box. It counts its own queries."""
+
+    loss: FewShotLoss  # on top of the text features
+
+    @property
+    def dim(self) -> int:
+        """The length of a point w."""
+        ...
+
+    @property
+    def queries(self) -> Counter[str]:
+        """Queries by kind so far, as a copy."""
+        ...
+
+    def text_features(self, points: np.ndarray, kind: str) -> np.ndarray:
+        """L2-normalised text features [P, K, D] of points [P, dim]; costs P queries of `kind`."""
+        ...
+
+    def losses(self, points: np.ndarray, kind: str) -> np.ndarray:
+        """Training losses [P] float64 of points [P, dim]; costs P queries of `kind`."""
+        ...
+
+    def undone_on_error(self) -> AbstractContextManager[None]:
+        """Queries made within it count only if it ends without an exception."""
+        ...
+
+    def restore(self, queries: Mapping[str, int]) -> None:
+        """Goes on with the counts of an earlier process."""
+        ...
+
+
+class SpaceOptions(TypedDict, total=False):
+    """The searched space; see `PromptSpace`."""
+
+    dim: int | None
+    projection_std: float | None
+    seed: int
+
+
+class PromptObjective:
+    """The few-shot loss of a CLIP model's prompt; an `Objective`.
+
+    Every loss evaluation of one candidate on the whole training set is one query.
+
+    Example:
+        >>> features = clip.encode_images(photos)  # [N, D]
+        >>> objective = PromptObjective(clip, ["cat", "dog"], features, labels, dim=None)
+        >>> objective.losses(np.zeros((1, objective.dim)), "start")  # of the words as they are
+        array([0.69...])
+        >>> objective.queries
+        Counter({'start': 1})
+    """
+
+    def __init__(
+        self,
+        clip: "ClipOnnx",
+        names: Sequence[str],
+        features: np.ndarray,
+        labels: np.ndarray,
+        *,
+        template: str = DEFAULT_TEMPLATE,
+        context_tokens: int | None = None,
+        **space: Unpack[SpaceOptions],
+    ):
+        """Runs the text tower here, in float32.
+
+        `names` of the K classes, training photos' `features` [N, D] (L2-normalised) with `labels`
+        [N] below K. `template` gives the initial words, `context_tokens` another number of them.
+        `dim` is the length of w, 512 by default, None for the whole prompt space; `seed` draws the
+        random subspace.
+
+        Raises UserError for a prompt that the model cannot read, ValueError for arrays that do not
+        fit each other.
+        """
+        _check_photos(features, labels, len(names), clip.card.feature_dim)
+        prompt = clip.prompts.for_tuning(names, template, context_tokens)
+        clip.close_tokenizer()
+        start, unit = clip.token_embeddings(prompt.context), clip.card.text.embedding_std
+        self._assemble(
+            PromptSpace(start, unit, **space),
+            encoder(LOCAL)(clip, prompt.classes, len(prompt.context), False),
+            FewShotLoss(features, labels, clip.card.logit_scale),
+        )
+
+    @classmethod
+    def assembled(cls, space: PromptSpace, encode: TextEncoder, loss: FewShotLoss) -> Self:
+        """The objective from its parts, with any text encoder."""
+        made = cls.__new__(cls)
+        made._assemble(space, encode, loss)
+        return made
+
+    def _assemble(self, space: PromptSpace, encode: TextEncoder, loss: FewShotLoss) -> None:
+        self.space, self.loss = space, loss
+        self.dim = space.dim
+        self._encode = encode
+        self._queries: Counter[str] = Counter()
+
+    @property
+    def queries(self) -> Counter[str]:
+        """Queries by kind so far, as a copy."""
+        return Counter(self._queries)
+
+    @property
+    def initial_context(self) -> np.ndarray:
+        """p0 [n_ctx, W], the initial words' embeddings."""
+        return self.space.initial_context
+
+    def contexts(self, points: np.ndarray) -> np.ndarray:
+        """Contexts [P, n_ctx, W] float32 of points w [P, dim]."""
+        return self.space.contexts(points)
+
+    def text_features(self, points: np.ndarray, kind: str) -> np.ndarray:
+        """L2-normalised text features [P, K, D] of points [P, dim]; costs P queries of `kind`."""
+        text = self._encode(self.contexts(points))
+        self._queries[kind] += len(points)
+        return text
+
+    def losses(self, points: np.ndarray, kind: str) -> np.ndarray:
+        """Training losses [P] float64 of points [P, dim]; costs P queries of `kind`."""
+        logits = len(self.loss.labels) * self._encode.classes
+        size = max(1, min(SLAB, SLAB_LOGITS // logits))
+        slabs = (points[i : i + size] for i in range(0, len(points), size))
+        return np.concatenate([self.loss.values(self.text_features(s, kind)) for s in slabs])
+
+    def zero_shot(self, encode: TextEncoder) -> np.ndarray:
+        """Text features [K, D] of the template as written; costs one query.
+
+        `encode` was made of whole prompts, without context vectors.
+        """
+        text = template_features(encode, self.initial_context.shape[1])
+        self._queries["zero_shot"] += 1
+        return text
+
+    @contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Queries made within it count only if it ends without an exception."""
+        before = self.queries
+        try:
+            yield
+        except BaseException:
+            self._queries = before
+            raise
+
+    def restore(self, queries: Mapping[str, int]) -> None:
+        """Goes on with the counts of an earlier process."""
+        self._queries = Counter(queries)
+
+
+def _check_photos(features: np.ndarray, labels: np.ndarray, classes: int, dim: int) -> None:
+    """Raises ValueError for photo features or labels of another shape than the model's."""
+    if np.ndim(features) != 2 or np.shape(features)[1] != dim:
+        raise ValueError(f"features: expected [N, {dim}], got {list(np.shape(features))}")
+    if np.shape(labels) != (len(features),):
+        raise ValueError(f"labels: expected [{len(features)}], got {list(np.shape(labels))}")
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or not len(labels):
+        raise ValueError(f"labels: expected whole numbers, got {len(labels)} of {labels.dtype}")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels: expected 0 to {classes - 1}, got {labels.min()} to {labels.max()}"
+        )
