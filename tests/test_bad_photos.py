@@ -3,7 +3,6 @@
 import json
 import os
 import struct
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Place, invoke, photo
+from helpers import Place, invoke, photo, png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -24,26 +23,6 @@ def encoded(kind: str, size: tuple[int, int] = (40, 50), **more: object) -> byte
     noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(stream, kind, **more)
     return stream.getvalue()
-
-
-def png(width: int, height: int, body: bytes = b"") -> bytes:
-    """A PNG whose header claims a size."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content))
-            + kind
-            + content
-            + struct.pack(">I", zlib.crc32(kind + content))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(body))
-        + chunk(b"IEND", b"")
-    )
 
 
 def bmp(width: int, height: int) -> bytes:

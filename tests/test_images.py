@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import png
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
@@ -95,7 +96,7 @@ def truncated(path: Path) -> None:
 
 
 def huge_header(path: Path) -> None:
-    Image.new("1", (50_000, 50_000)).save(path, "PNG")
+    path.write_bytes(png(50_000, 50_000))
 
 
 @pytest.mark.parametrize(

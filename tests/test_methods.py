@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cma
@@ -73,6 +74,16 @@ def test_the_global_generator_is_left_alone(make: Callable[[int], Optimizer]) ->
     np.random.seed(1)
     before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
     run(make(0), 1000)
+    assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]
+
+
+def test_pycma_leaves_the_global_generator_alone_in_many_dimensions_too() -> None:
+    """From some dimension on it adapts its step size in another way."""
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    optimizer = SharpZO(512, replace(DEFAULT.settings, rho=0.0), 0)
+    for _ in range(8):
+        optimizer.tell((optimizer.ask() ** 2).sum(axis=1))
     assert np.array_equal(before, np.random.get_state()[1])  # type: ignore[index]
 
 

@@ -38,7 +38,7 @@ class RunConfig:
     folders: list[str]
     names: list[str]
     tuned_on: list[str]  # absolute paths
-    schema_version: int = 0
+    schema_version: int = SCHEMA_VERSION
 
     def write(self, folder: Path) -> None:
         """Writes `config.json` to a run folder."""
@@ -174,7 +174,7 @@ class Summary:
     provider: str
     threads: int
     versions: dict[str, str]
-    schema_version: int = 0
+    schema_version: int = SCHEMA_VERSION
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -240,7 +240,7 @@ def _read(file: Path, kind: type[Read]) -> Read:
     found = parse_json(file.read_text(encoding="utf8"))
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
-    version = found.get("schema_version", 0)
+    version = found.setdefault("schema_version", 0)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
     try:

@@ -124,6 +124,8 @@ class SharpZO(Told):
                 "verbose": -9,
             },
         )
+        # A check of pycma's that changes nothing would draw from NumPy's global generator.
+        self._cma.adapt_sigma.check_consistency = lambda _: None
         self._point = start
         self._eps = np.zeros(dim)
         self._sample: list[np.ndarray] = []
