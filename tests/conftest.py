@@ -11,6 +11,22 @@ import pytest
 from helpers import Exported, Place, tune, write_model, write_photos
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--integer-products",
+        choices=["as-is", "on", "off"],
+        default="as-is",
+        help="whether 8-bit models compute in integers, whatever this processor can",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _integer_products(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = request.config.getoption("--integer-products")
+    if asked != "as-is":
+        monkeypatch.setattr("edge_sharpzo.clip.clip_file.sums_bytes_exactly", lambda: asked == "on")
+
+
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
     """Exports a family, once."""

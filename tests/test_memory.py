@@ -62,7 +62,8 @@ def test_fewer_candidates_at_once_give_the_same_features(
     monkeypatch.setattr(MemoryLimit, "fitting", lambda self, most, each: 1 if self.mb else most)
     towers = [TextTower(clip, rows, 4) for clip in (free, narrow)]
     assert [tower.batch for tower in towers] == [16, 1]
-    assert np.array_equal(towers[0](contexts), towers[1](contexts))
+    # The same to the bit on most processors; some sum up in another order for another batch.
+    assert towers[0](contexts) == pytest.approx(towers[1](contexts), abs=1e-6)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux counts them")
