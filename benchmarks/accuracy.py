@@ -139,7 +139,7 @@ def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> No
 
 
 def titled(method: str, shots: int) -> str:
-    """A row's title: the method, and the photos a class where they are not the usual 16."""
+    """A row's title: the method, and the photos per class where they are not the usual 16."""
     return method if shots == 16 else f"{method}, {shots} shots"
 
 

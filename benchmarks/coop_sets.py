@@ -89,7 +89,7 @@ SETS = {
 
 
 def load_coop_set(name: str, root: Path, shots: int, seed: int) -> Dataset:
-    """`shots` training photos a class, min(shots, 4) validation photos from the set's own
+    """`shots` training photos per class, min(shots, 4) validation photos from the set's own
     validation part, all its test photos.
 
     Raises UserError when the set is not under `root` in the published layout.

@@ -1,4 +1,4 @@
-"""Photos a second through the image tower: ours, from the file to the features, against PyTorch and
+"""Photos per second through the image tower: ours, from the file to the features, against PyTorch and
 against one photo at a time.
 
 `python -m benchmarks.image_cost [--model ViT-B-16,local-dir:models/lite-clip] [--photos DIR]
@@ -82,7 +82,7 @@ class ImageSides:
 
 
 def measure(sides: ImageSides, rounds: int) -> dict[str, Any]:
-    """Photos a second of each side, the ratios to ours, and how far our features are from
+    """Photos per second of each side, the ratios to ours, and how far our features are from
     PyTorch's.
     """
     seconds = fastest(sides.calls(), rounds)
@@ -128,7 +128,7 @@ def main() -> None:
         print(name)
         for side, rate in found["photos_a_second"].items():
             print(
-                f"  {side:12} {rate:8.2f} photos a second"
+                f"  {side:12} {rate:8.2f} photos per second"
                 + (
                     f", ours is {found['ratio'][side]} times as fast"
                     if side in found["ratio"]

@@ -150,7 +150,7 @@ def compare(result: Result, dense: float) -> Result:
 def show(row: Result) -> None:
     """Prints one method's step."""
     print(
-        f"  {row['method']}, {row['classes']} classes: {row['step_ms']:.1f} ms a step of "
+        f"  {row['method']}, {row['classes']} classes: {row['step_ms']:.1f} ms per step of "
         f"{row['queries']:g} queries: ",
         end="",
     )

@@ -62,7 +62,7 @@ def objective(onnx: Path, problem: Problem) -> PromptObjective:
 def measure(
     onnx: Path, axis: str, values: tuple[int, ...], base: Problem, rounds: int
 ) -> dict[int, float]:
-    """Milliseconds a query at each of `values` of `axis`, the rest as in `base`."""
+    """Milliseconds per query at each of `values` of `axis`, the rest as in `base`."""
     calls: dict[int, Callable[[], object]] = {}
     points: dict[int, int] = {}
     for value in values:
@@ -93,7 +93,7 @@ def main() -> None:
         {"base": vars(base), "points": POINTS, "models": []}, base.threads
     )
     print(
-        f"ms a query, {base.classes} classes, {base.shots} shots, {base.context_tokens} context "
+        f"ms per query, {base.classes} classes, {base.shots} shots, {base.context_tokens} context "
         f"tokens, {base.threads} threads",
         end=" ",
     )

@@ -16,7 +16,7 @@ CLASSES = {
     "local": "fabric with a local defect",
     "global": "fabric with a global defect",
 }
-TRAIN, VALIDATION, HELD_OUT = 16, 4, 60  # photos a class
+TRAIN, VALIDATION, HELD_OUT = 16, 4, 60  # photos per class
 
 
 def edge_sharpzo(*arguments: object) -> None:

@@ -31,7 +31,7 @@ def test_the_ensemble_is_the_mean_of_heads_that_speak_equally_loud() -> None:
 
 
 def test_gda_is_the_bayes_rule_of_gaussians_with_one_covariance() -> None:
-    """With many photos its logits differ from the log densities by a constant a photo and the
+    """With many photos its logits differ from the log densities by a constant per photo and the
     ridge's small share.
     """
     features, labels = clouds(0, 2000)

@@ -44,7 +44,7 @@ class GaussNewtonSettings:
 
     start_radius: float = 8.0  # of the random starting points: rms of their coordinates
     starts: int = 32  # starting points compared, the initial one included
-    directions: int = 16  # m, fresh Jacobian columns a round
+    directions: int = 16  # m, fresh Jacobian columns per round
     window: int = 128  # columns in use, the last rounds' included
     difference: float = SHORTEST_STEP  # h, the finite-difference step
     damping: float = 1e-3  # lambda of the first round
