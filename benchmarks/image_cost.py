@@ -1,5 +1,5 @@
-"""Photos per second through the image tower: ours, from the file to the features, against PyTorch and
-against one photo at a time.
+"""Photos per second through the image tower: ours, from the file to the features, against PyTorch
+and against one photo at a time.
 
 `python -m benchmarks.image_cost [--model ViT-B-16,local-dir:models/lite-clip] [--photos DIR]
 [--out FILE.json]`

@@ -1,15 +1,19 @@
 """Every tower family, exported and compared with open_clip's own dense computation."""
 
+import json
+import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import open_clip
 import pytest
 import torch
 from helpers import FAMILIES, Exported, write_model
 
+from edge_sharpzo import __version__
 from edge_sharpzo.clip import clip_file
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import TextTower
@@ -19,6 +23,7 @@ from export.check import Agreement, dense_reference
 from export.convert import export, verify
 from export.source import ExportError, _with_matching_gelu, load_source
 
+ROOT = Path(__file__).parent.parent
 PACKED = {"vit", "vit-quickgelu", "resnet", "custom-text-causal", "layer-scale"}
 
 
@@ -271,6 +276,44 @@ def test_a_weights_file_must_come_with_its_activation(tmp_path: Path) -> None:
     (tmp_path / "weights.bin").write_bytes(b"x")
     with pytest.raises(ExportError, match=r"ACTIVATION=quickgelu\) for OpenAI"):
         load_source("ViT-B-32", str(tmp_path / "weights.bin"))
+
+
+@pytest.fixture
+def small_models(tmp_path: Path) -> Iterator[Path]:
+    """A tiny architecture that open_clip has with GELU and with QuickGELU; a file of weights."""
+    for name, family in (("small", "vit"), ("small-quickgelu", "vit-quickgelu")):
+        config = json.dumps({"embed_dim": 24, **FAMILIES[family]})
+        (tmp_path / f"{name}.json").write_text(config)
+        open_clip.add_model_config(tmp_path / f"{name}.json")
+    yield write_model(tmp_path / "weights", "vit-quickgelu") / "open_clip_model.safetensors"
+    for name in ("small", "small-quickgelu"):
+        open_clip.factory._MODEL_CONFIGS.pop(name)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "quickgelu"])
+def test_a_plain_weights_file_is_exported_with_the_activation_that_is_named(
+    activation: str, small_models: Path, tmp_path: Path, photos: Path
+) -> None:
+    source = load_source("small", str(small_models), activation)
+    assert source.name == {"gelu": "small", "quickgelu": "small-quickgelu"}[activation]
+    export(source, tmp_path / "clip.onnx", "fp32")
+    agreements, _ = verify(source, tmp_path / "clip.onnx", some(photos))
+    assert all(agreement.check("fp32").holds for agreement in agreements)
+
+
+def test_make_passes_the_activation_on() -> None:
+    def command(*more: str) -> str:
+        given = ["make", "-n", "export", "MODEL=ViT-B-32", "PRETRAINED=weights.safetensors", *more]
+        done = subprocess.run(given, capture_output=True, text=True, check=True, cwd=ROOT)
+        return " ".join(done.stdout.replace("\\\n", " ").split())
+
+    assert command("ACTIVATION=quickgelu").endswith("--precision 'fp32' --activation 'quickgelu'")
+    assert command().endswith("--precision 'fp32'")
+
+
+def test_the_file_names_this_package_as_its_producer(tiny_onnx: Path) -> None:
+    model = onnx.load(tiny_onnx)
+    assert (model.producer_name, model.producer_version) == ("edge-sharpzo", __version__)
 
 
 @pytest.mark.slow
