@@ -11,7 +11,6 @@ import numpy as np
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
-from edge_sharpzo.clip.image_tower import ImageTower
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.photos.dataset import Photos, labelled_photos
 from edge_sharpzo.photos.features import encode_photos
@@ -57,7 +56,7 @@ class Classifier:
         """Use `load`."""
         self.folder = folder
         self._clip, self._prompt = clip, prompt
-        self._tower = ImageTower(clip)
+        self._tower = clip.image_tower()
         self._lock = Lock()
 
     @classmethod

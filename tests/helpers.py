@@ -156,23 +156,14 @@ def invoke(*arguments: object) -> Any:
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
+def run_tune(onnx: Path, data: Path, out: Path, *more: object) -> Any:
+    """The command, whatever comes of it."""
+    return invoke("tune", "--onnx", onnx, "--data", data, "--out", out, *more)
+
+
 def tune(onnx: Path, data: Path, out: Path, *more: object) -> dict[str, Any]:
-    # A context of another scale than the words': the tiny model's random weights answer to it.
-    result = invoke(
-        "tune",
-        "--onnx",
-        onnx,
-        "--data",
-        data,
-        "--out",
-        out,
-        "--shots",
-        6,
-        "--budget",
-        1500,
-        "--json",
-        *more,
-    )
+    """The summary of a run that has to succeed."""
+    result = run_tune(onnx, data, out, "--shots", 6, "--budget", 1500, "--json", *more)
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import invoke, tune, write_photos
+from helpers import invoke, run_tune, tune, write_photos
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -242,19 +242,7 @@ def test_a_bad_photo_is_skipped_and_named(tiny_onnx: Path, photos: Path, tmp_pat
     shutil.copytree(photos, tmp_path / "data")
     bad = tmp_path / "data" / "test" / "red_things" / "bad.jpg"
     bad.write_bytes(b"not a photo")
-    result = invoke(
-        "tune",
-        "--onnx",
-        tiny_onnx,
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "run",
-        "--shots",
-        6,
-        "--budget",
-        50,
-    )
+    result = run_tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--shots", 6, "--budget", 50)
     assert result.exit_code == 0
     assert f"skipped {bad}: cannot identify image file" in result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["skipped"] == 1

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-from helpers import invoke, write_photos
+from helpers import run_tune, write_photos
 
 from edge_sharpzo.photos.dataset import Photos
 from edge_sharpzo.photos.duplicates import duplicates
@@ -44,19 +44,7 @@ def test_tune_names_them(tiny_onnx: Path, tmp_path: Path) -> None:
         tmp_path / "data" / "train" / "c0" / "000.png",
         tmp_path / "data" / "test" / "c0" / "copy.png",
     )
-    done = invoke(
-        "tune",
-        "--onnx",
-        tiny_onnx,
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "run",
-        "--shots",
-        3,
-        "--budget",
-        40,
-    )
+    done = run_tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--shots", 3, "--budget", 40)
     assert done.exit_code == 0
     assert "1 photo is both tuned on and held out" in done.stderr
     assert "copy.png" in done.stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnxruntime
 import pytest
-from helpers import invoke, write_photos
+from helpers import run_tune, write_photos
 
 from edge_sharpzo.clip import providers
 from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -115,13 +115,9 @@ def test_a_fallback_is_an_error(
 def test_the_one_in_use_is_printed(tiny_onnx: Path, tmp_path: Path) -> None:
     for label, hue in enumerate((0, 120)):
         write_photos(tmp_path / "data" / f"c{label}", hue, 3, seed=1)
-    done = invoke(
-        "tune",
-        "--onnx",
+    done = run_tune(
         tiny_onnx,
-        "--data",
         tmp_path / "data",
-        "--out",
         tmp_path / "run",
         "--shots",
         1,

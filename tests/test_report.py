@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from helpers import invoke, tune, write_photos
+from helpers import run_tune, tune, write_photos
 
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import (
@@ -114,19 +114,7 @@ def test_without_held_out_photos(tiny_onnx: Path, photos: Path, tmp_path: Path) 
 def test_hundreds_of_classes(tiny_onnx: Path, tmp_path: Path) -> None:
     for label in range(120):
         write_photos(tmp_path / "data" / f"thing_{label}", label, 3, seed=label)
-    done = invoke(
-        "tune",
-        "--onnx",
-        tiny_onnx,
-        "--data",
-        tmp_path / "data",
-        "--out",
-        tmp_path / "run",
-        "--shots",
-        1,
-        "--budget",
-        60,
-    )
+    done = run_tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--shots", 1, "--budget", 60)
     assert done.exit_code == 0
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
     outline(page)

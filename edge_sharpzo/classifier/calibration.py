@@ -1,5 +1,4 @@
-"""How far a classifier's probabilities can be trusted: a temperature, and the threshold below which
-it is not sure.
+"""How far probabilities can be trusted: a temperature, and the threshold of "not sure".
 
 The temperature is fitted on validation photos (Guo et al., "On Calibration of Modern Neural
 Networks", ICML 2017).
@@ -27,8 +26,9 @@ class Calibration:
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """The temperature with the lowest cross-entropy on logits [N, K] with labels [N], and the
-    threshold after it.
+    """The temperature that suits logits [N, K] with labels [N] best, and the threshold after it.
+
+    The temperature has the lowest cross-entropy.
 
     The threshold is the lowest above which `SURE` of the answers are right; 1 where not even the
     surest ones are.
@@ -90,8 +90,9 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray) -> list[Bin]:
 
 
 def calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
-    """Expected calibration error of probabilities [N, K] in the bins of `reliability`; None without
-    photos.
+    """Expected calibration error of probabilities [N, K]; None without photos.
+
+    In the bins of `reliability`.
     """
     if not len(labels):
         return None

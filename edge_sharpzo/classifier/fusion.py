@@ -39,8 +39,9 @@ class Fusion:
 
 
 def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
-    """Class features [K, D] between the tuned prompt's, `text`, and those of the template as
-    written, normalised.
+    """Class features [K, D] between the tuned prompt's and the template's, normalised.
+
+    `text` are the tuned prompt's, `as_written` those of the template as it is.
 
     The template's share is a third at one photo per class, a sixth at two, and nothing to speak of
     from eight on: what little a photo or two say must not cost what the model knew before. Wortsman

@@ -46,8 +46,9 @@ def prototypes(features: np.ndarray, labels: np.ndarray, classes: int) -> Linear
 
 
 def ridge(features: np.ndarray, labels: np.ndarray, classes: int) -> LinearHead:
-    """Ridge regression on one-hot targets; its strength has the least leave-one-out error (closed
-    form, PRESS).
+    """Ridge regression on one-hot targets.
+
+    Its strength has the least leave-one-out error (in closed form, PRESS).
     """
     centre, wanted = features.mean(axis=0), np.eye(classes)[labels]
     x, mean = (features - centre).astype(np.float64), wanted.mean(axis=0)

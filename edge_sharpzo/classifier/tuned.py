@@ -1,6 +1,4 @@
-"""The tuned prompt with its head and calibration: all that classification needs beside the image
-tower.
-"""
+"""All that classification needs beside the image tower: prompt, head and calibration."""
 
 import json
 import math

@@ -1,6 +1,4 @@
-"""The model card that travels in `clip.onnx`'s own metadata: everything the device must know about
-a model.
-"""
+"""The model card in `clip.onnx`'s own metadata: everything the device must know of a model."""
 
 import json
 import math
@@ -125,8 +123,9 @@ _TEXT_KINDS: dict[str, Callable[[Any], Any]] = {
 
 
 def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
-    """Reads and checks the card; `path` names the file in messages. Raises UserError for a foreign
-    or damaged one.
+    """Reads and checks the card; `path` names the file in messages.
+
+    Raises UserError for a foreign or damaged one.
     """
     if CARD_KEY not in metadata or TOKENIZER_KEY not in metadata:
         raise UserError(

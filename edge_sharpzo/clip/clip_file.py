@@ -21,6 +21,7 @@ from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 if TYPE_CHECKING:
     import onnxruntime
 
+    from edge_sharpzo.clip.image_tower import ImageTower
     from edge_sharpzo.clip.images import Photo
     from edge_sharpzo.clip.prompts import Prompts
 
@@ -181,12 +182,18 @@ class ClipOnnx:
         `photos` are paths, pillow images or uint8 arrays [H, W, 3]. Raises UserError for one that
         cannot be read.
         """
-        from edge_sharpzo.clip.image_tower import ImageTower
 
         def refuse(index: int, reason: str) -> None:
             raise UserError(f"cannot read {photos[index]}: {reason}")
 
-        return ImageTower(self).encode(photos, refuse)[0]
+        with self.image_tower() as tower:
+            return tower.encode(photos, refuse)[0]
+
+    def image_tower(self) -> "ImageTower":
+        """What encodes photos; it opens at the first one."""
+        from edge_sharpzo.clip.image_tower import ImageTower
+
+        return ImageTower(lambda: self.session(Tower.IMAGE, True), self.card, self.memory)
 
     def session(self, tower: Tower, integer: bool = False) -> "onnxruntime.InferenceSession":
         """A session of one tower.

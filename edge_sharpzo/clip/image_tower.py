@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from edge_sharpzo.clip.card import ModelCard
 from edge_sharpzo.clip.images import (
     MAX_PIXELS,
     Photo,
@@ -14,13 +15,10 @@ from edge_sharpzo.clip.images import (
     load_image,
     preprocess,
 )
-from edge_sharpzo.clip.towers import Tower
-from edge_sharpzo.system.memory import return_freed_memory
+from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
 if TYPE_CHECKING:
     import onnxruntime
-
-    from edge_sharpzo.clip.clip_file import ClipOnnx
 
 BATCH = 4  # photos in one call: more are no faster and hold more memory
 AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
@@ -35,8 +33,14 @@ class ImageTower:
     it at a time.
     """
 
-    def __init__(self, clip: "ClipOnnx"):
-        self._clip = clip
+    def __init__(
+        self,
+        open_session: "Callable[[], onnxruntime.InferenceSession]",
+        card: ModelCard,
+        memory: MemoryLimit,
+    ):
+        """Use `ClipOnnx.image_tower`. `memory` limits how many photos are worked on at once."""
+        self._open, self._card, self._memory = open_session, card, memory
         self._session: onnxruntime.InferenceSession | None = None
 
     def __enter__(self) -> Self:
@@ -57,7 +61,7 @@ class ImageTower:
         A photo that cannot be read has a row of zeros; `skipped` hears its index and the reason.
         `progress` hears how many photos are done, after each call of the tower.
         """
-        features = np.zeros((len(photos), self._clip.card.feature_dim), np.float32)
+        features = np.zeros((len(photos), self._card.feature_dim), np.float32)
         readable = np.zeros(len(photos), bool)
         for rows, values in self.encoded(photos, skipped, progress):
             features[rows], readable[rows] = values, True
@@ -73,8 +77,8 @@ class ImageTower:
         if not photos:
             return
         if self._session is None:
-            self._session = self._clip.session(Tower.IMAGE, integer=True)
-        batch_size = self._clip.memory.fitting(BATCH, PHOTO_BYTES)
+            self._session = self._open()
+        batch_size = self._memory.fitting(BATCH, PHOTO_BYTES)
         ready = self._prepared(photos)
         for start in range(0, len(photos), batch_size):
             batch, pixels = [], []
@@ -94,8 +98,8 @@ class ImageTower:
 
         A thread decodes up to `AHEAD` photos ahead.
         """
-        card = self._clip.card.image
-        most_pixels = self._clip.memory.fitting(MAX_PIXELS, PIXEL_BYTES)
+        card = self._card.image
+        most_pixels = self._memory.fitting(MAX_PIXELS, PIXEL_BYTES)
 
         def prepare(photo: Photo) -> np.ndarray | str:
             try:

@@ -118,8 +118,9 @@ def preprocess(image: Image.Image, card: ImageCard) -> np.ndarray:
 
 
 def _resized(size: tuple[int, int], card: ImageCard) -> tuple[int, int]:
-    """Width and height after resizing; rounding as torchvision's (shortest) and timm's (longest,
-    not square).
+    """Width and height after resizing.
+
+    Rounded as torchvision does (shortest side) and timm (longest side, or not square).
     """
     (width, height), (target_height, target_width) = size, card.size
     if card.resize_mode == "squash":

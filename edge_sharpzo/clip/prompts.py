@@ -28,8 +28,9 @@ class TokenIds:
 
 
 def clean_text(text: str, mode: str) -> str:
-    """open_clip's text cleaning (`lower`, `whitespace` or `canonicalize`), less its repair of
-    broken Unicode.
+    """open_clip's text cleaning, less its repair of broken Unicode.
+
+    `mode` is one of `Cleaning`.
     """
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
     if mode == "canonicalize":
@@ -76,9 +77,7 @@ class Prompts:
         return ids + [self.pad] * (self.context_length - len(ids))
 
     def as_written(self, names: Sequence[str], template: str) -> list[list[int]]:
-        """For each class the ids of its prompt in `template`, end tokens included, start tokens
-        not.
-        """
+        """For each class the ids of its prompt in `template`, with end tokens, without start."""
         rows = [self.encode(template.replace("{}", name)) + self.end for name in names]
         for row, name in zip(rows, names, strict=True):
             self._check_length(len(self.start) + len(row), template.replace("{}", name))
@@ -87,8 +86,9 @@ class Prompts:
     def for_tuning(
         self, names: Sequence[str], template: str, context_tokens: int | None = None
     ) -> "TunablePrompt":
-        """Splits `template` at its class name: the words before it become the context, the rest
-        stays behind the name.
+        """Splits `template` at its class name.
+
+        The words before it become the context, the rest stays behind the name.
 
         With no words before the name the context starts from the model's own ("a photo of a").
         `context_tokens` asks for another number of vectors: the words' last ones, or the words
@@ -118,8 +118,9 @@ class Prompts:
 
 @dataclass(frozen=True)
 class TunablePrompt:
-    """Token ids of the context's first words, and of each class's own part (name, what follows it,
-    end).
+    """Token ids of the context's first words, and of each class's own part.
+
+    That is its name, what follows it in the template, and the end token.
     """
 
     context: list[int]

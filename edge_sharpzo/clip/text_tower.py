@@ -57,9 +57,7 @@ def pack(classes: Sequence[Sequence[int]], prefix: int) -> Packing:
 
 
 def chunks(classes: Sequence[Sequence[int]], tokens: int) -> list[slice]:
-    """Consecutive groups of classes with at most `tokens` tokens each (a longer class stands
-    alone).
-    """
+    """Consecutive groups of classes with at most `tokens` tokens each; a longer class is alone."""
     groups, start, used = [], 0, 0
     for index, row in enumerate(classes):
         if used and used + len(row) > tokens:

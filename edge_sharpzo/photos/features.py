@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.clip.image_tower import ImageTower
 from edge_sharpzo.clip.images import why_no_file
 from edge_sharpzo.photos.cache import FeatureCache
 from edge_sharpzo.photos.dataset import Dataset
@@ -61,7 +60,7 @@ def encode_photos(
     before = len(paths) - len(todo)
     progress(before, len(paths))
     try:
-        with ImageTower(clip) as tower:
+        with clip.image_tower() as tower:
             for rows, values in tower.encoded(
                 [paths[index] for index in todo],
                 lambda index, reason: skipped(paths[todo[index]], reason),

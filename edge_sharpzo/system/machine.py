@@ -32,8 +32,9 @@ def usable_cores() -> int:
 
 
 def sums_bytes_exactly() -> bool:
-    """Whether this processor adds up products of bytes without saturating, as 64-bit Arm does and
-    x86 with VNNI.
+    """Whether this processor adds up products of bytes without saturating.
+
+    64-bit Arm does, and x86 with VNNI.
     """
     if platform.machine() not in ("x86_64", "AMD64"):
         return True
@@ -55,8 +56,9 @@ def versions() -> dict[str, str]:
 
 
 def check_device() -> None:
-    """Raises UserError on a 32-bit system, for which there is no onnxruntime, and for a release of
-    it that crashes here.
+    """Raises UserError where onnxruntime cannot work.
+
+    On a 32-bit system, for which there is none, and for a release of it that crashes here.
 
     To be called before onnxruntime is imported.
     """
@@ -74,8 +76,9 @@ def check_device() -> None:
 
 
 def available_mb() -> int | None:
-    """Memory in MB that a new process may take: what the system has left, cut by a container's
-    limit; None if unknown.
+    """Memory in MB that a new process may take; None if unknown.
+
+    What the system has left, cut by a container's limit.
     """
     try:
         lines = _MEMINFO.read_text().splitlines()

@@ -22,8 +22,9 @@ def resident() -> int | None:
 
 
 def peak_mb() -> float | None:
-    """The most memory that this process has held so far, in MB (10^6 bytes); None where the system
-    does not tell.
+    """The most memory that this process has held so far, in MB (10^6 bytes).
+
+    None where the system does not tell.
     """
     try:
         # Not Linux's ru_maxrss: that counts what the parent held when it started this process.
@@ -72,8 +73,9 @@ class MemoryLimit:
     """The most memory that the process may hold; without a limit everything fits."""
 
     def __init__(self, mb: int | None = None):
-        """`mb` in MB (10^6 bytes). Raises UserError where it is no limit, or the system does not
-        tell what is held.
+        """`mb` in MB (10^6 bytes).
+
+        Raises UserError where it is no limit, or the system does not tell what is held.
         """
         if mb is not None and mb < 1:
             raise UserError(f"`max_memory={mb}`: give a number of MB", field="max_memory")
@@ -101,8 +103,9 @@ class MemoryLimit:
             )
 
     def fitting(self, most: int, each: int) -> int:
-        """How many things of `each` bytes may be worked on at once: `most`, or fewer under a limit,
-        and never none.
+        """How many things of `each` bytes may be worked on at once.
+
+        `most`, or fewer under a limit, and never none.
         """
         left = self.left()
         return most if left is None else int(max(1, min(most, left // max(each, 1))))

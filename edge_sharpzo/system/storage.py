@@ -37,8 +37,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def parse_json(text: str) -> Any:
-    """The value of untrusted JSON. Raises ValueError for what is none, and for nesting that would
-    exhaust the stack.
+    """The value of untrusted JSON.
+
+    Raises ValueError for what is none, and for nesting that would exhaust the stack.
     """
     try:
         return json.loads(text)

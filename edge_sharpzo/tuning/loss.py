@@ -1,6 +1,4 @@
-"""The few-shot loss on top of the text features, in closed form: values, and the model that
-Gauss-Newton steps on.
-"""
+"""The few-shot loss on top of the text features: values, and the model for Gauss-Newton."""
 
 from typing import Protocol
 
@@ -34,8 +32,9 @@ def share_right(logits: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def accuracy(text: np.ndarray, features: np.ndarray, labels: np.ndarray) -> float | None:
-    """Share of photos [N, D] whose nearest text feature [K, D] is their class's; None without
-    photos.
+    """Share of photos [N, D] whose nearest text feature [K, D] is their class's.
+
+    None without photos.
     """
     return share_right(features @ text.T, labels)
 
@@ -58,8 +57,9 @@ class ConvexLoss(Protocol):
         ...
 
     def expand(self, start: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient [m] and Hessian [m, m], float64, of the loss at coordinates `start` along
-        `columns` [m, ...].
+        """Gradient [m] and Hessian [m, m], float64, of the loss.
+
+        At coordinates `start` [...], along `columns` [m, ...].
         """
         ...
 

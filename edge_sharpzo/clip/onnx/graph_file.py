@@ -1,5 +1,4 @@
-"""Reads an ONNX file's graph and leaves its weights where they are; writes a graph and copies its
-weights from there.
+"""ONNX files, read without their weights and written with them.
 
 onnx.load and onnx.save hold every weight in memory, several times over. Here tensors of `LARGE`
 bytes or more become references into the file itself (ONNX's external data), which onnxruntime maps,
@@ -51,8 +50,9 @@ def _add_initializer(
 
 
 def write_graph(model: ModelProto, folder: Path, out: Path) -> None:
-    """Writes `model`, whose external data lies in `folder`, as one file with all weights inside;
-    `model` loses them.
+    """Writes `model` as one file with all weights inside; `model` loses them.
+
+    Its external data lies in `folder`.
 
     Each weight follows the rest as a message of its own, which protobuf adds to the graph's other
     initialisers.
@@ -95,8 +95,9 @@ def _as_varint(value: int) -> bytes:
 
 
 def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a protobuf message: number, where the field starts, where its content starts,
-    where it ends.
+    """The fields of a protobuf message: number, and three places in the data.
+
+    Where the field starts, where its content starts, where it ends.
     """
     while position < end:
         start = position

@@ -4,8 +4,7 @@ from edge_sharpzo.clip.onnx.messages import ModelProto, NodeProto, TensorProto, 
 
 
 def multiply_in_integers(model: ModelProto) -> None:
-    """Turns products of float inputs with 8-bit weights, in place, into products of 8-bit inputs
-    with those weights.
+    """Turns float products with 8-bit weights into products of 8-bit numbers, in place.
 
     Inputs are rounded with one scale for the whole tensor, found anew at every call (ONNX's
     DynamicQuantizeLinear), and products are summed exactly in 32 bits. onnxruntime's CPU provider

@@ -1,5 +1,4 @@
-"""ONNX's messages, and the few makers of them that a device needs, without the onnx package around
-them.
+"""ONNX's messages, and the few makers of them that a device needs, without the onnx package.
 
 `import onnx` registers the schema of every operator, 11 MB that a device never asks for. The
 package's generated module of protobuf messages is loaded alone; the classes are the same as onnx's

@@ -11,8 +11,9 @@ import numpy as np
 
 
 def pair_points(point: np.ndarray, directions: np.ndarray, mu: float) -> np.ndarray:
-    """Points [2q, d]: `point + mu * u` for every direction u of `directions` [q, d], then `point -
-    mu * u`.
+    """Points [2q, d]: all `point + mu * u`, then all `point - mu * u`.
+
+    For every direction u of `directions` [q, d].
     """
     return np.concatenate([point + mu * directions, point - mu * directions])
 
@@ -25,22 +26,25 @@ def slopes(losses: np.ndarray, mu: float) -> np.ndarray:
 
 
 def cge_points(point: np.ndarray, mu: float) -> np.ndarray:
-    """CGE: the points of all d coordinate directions [2d, d]; `slopes` of their losses is the
-    gradient [d].
+    """CGE: the points of all d coordinate directions [2d, d].
+
+    `slopes` of their losses is the gradient [d].
     """
     return pair_points(point, np.eye(len(point)), mu)
 
 
 def rge_gradient(losses: np.ndarray, directions: np.ndarray, mu: float) -> np.ndarray:
-    """RGE: mean over the q directions of slope times direction [d], from the losses [2q] of their
-    `pair_points`.
+    """RGE: mean over the q directions of slope times direction [d].
+
+    From the losses [2q] of their `pair_points`.
     """
     return slopes(losses, mu) @ directions / len(directions)
 
 
 class RunningRms:
-    """Divides estimates by the rms of this and the last ones, with Adam's correction for the first
-    ones.
+    """Divides estimates by the rms of this and the last ones.
+
+    With Adam's correction for the first ones.
     """
 
     def __init__(self, decay: float):

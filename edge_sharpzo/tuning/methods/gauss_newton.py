@@ -38,8 +38,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class GaussNewtonSettings:
-    """Lengths in units of w, of which sqrt(dim) move every context element by one embedding
-    standard deviation.
+    """Settings; lengths are in units of w.
+
+    sqrt(dim) of these move every context element by one standard deviation of the embeddings.
     """
 
     start_radius: float = 8.0  # of the random starting points: rms of their coordinates
@@ -159,8 +160,9 @@ class GaussNewton:
         return self._order[self._swept : self._swept + count]
 
     def _refresh(self, outputs: np.ndarray) -> None:
-        """Puts the fresh columns in front and drops stale ones of the same directions, and those
-        beyond the window.
+        """Puts the fresh columns in front.
+
+        Drops stale ones of the same directions, and those beyond the window.
         """
         assert self._output is not None
         rises = (outputs - self._output) / self.settings.difference
@@ -176,8 +178,9 @@ class GaussNewton:
         self._columns = np.concatenate([columns[good], kept])[:window]
 
     def _solve(self) -> None:
-        """The round's candidates: Levenberg-Marquardt steps -(H + lambda I)^-1 g along the columns'
-        directions.
+        """The round's candidates: Levenberg-Marquardt steps along the columns' directions.
+
+        -(H + lambda I)^-1 g, for each damping lambda.
         """
         assert self._output is not None
         columns = self._columns.reshape(-1, *self._output.shape)

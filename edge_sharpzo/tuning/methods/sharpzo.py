@@ -63,8 +63,9 @@ def sharpness_direction(gradient: np.ndarray, rho: float) -> np.ndarray:
 
 
 def pruning_mask(point: np.ndarray, gradient: np.ndarray, ratio: float) -> np.ndarray:
-    """Omega [d]: 0 for the share `ratio` of coordinates with the lowest S_j = w_j^2 * z(g_j^2), 1
-    for the rest.
+    """Omega [d]: 0 for the share `ratio` of coordinates with the lowest scores, 1 for the rest.
+
+    The score is S_j = w_j^2 * z(g_j^2).
 
     SharpZO, section 4.2; z is the z-score over the d coordinates.
     """

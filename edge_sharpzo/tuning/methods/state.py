@@ -8,8 +8,9 @@ State = dict[str, np.ndarray]
 
 
 class Told(ABC):
-    """For methods that only hear losses: their state is what they were told, and restoring is
-    hearing it again.
+    """For methods that only hear losses.
+
+    Their state is what they were told, and restoring is hearing it again.
 
     Exact, because a method is a function of its seed and of what it is told.
     """
