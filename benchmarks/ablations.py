@@ -34,9 +34,8 @@ from edge_sharpzo.tuning.methods.sharpzo import SharpZO
 
 RESULTS = Path("benchmarks/results/ablations.jsonl")
 SHARPZO_BUDGET, GAUSS_NEWTON_BUDGET = 15_000, 5_000
-Score = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # of coordinates, from the point [d] and the gradient [d]
+# Of coordinates, from the point [d] and the gradient [d].
+Score = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -30,11 +30,12 @@ from edge_sharpzo.system.machine import usable_cores
 DEVICE = ".venv/bin/python"
 HERTZ = 20  # samples a second
 PHOTOS_DONE, TUNING = "photos ", "about "  # how lines on stderr begin: photos encoded, tuning begun
+# Of /proc/PID/status: all, the process's own, mapped files.
 FIELDS = {
     "VmRSS": "resident",
     "RssAnon": "own",
     "RssFile": "files",
-}  # of /proc/PID/status: all, the process's own, mapped files
+}
 
 
 def resident_mb(pid: int) -> dict[str, float]:

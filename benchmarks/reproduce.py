@@ -8,9 +8,8 @@ be there; see `coop_sets.py`.
 
 import os
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # as the command line does; before NumPy is loaded
+# As the command line does; before NumPy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import statistics

@@ -9,9 +9,8 @@ measured evaluation of the published loop (`benchmarks.reference`), not runs.
 
 import os
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # as the command line does; before NumPy is loaded
+# As the command line does; before NumPy is loaded.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import statistics
@@ -79,9 +78,8 @@ def measure(clip: ClipOnnx, method: str, classes: int, steps: int, warm_up: int)
     )
     optimizer = chosen.make(objective.dim, objective.loss, 0)
     forward, own, solves, queries = [0.0], [0.0], [0.0], [0]
-    solve: Callable[[], None] | None = getattr(
-        optimizer, "_solve", None
-    )  # Gauss-Newton's inner problem
+    # Gauss-Newton's inner problem.
+    solve: Callable[[], None] | None = getattr(optimizer, "_solve", None)
 
     def timed() -> None:
         start = time.perf_counter()

@@ -8,9 +8,8 @@ own.
 import os
 import sys
 
-os.environ.setdefault(
-    "OPENBLAS_NUM_THREADS", "1"
-)  # before NumPy: its threads would wait on onnxruntime's cores
+# Before NumPy: its threads would wait on onnxruntime's cores.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from pathlib import Path
 
 import numpy as np

@@ -22,11 +22,12 @@ from edge_sharpzo.tuning.objective import DEFAULT_TEMPLATE
 
 MAX_ABS = {"fp32": 1e-4, "fp16": 5e-3, "int8": 0.1}
 MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "int8": 0.97}
+# Share of photos with PyTorch's zero-shot class.
 MIN_SAME = {
     "fp32": 1.0,
     "fp16": 0.99,
     "int8": 0.99,
-}  # share of photos with PyTorch's zero-shot class
+}
 BATCH = 16  # photos in one call
 THINGS = [
     "person",

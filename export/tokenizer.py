@@ -79,9 +79,8 @@ def _hugging_face_card(tokenizer: HFTokenizer, context_length: int) -> Tokenizer
     if backend is None:
         raise ExportError("its tokenizer has no fast form, so it cannot travel in the file")
     full = tokenizer(["photo"])[0].tolist()
-    backend = Tokenizer.from_str(
-        backend.to_str()
-    )  # a copy: the call above left its padding and truncation set
+    # A copy: the call above left its padding and truncation set.
+    backend = Tokenizer.from_str(backend.to_str())
     backend.no_padding()
     backend.no_truncation()
     word = backend.encode("photo", add_special_tokens=False).ids

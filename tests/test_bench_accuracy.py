@@ -130,9 +130,8 @@ def test_variants_estimate_what_the_methods_do_on_a_linear_function() -> None:
         points = optimizer.ask()
         assert len(points) == queries
         optimizer.tell(points @ slope)
-    assert np.allclose(
-        both[1].ask() - both[0].ask(), 0, atol=1e-9
-    )  # the population at the same eps*
+    # The population at the same eps*.
+    assert np.allclose(both[1].ask() - both[0].ask(), 0, atol=1e-9)
 
     settings = GaussNewtonSettings(starts=1, directions=4, window=4)
     newtons = [

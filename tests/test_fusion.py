@@ -93,13 +93,14 @@ def test_the_better_of_the_two_leads() -> None:
     for prompt, photos in (NOISE, splits(16)), (CENTRES, splits(4, spread=1.5)):
         features, labels = photos.test
         fusion = fuse("gda", 1.0, prompt, prompt, photos, mix=True)
+        # Weight one.
         (same,) = (
             head
             for head in [
                 fuse("gda", 1.0, prompt, prompt, photos._replace(val=NOTHING), mix=True).added
             ]
             if head
-        )  # weight one
+        )
         weight = (
             np.linalg.norm(fusion.added.weight) / np.linalg.norm(same.weight)
             if fusion.added
@@ -145,7 +146,6 @@ def test_the_template_stays_where_it_validates_no_worse() -> None:
     ):
         assert before == pytest.approx(CENTRES, abs=0.02)
         assert after == pytest.approx(CENTRES, abs=0.02)
-    kept, _ = settled(
-        NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0
-    )  # nothing to judge by
+    # Nothing to judge by.
+    kept, _ = settled(NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0)
     assert kept != pytest.approx(CENTRES, abs=0.02)

@@ -91,9 +91,8 @@ def test_beats_random_search(make: Callable[[int], Optimizer]) -> None:
     optimizer, rng = make(0), np.random.default_rng(0)
     run(optimizer, 2000)
     random_best = quadratic(rng.normal(0, 0.7, (2000, DIM))).min()
-    allowed = (
-        1.5 if isinstance(optimizer, RandomSearch) else 0.5
-    )  # random search itself must be no worse
+    # Random search itself must be no worse.
+    allowed = 1.5 if isinstance(optimizer, RandomSearch) else 0.5
     assert quadratic(optimizer.solution[None])[0] < allowed * random_best
 
 

@@ -23,9 +23,8 @@ METHODS = {
     "gauss-newton": ["--budget", "800"],
     "sharpzo": ["--method", "sharpzo", "--budget", "7500"],
 }
-KILLS = int(
-    os.environ.get("EDGE_SHARPZO_KILLS", "1")
-)  # for each method; `make torture` asks for many
+# For each method; `make torture` asks for many.
+KILLS = int(os.environ.get("EDGE_SHARPZO_KILLS", "1"))
 # Checkpoints so often that a kill can fall into the writing of one.
 SCRIPT = """
 import sys

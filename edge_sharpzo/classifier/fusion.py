@@ -26,9 +26,8 @@ class Fusion:
     """What a closed-form head adds to a prompt."""
 
     alone: LinearHead  # the head by itself
-    added: (
-        LinearHead | None
-    )  # its logits join the prompt's; None where the prompt is better off alone
+    # Its logits join the prompt's; None where the prompt is better off alone.
+    added: LinearHead | None
     alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
     mixed_val: float | None  # of the prompt with the added head, likewise
     calibration: Calibration  # of the mix

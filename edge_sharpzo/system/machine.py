@@ -12,9 +12,8 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 _CPUINFO = Path("/proc/cpuinfo")
-CRASHES_ON_ARM = (
-    "1.21.0",
-)  # on import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512
+# On import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512.
+CRASHES_ON_ARM = ("1.21.0",)
 
 
 def usable_cores() -> int:

@@ -68,9 +68,8 @@ class Targets:
 
     classes: torch.Tensor  # [1000, dim]
     class_glosses: list[str]
-    class_parents: list[
-        list[tuple[str, int]]
-    ]  # for each class: (hypernym, its row in glosses.vectors)
+    # For each class: (hypernym, its row in glosses.vectors).
+    class_parents: list[list[tuple[str, int]]]
     synsets: torch.Tensor  # [S, dim]
     glosses: list[tuple[str, int]]  # (definition of something visible, its row in synsets)
     nouns: Words
