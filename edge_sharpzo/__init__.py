@@ -8,9 +8,14 @@ The rooms, from the street down; each imports only from those behind it: `cli`; 
 `clip`, `system`.
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from edge_sharpzo.system.lazy import exports
+
+# Nothing leaves the device: onnxruntime's telemetry, which writes a device id and looks up its
+# maker's host, is off from the moment that onnxruntime is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edge_sharpzo.api import Run, tune

@@ -1,44 +1,40 @@
-"""Runs a finished classifier with onnxruntime, numpy and pillow alone: `python classify.py
-RUN/classifier.onnx PHOTO...`
+"""Runs a finished classifier with onnxruntime, numpy and pillow alone.
+
+`python classify.py RUN/classifier.onnx PHOTO...`
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
+Answer = tuple[str, float, bool]  # class, probability, whether that is enough to be sure
 
-def open_classifier(file: str) -> Callable[[str], tuple[str, float, bool]]:
-    """A function from a photo's path to its class, the probability, and whether that is enough to
-    be sure.
-    """
+
+def open_classifier(file: str) -> Callable[[str], Answer]:
+    """A function from a photo's path to the answer."""
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["edge_sharpzo_classifier"])
-    card = about["image"]
+    card, threshold = about["image"], about["threshold"] or 0
     (height, width), mean, std = card["size"], np.array(card["mean"]), np.array(card["std"])
+    resampling = Image.Resampling[card["interpolation"].upper()]
     if card["resize_mode"] != "shortest" or height != width:
         sys.exit("this example knows square crops of the shortest side only")
 
-    def classify(path: str) -> tuple[str, float, bool]:
+    def classify(path: str) -> Answer:
         photo = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
         short = min(photo.size)
         size = (int(width * photo.width / short), int(width * photo.height / short))
-        photo = photo.resize(size, Image.Resampling[card["interpolation"].upper()])
-        left, top = round((photo.width - width) / 2), round((photo.height - height) / 2)
-        pixels = (
-            np.asarray(photo.crop((left, top, left + width, top + height))) / 255 - mean
-        ) / std
-        ((row,),) = session.run(
-            None, {"pixel_values": pixels.transpose(2, 0, 1)[None].astype(np.float32)}
-        )
-        return (
-            about["labels"][row.argmax()],
-            float(row.max()),
-            bool(row.max() >= (about["threshold"] or 0)),
-        )
+        left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+        crop = photo.resize(size, resampling).crop((left, top, left + width, top + height))
+        pixels = ((np.asarray(crop) / 255 - mean) / std).astype(np.float32)
+        ((row,),) = session.run(None, {"pixel_values": pixels.transpose(2, 0, 1)[None]})
+        return about["labels"][row.argmax()], float(row.max()), bool(row.max() >= threshold)
 
     return classify
 

@@ -1,8 +1,8 @@
-"""Classifies every photo that a camera drops into a folder: `python watch_folder.py
-RUN/classifier.onnx FOLDER`
+"""Classifies every photo that a camera drops into a folder.
 
-Needs onnxruntime, numpy and pillow alone. Prints a line of JSON for each new photo, once its size
-stands still. With `--once` it stops when every photo that is there has its line.
+`python watch_folder.py RUN/classifier.onnx FOLDER` needs onnxruntime, numpy and pillow alone. It
+prints one line of JSON for each new photo, once its size stands still. With `--once` it stops when
+every photo that is there has its line.
 """
 
 import json
@@ -19,30 +19,17 @@ classify, folder = open_classifier(sys.argv[1]), Path(sys.argv[2])
 done: set[Path] = set()
 sizes: dict[Path, int] = {}
 while True:
-    seen = {
-        file: file.stat().st_size
-        for file in sorted(folder.iterdir())
-        if file.suffix.lower() in SUFFIXES
-    }
-    for file in [
-        file for file, size in seen.items() if file not in done and sizes.get(file) == size
-    ]:
+    files = [file for file in sorted(folder.iterdir()) if file.suffix.lower() in SUFFIXES]
+    seen = {file: file.stat().st_size for file in files}
+    for file in (f for f, size in seen.items() if f not in done and sizes.get(f) == size):
         done.add(file)
+        told: dict[str, object] = {"file": file.name}
         try:
             label, probability, sure = classify(str(file))
-            print(
-                json.dumps(
-                    {
-                        "file": file.name,
-                        "class": label,
-                        "probability": round(probability, 4),
-                        "sure": sure,
-                    }
-                ),
-                flush=True,
-            )
+            told |= {"class": label, "probability": round(probability, 4), "sure": sure}
         except OSError as error:  # not a photo, or damaged
-            print(json.dumps({"file": file.name, "error": str(error)}), flush=True)
+            told["error"] = str(error)
+        print(json.dumps(told), flush=True)
     sizes = seen
     if "--once" in sys.argv and done >= set(seen):
         break

@@ -1,3 +1,3 @@
-"""The workstation step: CLIP in PyTorch -> `clip.onnx`. The only package that imports torch and
-open_clip.
-"""
+"""The workstation step: CLIP in PyTorch -> `clip.onnx`; the only place that imports torch."""
+
+import edge_sharpzo as edge_sharpzo  # first: it switches onnxruntime's telemetry off

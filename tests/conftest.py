@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does; before NumPy is loaded
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
 import pytest
 from helpers import Exported, Place, tune, write_model, write_photos
