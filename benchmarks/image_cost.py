@@ -53,7 +53,7 @@ class ImageSides:
 
     def ours(self) -> np.ndarray:
         """The whole path of `tune`, session included, without its cache."""
-        return encode_photos(self.clip, self.photos, None).features
+        return encode_photos(self.clip, [(photo, b"-") for photo in self.photos], None).features
 
     def pytorch(self) -> np.ndarray:
         """open_clip's transform and `encode_image`, in batches as large as ours."""

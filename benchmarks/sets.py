@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.events import Event
 from edge_sharpzo.photos.dataset import Dataset, load_dataset
-from edge_sharpzo.pipeline import Prepared, Task, prepare
+from edge_sharpzo.pipeline import Prepared, Task, prepare, read_photos
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.tuning.methods.plan import Plan
@@ -54,7 +55,11 @@ def encoded(clip: ClipOnnx, dataset: Dataset, template: str, seed: int) -> Prepa
     prompt = clip.prompts.for_tuning(dataset.names, template)
     rows = clip.prompts.as_written(dataset.names, template)
     task = Task(options, plan(), clip, dataset, prompt, rows, time.monotonic())
-    return prepare(task, lambda event: None, StopWhen())
+    return prepare(read_photos(task, quiet), quiet, StopWhen())
+
+
+def quiet(event: Event) -> None:
+    """Nobody listens."""
 
 
 def with_method(problem: Prepared, chosen: Plan, context_tokens: int | None = None) -> Prepared:

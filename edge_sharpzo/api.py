@@ -42,6 +42,7 @@ def tune(
     data: str | PathLike[str] | None = None,
     *,
     resume: str | PathLike[str] | None = None,
+    overwrite: bool = False,
     on_progress: Callable[["Event"], object] = _quiet,
     cancelled: Callable[[], bool] = lambda: False,
     **options: Any,
@@ -49,8 +50,9 @@ def tune(
     """Tunes a prompt on the labelled photos in the folder `data` and writes a run folder.
 
     `resume` goes on with the interrupted run in that folder instead, under the options it was
-    started with. `on_progress` hears what happens, see `edge_sharpzo.events`. `cancelled` is asked
-    between steps: once it says True, the run ends with the best prompt so far and a checkpoint.
+    started with. `overwrite` deletes an earlier run in `out`, which is refused otherwise.
+    `on_progress` hears what happens, see `edge_sharpzo.events`. `cancelled` is asked between steps:
+    once it says True, the run ends with the best prompt so far and a checkpoint.
 
     `options` are the command's: onnx, out, shots, seed, template, context_tokens, class_names,
     method, preset, paper_task, budget (queries), minutes, threads, max_memory (MB), provider, head;
@@ -85,7 +87,13 @@ def tune(
         chosen = resumed_options(Path(resume))
     else:
         chosen = options_from(data=data, **options)
-    folder, summary = run.tune(chosen, on_progress, StopWhen(cancelled), resume=resume is not None)
+    folder, summary = run.tune(
+        chosen,
+        on_progress,
+        StopWhen(cancelled),
+        resume=resume is not None,
+        overwrite=overwrite,
+    )
     return Run(folder, summary)
 
 

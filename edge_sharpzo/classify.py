@@ -154,15 +154,14 @@ class Classifier:
         """
         root, mapping = Path(data), Path(class_names) if class_names is not None else None
         prompt = self._prompt
-        found = labelled_photos(root, prompt.folders, prompt.names, mapping)
-        tuned_on = set(RunConfig.read(self.folder).tuned_on)
-        fresh = [i for i, path in enumerate(found.paths) if str(path.resolve()) not in tuned_on]
-        if not fresh:
+        found = labelled_photos(root, prompt.folders, prompt.names, mapping).with_digests(skipped)
+        fresh = self._not_tuned_on(found)
+        if not any(fresh):
             raise UserError(
                 f"all photos under {root} were tuned on: give `data` other photos", field="data"
             )
-        photos = Photos([found.paths[i] for i in fresh], found.labels[fresh])
-        features, readable, _ = encode_photos(self._clip, photos.paths, root, progress, skipped)
+        photos = found.where(fresh)
+        features, readable = encode_photos(self._clip, photos.files(), root, progress, skipped)
         if not readable.any():
             raise UserError(f"no photo under {root} can be read", field="data")
         labels = photos.labels[readable]
@@ -170,7 +169,7 @@ class Classifier:
         return Evaluation(
             accuracy=float(right.mean()),
             photos=len(labels),
-            tuned_on=len(found.paths) - len(fresh),
+            tuned_on=len(found) - sum(fresh),
             skipped=int((~readable).sum()),
             by_class={
                 name: float(right[labels == i].mean())
@@ -178,6 +177,15 @@ class Classifier:
                 if (labels == i).any()
             },
         )
+
+    def _not_tuned_on(self, photos: Photos) -> list[bool]:
+        """Whether each photo is none that the run was tuned on: by content, wherever it lies."""
+        config = RunConfig.read(self.folder)
+        paths, digests = set(config.tuned_on), set(config.tuned_on_sha256) - {""}
+        return [
+            digest.hex() not in digests and str(path.resolve()) not in paths
+            for path, digest in photos.files()
+        ]
 
 
 def _model_of(folder: Path) -> Path:

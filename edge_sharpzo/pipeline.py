@@ -6,7 +6,7 @@ Each passes a dataclass on to the next. None asks for a terminal, a signal or a 
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,7 @@ class Task:
     prompt: TunablePrompt
     template_rows: list[list[int]]  # token ids of each class's prompt as written
     started: float  # on the monotonic clock, s
+    unreadable: frozenset[Path] = frozenset()  # photos whose files cannot be opened
 
 
 @dataclass(frozen=True)
@@ -139,12 +140,26 @@ def open_task(options: TuneOptions) -> Task:
     return Task(options, chosen, clip, dataset, prompt, rows, started)
 
 
+def read_photos(task: Task, listen: Listener) -> Task:
+    """The task with its photos known by content. What cannot be opened is told."""
+    unreadable: set[Path] = set()
+
+    def skip(path: Path, reason: str) -> None:
+        unreadable.add(path)
+        listen(PhotoSkipped(path, reason))
+
+    dataset = task.dataset.with_digests(skip)
+    for text in duplicates((dataset.train, dataset.val, dataset.test)):
+        listen(Note(text, warning=True))
+    return replace(task, dataset=dataset, unreadable=frozenset(unreadable))
+
+
 def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     """Encodes the photos, or reads their features from the cache.
 
     Raises UserError where no training photo of a class can be read.
     """
-    skipped: set[Path] = set()
+    skipped = set(task.unreadable)
 
     def skip(path: Path, reason: str) -> None:
         skipped.add(path)
@@ -156,9 +171,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
             pass
 
     data = task.dataset
-    splits, digests = encode_splits(task.clip, data, encoded, skip)
-    for text in duplicates((data.train, data.val, data.test), digests):
-        listen(Note(text, warning=True))
+    splits = encode_splits(task.clip, data, encoded, skip)
     if missing := set(range(len(data.names))) - set(splits.train.labels.tolist()):
         raise UserError(
             f"no training photo of '{data.folders[missing.pop()]}' can be read: replace its photos",

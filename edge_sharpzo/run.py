@@ -11,6 +11,7 @@ from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
 from edge_sharpzo.runs import folder as run_folder
 from edge_sharpzo.runs.checkpoint import Checkpoints
+from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import (
     DataRecord,
@@ -32,9 +33,16 @@ from edge_sharpzo.tuning.records import StopReason
 
 
 def tune(
-    options: TuneOptions, listen: Listener, stop: Stop, resume: bool = False
+    options: TuneOptions,
+    listen: Listener,
+    stop: Stop,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> tuple[Path, Summary]:
-    """Runs the whole and returns the run's folder and summary; `resume` goes on from a checkpoint.
+    """Runs the whole and returns the run's folder and summary.
+
+    `resume` goes on from a checkpoint; `overwrite` deletes an earlier run in the folder.
 
     Raises UserError; Cancelled where `stop` asks for it before the search has begun.
     """
@@ -42,16 +50,27 @@ def tune(
     task = pipeline.open_task(options.checked())
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
+    with locked(folder):
+        run_folder.clear_half_written(folder)
+        if not resume:
+            run_folder.start_afresh(folder, overwrite)
+        listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
+        for note in (announcement(task.options.provider), *task.dataset.notes):
+            if note:
+                listen(Note(note, warning=True))
+        task = pipeline.read_photos(task, listen)
+        return folder, _tune_in(folder, task, listen, stop, resume)
+
+
+def _tune_in(folder: Path, task: Task, listen: Listener, stop: Stop, resume: bool) -> Summary:
+    """The run in its folder, which no other process writes to."""
     config = _config(task)
+    tagged = True
     if resume:
-        run_folder.check_unchanged(folder, config)
+        tagged = run_folder.check_unchanged(folder, config).schema_version > 0
     else:
-        run_folder.create(folder, config)
-    listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
-    for note in (announcement(task.options.provider), *task.dataset.notes):
-        if note:
-            listen(Note(note, warning=True))
-    checkpoints = Checkpoints(folder)
+        run_folder.write_config(folder, config)
+    checkpoints = Checkpoints(folder, config.fingerprint if tagged else None)
     prepared = pipeline.prepare(task, listen, stop)
     searched = pipeline.search(prepared, listen, stop, checkpoints, resume)
     finished = pipeline.finish(prepared, searched.found)
@@ -60,7 +79,7 @@ def tune(
     _write(folder, config, summary, (prepared, searched, finished))
     if searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
-    return folder, summary
+    return summary
 
 
 def _config(task: Task) -> RunConfig:
@@ -80,6 +99,9 @@ def _config(task: Task) -> RunConfig:
         folders=data.folders,
         names=data.names,
         tuned_on=[str(path.resolve()) for path in (*data.train.paths, *data.val.paths)],
+        tuned_on_sha256=[digest.hex() for digest in (*data.train.digests, *data.val.digests)],
+        held_out=[str(path.resolve()) for path in data.test.paths],
+        held_out_sha256=[digest.hex() for digest in data.test.digests],
     )
 
 

@@ -147,7 +147,8 @@ def forget_options(run: Path) -> None:
 
 def other_photos(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "tuned_on": config["tuned_on"][1:]}))
+    kept = {name: config[name][1:] for name in ("tuned_on", "tuned_on_sha256")}
+    (run / "config.json").write_text(json.dumps({**config, **kept}))
 
 
 def other_model(run: Path) -> None:

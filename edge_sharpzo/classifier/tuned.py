@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from edge_sharpzo.classifier.calibration import Calibration
 from edge_sharpzo.classifier.heads import LinearHead
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import parse_json, write_atomic
+from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 PROMPT = "prompt.safetensors"
 
@@ -63,8 +62,7 @@ class TunedPrompt:
             metadata["head"] = self.head.name
             tensors |= {"head_weight": self.head.weight, "head_bias": self.head.bias}
         metadata["calibration"] = json.dumps(asdict(self.calibration))
-        whole = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        write_atomic(folder / PROMPT, lambda part: save_file(whole, part, metadata=metadata))
+        save_tensors(folder / PROMPT, tensors, metadata)
 
     @classmethod
     def load(cls, folder: Path) -> "TunedPrompt":
@@ -76,7 +74,7 @@ class TunedPrompt:
             )
         try:
             prompt = _read(file)
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError) as error:
             raise UserError(f"{file} is damaged ({error}): tune again") from error
         if not _is_whole(prompt):
             raise UserError(
@@ -87,9 +85,7 @@ class TunedPrompt:
 
 
 def _read(file: Path) -> TunedPrompt:
-    with safe_open(file, "np") as stored:
-        metadata = stored.metadata() or {}
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    tensors, metadata = load_tensors(file)
     head = None
     if "head" in metadata:
         head = LinearHead(metadata["head"], tensors["head_weight"], tensors["head_bias"])

@@ -14,7 +14,7 @@ from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import Cancelled, UserError
 
 # Options by the names that the library's messages call them; `top` is the command line's own.
-_FIELDS = {each.name for each in fields(TuneOptions)} | {"resume", "top"}
+_FIELDS = {each.name for each in fields(TuneOptions)} | {"overwrite", "resume", "top"}
 _MENTION = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 

@@ -25,6 +25,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="delete an earlier run in --out")
+    ] = False,
     as_json: JsonFlag = False,
     **options: Any,
 ) -> None:
@@ -46,7 +49,11 @@ def command(
         return_large_arrays_at_once()
         with sigterm_as_interrupt(), Display() as display:
             folder, summary = run.tune(
-                chosen, display.hear, Interrupts(), resume=resume is not None
+                chosen,
+                display.hear,
+                Interrupts(),
+                resume=resume is not None,
+                overwrite=overwrite,
             )
         if as_json:
             print_json({"run": str(folder), **summary.as_dict()})

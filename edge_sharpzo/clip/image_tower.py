@@ -53,8 +53,8 @@ class ImageTower:
     def encode(
         self,
         photos: Sequence[Photo],
-        skipped: Callable[[int, str], None],
-        progress: Callable[[int], None] = lambda done: None,
+        skipped: Callable[[int, str], object],
+        progress: Callable[[int], object] = lambda done: None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Features [N, D], float32, and which photos could be read [N], bool.
 
@@ -70,8 +70,8 @@ class ImageTower:
     def encoded(
         self,
         photos: Sequence[Photo],
-        skipped: Callable[[int, str], None],
-        progress: Callable[[int], None] = lambda done: None,
+        skipped: Callable[[int, str], object],
+        progress: Callable[[int], object] = lambda done: None,
     ) -> Iterator[tuple[list[int], np.ndarray]]:
         """What `encode` returns, call by call: indices of photos and their features [n, D]."""
         if not photos:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
 
-from edge_sharpzo.system.storage import cache_folder, write_atomic
+from edge_sharpzo.system.storage import cache_folder
+from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -35,9 +35,9 @@ class FeatureCache:
     def load(self) -> None:
         """Reads what is there; a missing or damaged file counts as empty."""
         try:
-            stored = load_file(self.path)
+            stored, _ = load_tensors(self.path)
             keys, features = stored["keys"], stored["features"]
-        except (OSError, SafetensorError, KeyError):
+        except (OSError, ValueError, KeyError):
             return
         fits = keys.shape == (len(features), 32) and features.shape[1:] == (self.dim,)
         if fits and np.isfinite(features).all():
@@ -55,6 +55,6 @@ class FeatureCache:
             "features": np.stack(list(rows.values())).astype(np.float32),
         }
         try:
-            write_atomic(self.path, lambda part: save_file(tensors, part))
+            save_tensors(self.path, tensors, {})
         except (OSError, SafetensorError):
             return

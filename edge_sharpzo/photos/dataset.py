@@ -1,11 +1,12 @@
 """Finds labelled photos in a folder and splits them into train, validation and test."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from edge_sharpzo.photos.digests import digest_photos
 from edge_sharpzo.system.errors import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -19,9 +20,25 @@ class Photos:
 
     paths: list[Path]
     labels: np.ndarray  # [N], int64
+    digests: list[bytes] = field(default_factory=list)  # see `with_digests`
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    def with_digests(self, skipped: Callable[[Path, str], object]) -> "Photos":
+        """These photos, their files read; `skipped` hears of those that cannot be."""
+        return replace(self, digests=digest_photos(self.paths, skipped))
+
+    def files(self) -> list[tuple[Path, bytes]]:
+        """Each photo's path and digest."""
+        return list(zip(self.paths, self.digests, strict=True))
+
+    def where(self, chosen: Sequence[bool]) -> "Photos":
+        """Those of the photos that are `chosen`."""
+        keep = np.array(chosen, bool)
+        pick = np.flatnonzero(keep)
+        digests = [self.digests[i] for i in pick] if self.digests else []
+        return Photos([self.paths[i] for i in pick], self.labels[keep], digests)
 
 
 @dataclass
@@ -36,6 +53,12 @@ class Dataset:
     test: Photos
     borrowed: np.ndarray  # which validation photos are some of a class's shots [len(val)], bool
     notes: list[str] = field(default_factory=list)
+
+    def with_digests(self, skipped: Callable[[Path, str], object]) -> "Dataset":
+        """The same photos, their files read; `skipped` hears of those that cannot be."""
+        parts = (part.with_digests(skipped) for part in (self.train, self.val, self.test))
+        train, val, test = parts
+        return replace(self, train=train, val=val, test=test)
 
 
 @dataclass

@@ -9,15 +9,15 @@ from edge_sharpzo.photos.dataset import Photos
 Place = tuple[bool, int, Path]  # held out, label, file
 
 
-def duplicates(parts: Sequence[Photos], digests: Sequence[Sequence[bytes]]) -> list[str]:
+def duplicates(parts: Sequence[Photos]) -> list[str]:
     """What to tell the user of photos with the same content where that misleads.
 
     In two classes, or among those tuned on and those held out. `parts` are training, validation
-    and held-out photos, `digests` those of their files, empty where one cannot be read.
+    and held-out photos with their digests.
     """
     places: dict[bytes, list[Place]] = defaultdict(list)
-    for part, of_part in zip(parts, digests, strict=True):
-        for path, label, digest in zip(part.paths, part.labels, of_part, strict=True):
+    for part in parts:
+        for (path, digest), label in zip(part.files(), part.labels, strict=True):
             if digest:
                 places[digest].append((part is parts[-1], int(label), path))
     groups = places.values()

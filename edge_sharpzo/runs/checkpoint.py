@@ -9,26 +9,31 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors import SafetensorError
 
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
-from edge_sharpzo.system.storage import parse_json, write_atomic
+from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.tensors import Tensors, load_tensors, save_tensors
 from edge_sharpzo.tuning.methods.state import State
 from edge_sharpzo.tuning.records import Best, LoopState, Record
 
 FILE = "checkpoint.safetensors"
 EVERY = 30.0  # seconds between checkpoints, or a step of the method where that takes longer
 METHOD = "method."
+RUN = "run"  # key of the fingerprint
 
 
 class Checkpoints:
-    """Writes `checkpoint.safetensors` into a run folder."""
+    """Writes, reads and deletes the `checkpoint.safetensors` of one run."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, run: str | None = None):
+        """`run` is the fingerprint that a checkpoint has to carry; None reads any.
+
+        Those of version 0.1.0 carry none.
+        """
         self.path = folder / FILE
+        self._run = run
         self._written = time.monotonic()
 
     def offer(self, loop: LoopState, method: Callable[[], State]) -> None:
@@ -50,10 +55,9 @@ class Checkpoints:
             "bad": loop.bad,
             "seconds": loop.seconds,
         }
-        metadata = {"progress": json.dumps(told)}
-        whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+        metadata = {"progress": json.dumps(told), RUN: self._run or ""}
         try:
-            write_atomic(self.path, lambda part: save_file(whole, part, metadata=metadata))
+            save_tensors(self.path, tensors, metadata)
         except (OSError, SafetensorError) as error:
             raise UserError(
                 f"cannot write {self.path} ({error}): make room there, then go on with "
@@ -67,30 +71,27 @@ class Checkpoints:
         if not self.path.exists():
             return None
         try:
-            return _read(self.path)
-        except (
-            OSError,
-            SafetensorError,
-            KeyError,
-            ValueError,
-            TypeError,
-            AttributeError,
-        ) as error:
+            tensors, metadata = load_tensors(self.path)
+            found = _parsed(tensors, metadata["progress"])
+        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{self.path} is damaged ({error}): delete it and resume, which then starts over, "
                 "or tune again"
             ) from error
+        if self._run is not None and metadata.get(RUN) != self._run:
+            raise UserError(
+                f"{self.path} belongs to another run than the settings beside it: delete it and "
+                "resume, which then starts over, or tune again"
+            )
+        return found
 
     def delete(self) -> None:
-        """Nothing is left to resume; what a kill left half-written goes too."""
-        for file in (self.path, *self.path.parent.glob(f".{FILE}.*.part")):
-            file.unlink(missing_ok=True)
+        """Nothing is left to resume."""
+        self.path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[LoopState, State]:
-    with safe_open(path, "np") as stored:
-        told = parse_json((stored.metadata() or {})["progress"])
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+def _parsed(tensors: Tensors, progress: str) -> tuple[LoopState, State]:
+    told = parse_json(progress)
     prompts = {
         name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], Record(**record))
         for name, record in told["prompts"].items()

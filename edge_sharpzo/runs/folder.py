@@ -8,15 +8,18 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
-from edge_sharpzo.runs.checkpoint import Checkpoints
+from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import CONFIG, SUMMARY, RunConfig, Summary, json_line
+from edge_sharpzo.runs.report import REPORT
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.tuning.records import Record
 
 HISTORY = "history.jsonl"
+FILES = (SUMMARY, HISTORY, PROMPT, FILE, CONFIG, CLASSIFIER, LABELS, REPORT)  # that a run writes
 RUNS = Path("runs")  # where runs without a folder of their own go
 
 
@@ -40,26 +43,48 @@ def new_folder() -> Path:
     raise UserError(f"{RUNS} is full of runs of this second: give another `out`", field="out")
 
 
-def create(folder: Path, config: RunConfig) -> None:
-    """Starts a run in `folder`. Raises UserError if it holds results already or is unwritable."""
-    if any((folder / name).exists() for name in (PROMPT, HISTORY, SUMMARY)):
-        raise UserError(f"{folder} already holds a run: choose another `out`, or delete it", "out")
-    if (folder / CONFIG).exists():
+def _unwritable(folder: Path, error: OSError) -> UserError:
+    return UserError(f"cannot write to {folder} ({error.strerror}): choose another `out`", "out")
+
+
+def start_afresh(folder: Path, overwrite: bool) -> None:
+    """Makes sure that nothing of an earlier run is in `folder`.
+
+    With `overwrite` it is deleted, file by file: only what runs write. Raises UserError otherwise.
+    """
+    left = [name for name in FILES if (folder / name).exists()]
+    if CONFIG in left and not overwrite:
         try:
             RunConfig.read(folder)
         except UserError as error:
             raise UserError(
                 f"{folder / CONFIG} is not a file of edge-sharpzo: choose another `out`", "out"
             ) from error
+    if left and not overwrite:
+        whole = SUMMARY in left and FILE not in left
+        go_on = "" if whole else f", go on with it by `resume={folder}`"
+        raise UserError(
+            f"{folder} already holds a run ({left[0]}): choose another `out`{go_on}, or give "
+            "`overwrite`",
+            "out",
+        )
+    for name in left:
+        (folder / name).unlink()
+
+
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Starts a run in `folder`. Raises UserError where it cannot be written to."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         config.write(folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
 
 
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {folder} ({error.strerror}): choose another `out`", "out")
+def clear_half_written(folder: Path) -> None:
+    """Deletes what a killed process was writing. For the holder of the folder's lock."""
+    for name in FILES:
+        for part in folder.glob(f".{name}.*.part"):
+            part.unlink(missing_ok=True)
 
 
 def resumed_options(folder: Path) -> TuneOptions:
@@ -72,27 +97,41 @@ def resumed_options(folder: Path) -> TuneOptions:
     return replace(config.options, out=folder)
 
 
-def check_unchanged(folder: Path, config: RunConfig) -> None:
-    """Raises UserError when the model or the photos are not those that the run started with."""
-    stored = RunConfig.read(folder)
-    started = "the run was started with"
-    causes = [
-        (
-            stored.model_sha256 == config.model_sha256,
-            f"the model file is another one than {started}: put that one back",
-        ),
-        (
-            stored.tuned_on == config.tuned_on,
-            f"the photos are not those that {started}: put them back",
-        ),
-        (
-            stored.names == config.names,
-            f"the class names are not those that {started}: put them back",
-        ),
-    ]
-    for same, cause in causes:
-        if not same:
-            raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
+def check_unchanged(folder: Path, config: RunConfig) -> RunConfig:
+    """The run's settings as they are kept.
+
+    Raises UserError when the model or the photos are not those that the run started with.
+    """
+    stored, started = RunConfig.read(folder), "the run was started with"
+    cause = None
+    if stored.model_sha256 != config.model_sha256:
+        cause = f"the model file is another one than {started}: put that one back"
+    elif changed := _changed_photos(stored, config):
+        cause = f"the photos are not those that {started} ({changed}): put them back"
+    elif stored.names != config.names:
+        cause = f"the class names are not those that {started}: put them back"
+    if cause:
+        raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
+    return stored
+
+
+def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
+    """What differs, by content where both know it; None where nothing does."""
+    before, now = stored.photos(), config.photos()
+    known = bool(stored.tuned_on_sha256)
+    if [digest for _, digest in before] == [digest for _, digest in now] and known:
+        return None  # the same photos, wherever they lie
+    if not known and [path for path, _ in before] == [path for path, _ in now[: len(before)]]:
+        return None  # version 0.1.0 kept no digests
+    old, new = dict(before), dict(now)
+    edited = [path for path in old if path in new and old[path] != new[path] and known]
+    gone = [path for path in old if path not in new]
+    added = [path for path in new if path not in old and (known or path in config.tuned_on)]
+    for what, paths in (("edited", edited), ("gone", gone), ("new", added)):
+        if paths:
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            return f"{what}: {paths[0]}{more}"
+    return "in another order"
 
 
 def finish(folder: Path, summary: Summary, records: Sequence[Record], prompt: TunedPrompt) -> None:

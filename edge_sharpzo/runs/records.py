@@ -1,8 +1,10 @@
 """`config.json` and `summary.json` as dataclasses: their only writers and readers."""
 
+import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,8 +39,27 @@ class RunConfig:
     model_sha256: str
     folders: list[str]
     names: list[str]
-    tuned_on: list[str]  # absolute paths
+    tuned_on: list[str]  # absolute paths of training and validation photos
+    # Contents of those, and of the held-out photos, as hexadecimal SHA-256; 0.1.0 kept none.
+    tuned_on_sha256: list[str] = field(default_factory=list)
+    held_out: list[str] = field(default_factory=list)
+    held_out_sha256: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
+
+    def photos(self) -> list[tuple[str, str]]:
+        """Path and digest of the photos, those tuned on first; 0.1.0 knew their paths alone."""
+        digests = self.tuned_on_sha256 or [""] * len(self.tuned_on)
+        held_out = zip(self.held_out, self.held_out_sha256, strict=True)
+        return [*zip(self.tuned_on, digests, strict=True), *held_out]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
+        options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
+        decides = [options, asdict(self.preset), self.model_sha256, self.folders, self.names]
+        decides += [self.tuned_on_sha256 or self.tuned_on]
+        text = json.dumps(_as_json(decides), sort_keys=True)
+        return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 
     def write(self, folder: Path) -> None:
         """Writes `config.json` to a run folder."""
@@ -50,7 +71,9 @@ class RunConfig:
         """Reads `config.json`. Raises UserError."""
         file = folder / CONFIG
         try:
-            return _read(file, cls)
+            config = _read(file, cls)
+            config.photos()  # as many paths as digests
+            return config
         except (OSError, ValueError) as error:
             raise UserError(
                 f"cannot read {file} ({error}): give a folder that `edge-sharpzo tune` made, "
