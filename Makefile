@@ -10,7 +10,7 @@ INTEGER_PRODUCTS ?= as-is
 .PHONY: help setup setup-dev demo export model test test-all torture arm64 lint types bench bench-accuracy reproduce clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/ready  ## .venv with the device package and the demo's photos
 setup-dev: .venv-dev/ready  ## .venv-dev with everything: torch, open_clip, test tools
@@ -73,5 +73,5 @@ reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: 
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx
 	.venv-dev/bin/python -m benchmarks.reproduce --data '$(DATA)' --onnx models/reproduce.onnx
 
-clean:  ## delete environments and build outputs; runs/ stays
-	rm -rf .venv .venv-dev dist models/build models/*.onnx models/*.onnx.data
+clean:  ## delete environments and build outputs; runs/ and exported models stay
+	rm -rf .venv .venv-dev dist models/build

@@ -67,7 +67,7 @@ class Variant:
                 make=lambda dim, loss, seed, difference=0.0: newton(dim, loss, settings, seed),
             )
         if score := self.score:
-            sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.best_scores(
+            sharpzo.pruning_mask = lambda point, gradient, ratio: sharpzo.keep_best(
                 score(point, gradient), ratio
             )
         changed = replace(DEFAULT.settings, **self.changes)

@@ -126,7 +126,7 @@ def searched(
     for budget in budgets or [used]:
         seen = [look for look in looks if look[0].queries <= budget]
         record, last = seen[-1][:2]
-        if budget >= used and outcome.state.validated:
+        if budget >= used and outcome.state.before_refit:
             record, last = outcome.validated.record, outcome.validated.text
         found = Found(objective.initial_context, seen[-1][1], last, as_written)
         results.append(

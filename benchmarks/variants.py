@@ -11,7 +11,7 @@ from edge_sharpzo.tuning.methods.sharpzo import (
     RMS_DECAY,
     Kind,
     SharpZO,
-    best_scores,
+    keep_best,
     sharpness_direction,
 )
 
@@ -159,7 +159,7 @@ class OnlineScores(SharpZO):
             self._seen += self._mask
             if (self.step + 1 - self._warm_up_steps) % self.settings.mask_every == 0:
                 mean = self._squares / np.maximum(self._seen, 1)
-                self._mask = best_scores(
+                self._mask = keep_best(
                     self._point**2 * (mean - mean.mean()), self.settings.pruning_ratio
                 )
         super()._update(losses)

@@ -3,9 +3,9 @@
     run = edge_sharpzo.tune("imgs", onnx="clip.onnx")
     edge_sharpzo.Classifier.load(run.folder).predict(["photo.jpg"])
 
-The rooms, from the street down; each imports only from those behind it: `cli`; `api` and
-`classify`, the doors for Python; `run` and `pipeline`; `runs`, `classifier`, `tuning`, `photos`,
-`clip`, `system`.
+Its parts, each of which imports only from those after it: `cli`, the command line; `api`, for
+scripts; `run` and `classify`, a run being made and at work; `pipeline`; `runs`; `classifier`;
+`tuning`; `photos`; `clip`; `system`.
 """
 
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_sharpzo.tuning.methods.sharpzo import SharpZO
     from edge_sharpzo.tuning.objective import PromptObjective
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "Cancelled",
     "Classifier",
@@ -41,6 +41,11 @@ __all__ = [
     "__version__",
     "tune",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
 
 __getattr__ = exports(
     __name__,

@@ -6,11 +6,11 @@ No terminal, no signals, no global state; any thread may call it, and several at
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.runs.options import ONE_OF_TWO, TuneOptions, as_path
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import StopWhen
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from edge_sharpzo.events import Event
     from edge_sharpzo.runs.records import Summary
 
-NOT_PASSED = ("data",)  # by keyword
+OWN = ("data",)  # options that `tune` takes by position
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class Run:
     @property
     def interrupted(self) -> bool:
         """Whether it was cancelled; `tune(resume=run.folder)` goes on with it."""
-        return self.summary.stopped_because == "interrupted"
+        from edge_sharpzo.tuning.records import StopReason
+
+        return self.summary.stopped_because == StopReason.INTERRUPTED
 
 
 def _quiet(event: "Event") -> None:
@@ -44,7 +50,7 @@ def tune(
     resume: str | PathLike[str] | None = None,
     overwrite: bool = False,
     on_progress: Callable[["Event"], object] = _quiet,
-    cancelled: Callable[[], bool] = lambda: False,
+    cancelled: Callable[[], bool] = _never,
     **options: Any,
 ) -> Run:
     """Tunes a prompt on the labelled photos in the folder `data` and writes a run folder.
@@ -72,11 +78,7 @@ def tune(
     from edge_sharpzo.runs.folder import resumed_options
 
     if (data is None) == (resume is None):
-        raise UserError(
-            "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, "
-            "and not both",
-            field="data",
-        )
+        raise UserError(ONE_OF_TWO, field="data")
     if resume is not None:
         if options:
             raise UserError(
@@ -105,18 +107,12 @@ def options_from(**given: Any) -> TuneOptions:
     known = {each.name: each for each in fields(TuneOptions)}
     if unknown := [name for name in given if name not in known]:
         raise TypeError(f"tune() has no option '{unknown[0]}'. It has: {', '.join(known)}")
-    import msgspec
-
-    def convert(kind: Any, value: Any) -> Any:
-        if kind is Path and isinstance(value, str | PathLike):
-            return Path(fspath(value))
-        raise ValueError(f"expected a path, got {type(value).__name__}")
+    import msgspec  # here, so that importing the package does not load it
 
     made = {}
     for name, value in given.items():
-        kind = known[name].type
         try:
-            made[name] = msgspec.convert(value, kind, dec_hook=convert)
+            made[name] = msgspec.convert(value, known[name].type, dec_hook=as_path)
         except msgspec.ValidationError as error:
             raise UserError(f"`{name}`: {str(error).lower()}", field=name) from error
     return TuneOptions(**made)
@@ -128,10 +124,13 @@ def _signature() -> inspect.Signature:
     own = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
     named = [
         inspect.Parameter(
-            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if isinstance(each.default, Path) else each.default,
+            annotation=str if each.type is Path else each.type,
         )
         for each in fields(TuneOptions)
-        if each.name not in NOT_PASSED
+        if each.name not in OWN
     ]
     return plain.replace(parameters=[*own, *named])
 

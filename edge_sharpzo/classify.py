@@ -27,7 +27,8 @@ class Prediction:
     label: str  # the class folder's name
     probability: float  # of that class, calibrated
     probabilities: dict[str, float]  # of every class, the likeliest first
-    sure: bool  # whether the probability reaches the threshold fitted on validation photos
+    # Whether the probability reaches the threshold that validation photos gave; True without any.
+    sure: bool
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,10 @@ class Classifier:
         `threads` 0 are all cores, -1 all but one. Raises UserError where the run is not whole or
         the model is another one.
         """
+        if not isinstance(run, str | PathLike):
+            raise UserError(
+                f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
+            )
         folder = Path(run)
         prompt = TunedPrompt.load(folder)
         model = Path(onnx) if onnx is not None else _model_of(folder)
@@ -82,6 +87,9 @@ class Classifier:
                 field="onnx",
             )
         return cls(clip, prompt, folder)
+
+    def __repr__(self) -> str:
+        return f"Classifier({str(self.folder)!r}, {len(self.labels)} classes)"
 
     @property
     def labels(self) -> list[str]:
@@ -96,22 +104,19 @@ class Classifier:
         if isinstance(photos, str | PathLike) or not isinstance(photos, Sequence):
             raise UserError(
                 f"predict() takes a list of photos, got {type(photos).__name__}: "
-                "put a single one into brackets"
+                "put photos into a list, a single one too"
             )
 
-        def refuse(index: int, reason: str) -> None:
-            photo = photos[index]
-            name = photo if isinstance(photo, str | Path) else f"photo {index}"
-            raise UserError(f"cannot read {name}: {reason}")
-
-        return self.answers(self.encode(photos, refuse)[0])
+        with self._lock:
+            features = self._tower.encode_all(photos)
+        return self.answers(features)
 
     def encode(
         self, photos: Sequence[Photo], skipped: Callable[[int, str], None]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Image features [N, D], float32, and which photos could be read [N], bool.
 
-        `skipped` hears the index of a photo that cannot be, and why.
+        A photo that cannot be has a row of zeros; `skipped` hears its index, and why.
         """
         with self._lock:
             return self._tower.encode(photos, skipped)
@@ -194,7 +199,8 @@ def _model_of(folder: Path) -> Path:
         model = RunConfig.read(folder).options.onnx
     except UserError as error:
         raise UserError(
-            f"{folder / CONFIG} does not say which model was tuned ({error}); or add `onnx`",
+            f"{folder / CONFIG} does not say which model was tuned ({error}). Or give the model "
+            "with `onnx`",
             field="onnx",
         ) from error
     if not model.is_file():

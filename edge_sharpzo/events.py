@@ -16,6 +16,13 @@ class Note:
 
 
 @dataclass(frozen=True)
+class RunBegins:
+    """The run has its folder; from now on it can be resumed."""
+
+    folder: Path
+
+
+@dataclass(frozen=True)
 class PhotoSkipped:
     """A photo that cannot be read is left out."""
 
@@ -35,7 +42,8 @@ class PhotosEncoded:
 class TuningStarts:
     """The search begins."""
 
-    queries: int | None  # that it takes at most, as far as is known
+    queries: int | None  # that it takes at most, as far as is known; those of before included
+    done: int  # queries of before, in a run that goes on
     seconds: float | None  # that it may take
     seconds_per_query: float
 
@@ -49,11 +57,11 @@ class QueriesSpent:
 
 
 @dataclass(frozen=True)
-class Validated:
+class SolutionSeen:
     """The loop has looked at the solution."""
 
     record: Record
 
 
-Event = Note | PhotoSkipped | PhotosEncoded | TuningStarts | QueriesSpent | Validated
+Event = Note | RunBegins | PhotoSkipped | PhotosEncoded | TuningStarts | QueriesSpent | SolutionSeen
 Listener = Callable[[Event], object]

@@ -1,7 +1,7 @@
 """The four steps of a tuning run: prepare, search, finish, assess.
 
-Each passes a dataclass on to the next. None asks for a terminal, a signal or a run folder;
-`run.py` puts them together.
+Each passes a dataclass on to the next. None needs a terminal, a signal or a run folder; `run.py`
+puts them together.
 """
 
 import time
@@ -16,7 +16,7 @@ from edge_sharpzo.classifier.fusion import Fusion, fuse, settled
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, NO_HEAD, head_named
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
-from edge_sharpzo.clip.encoders import TextEncoder, encoder
+from edge_sharpzo.clip.encoders import TextEncoder, encoder_maker
 from edge_sharpzo.clip.prompts import TunablePrompt
 from edge_sharpzo.events import (
     Listener,
@@ -24,8 +24,8 @@ from edge_sharpzo.events import (
     PhotosEncoded,
     PhotoSkipped,
     QueriesSpent,
+    SolutionSeen,
     TuningStarts,
-    Validated,
 )
 from edge_sharpzo.photos.dataset import Dataset, Photos, load_dataset
 from edge_sharpzo.photos.duplicates import duplicates
@@ -51,7 +51,7 @@ from edge_sharpzo.tuning.methods.protocol import Optimizer
 from edge_sharpzo.tuning.methods.registry import plan
 from edge_sharpzo.tuning.noise import NOISE_QUERIES, SHORTEST_STEP, difference_step
 from edge_sharpzo.tuning.objective import PromptObjective
-from edge_sharpzo.tuning.records import LoopState, Outcome, StopReason
+from edge_sharpzo.tuning.records import LoopState, Outcome, QueryKind, StopReason
 from edge_sharpzo.tuning.space import PromptSpace
 
 
@@ -97,7 +97,7 @@ class Searched:
     found: Found
     outcome: Outcome
     queries: Counter[str]  # by kind
-    seconds: float
+    seconds: float  # those of interrupted processes included
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def open_task(options: TuneOptions) -> Task:
     )
     chosen = plan(options.method, request)
     head_named(options.head)
-    encoder(options.engine)
+    encoder_maker(options.engine)
     memory = MemoryLimit(options.max_memory)
     clip = ClipOnnx(options.onnx, options.threads, options.provider, memory)
     dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
@@ -167,7 +167,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
 
     def encoded(done: int, total: int) -> None:
         listen(PhotosEncoded(done, total))
-        with stop.allowed():
+        with stop.interruptible():  # raises Cancelled if the caller wishes to stop
             pass
 
     data = task.dataset
@@ -205,7 +205,7 @@ def template_encoder(task: Task) -> TextEncoder:
 
 
 def _encoder(task: Task, classes: list[list[int]], n_ctx: int, integer: bool) -> TextEncoder:
-    return encoder(task.options.engine)(task.clip, classes, n_ctx, integer)
+    return encoder_maker(task.options.engine)(task.clip, classes, n_ctx, integer)
 
 
 def search(
@@ -228,10 +228,13 @@ def search(
     seconds = None
     if options.minutes is not None:  # the time for tuning begins when the photos are done
         seconds = 60 * options.minutes + task.started + prepared.seconds - time.monotonic()
-    listen(TuningStarts(chosen.planned, seconds, seconds_per_query))
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, difference)
     return_freed_memory()
     state = _restored(checkpoints, optimizer, listen) if checkpoints and resume else None
+    done = sum(state.queries.values()) if state else 0
+    listen(TuningStarts(chosen.planned, done, seconds, seconds_per_query))
+
+    earlier = state.seconds if state else 0.0  # in processes before this one
 
     def after_step(now: LoopState) -> None:
         listen(QueriesSpent(sum(now.queries.values()), optimizer.stage))
@@ -246,13 +249,14 @@ def search(
             Budget(chosen.budget, seconds, seconds_per_query),
             chosen.criterion,
             state,
-            Watch(lambda record, _: listen(Validated(record)), after_step, stop),
+            Watch(lambda record, _: listen(SolutionSeen(record)), after_step, stop),
         )
     if checkpoints and outcome.stopped_because is StopReason.INTERRUPTED:
         checkpoints.write(outcome.state, optimizer.state())
     best, validated = outcome.best, outcome.validated
     found = Found(objective.contexts(best.point[None])[0], best.text, validated.text, as_written)
-    return Searched(found, outcome, objective.queries, time.monotonic() - began)
+    seconds_spent = earlier + time.monotonic() - began
+    return Searched(found, outcome, objective.queries, seconds_spent)
 
 
 def _measured_noise(
@@ -261,18 +265,15 @@ def _measured_noise(
     """The step that finite differences need beyond the methods' own, 0 for none; s per query."""
     chosen, clock = prepared.task.plan, time.monotonic()
     found = difference_step(
-        lambda points: objective.text_features(points, "noise"),
+        lambda points: objective.text_features(points, QueryKind.NOISE),
         objective.dim,
         SHORTEST_STEP,
         prepared.task.options.seed,
     )
     seconds_per_query = (time.monotonic() - clock) / NOISE_QUERIES
-    listen(
-        Note(
-            f"the text tower answers to {found.noise:.0e}; "
-            f"finite differences take a step of {found.step:.2g}"
-        )
-    )
+    longer = found.step > SHORTEST_STEP and not chosen.integer
+    steps = f"; finite differences take steps of {found.step:.2g}" if longer else ""
+    listen(Note(f"noise of the text tower: {found.noise:.0e}{steps}"))
     if not (found.fit or chosen.integer):
         listen(
             Note(
@@ -324,8 +325,9 @@ def finish(prepared: Prepared, found: Found) -> Finished:
 def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
     """Accuracies and calibration.
 
-    Those on validation photos are of before any of them was learnt from. Held-out photos are
-    looked at here for the first time, when nothing is left to choose.
+    Accuracies on validation photos were measured before anything was learnt from these photos; the
+    mix's own weight was chosen by them. Held-out photos are looked at here for the first time, when
+    nothing is left to choose.
     """
     val, test = prepared.splits.val, prepared.splits.test
     fusion, prompt = finished.fusion, finished.prompt

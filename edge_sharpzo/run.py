@@ -7,7 +7,7 @@ from pathlib import Path
 from edge_sharpzo import pipeline
 from edge_sharpzo.classifier.onnx_file import write_classifier
 from edge_sharpzo.clip.providers import announcement
-from edge_sharpzo.events import Listener, Note
+from edge_sharpzo.events import Listener, Note, RunBegins
 from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
 from edge_sharpzo.runs import folder as run_folder
 from edge_sharpzo.runs.checkpoint import Checkpoints
@@ -70,13 +70,14 @@ def _tune_in(folder: Path, task: Task, listen: Listener, stop: Stop, resume: boo
         tagged = run_folder.check_unchanged(folder, config).schema_version > 0
     else:
         run_folder.write_config(folder, config)
+    listen(RunBegins(folder))
     checkpoints = Checkpoints(folder, config.fingerprint if tagged else None)
     prepared = pipeline.prepare(task, listen, stop)
     searched = pipeline.search(prepared, listen, stop, checkpoints, resume)
     finished = pipeline.finish(prepared, searched.found)
     assessed = pipeline.assess(prepared, searched.found, finished)
     summary = _summary(prepared, searched, assessed)
-    _write(folder, config, summary, (prepared, searched, finished))
+    _write(folder, config, summary, prepared, searched, finished)
     if searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
     return summary
@@ -108,10 +109,10 @@ def _config(task: Task) -> RunConfig:
 def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summary:
     task, splits, outcome = prepared.task, prepared.splits, searched.outcome
     options, card = task.options, task.clip.card
-    refitted = outcome.state.validated is not None
+    refitted = outcome.state.before_refit is not None
     return Summary(
         method=task.plan.method,
-        preset=task.plan.preset,
+        preset=str(task.plan.preset),
         paper_task=options.paper_task if task.plan.preset is Preset.PAPER else None,
         seed=options.seed,
         model=ModelRecord(card.name, card.weights, task.clip.sha256),
@@ -127,14 +128,16 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         accuracy=assessed.accuracy,
         calibration=assessed.calibration,
         loss=LossRecord(outcome.state.records[0].loss, outcome.validated.record.loss),
-        queries=QueryRecord(searched.queries.total(), dict(searched.queries)),
+        queries=QueryRecord(
+            searched.queries.total(), {str(kind): n for kind, n in searched.queries.items()}
+        ),
         seconds=Seconds(
             features=round(prepared.seconds, 2),
             tuning=round(searched.seconds, 2),
             total=round(time.monotonic() - task.started, 2),
         ),
         peak_rss_mb=peak_mb(),
-        stopped_because=outcome.stopped_because,
+        stopped_because=str(outcome.stopped_because),
         provider=options.provider,
         threads=options.threads,
         versions=versions(),
@@ -145,10 +148,11 @@ def _write(
     folder: Path,
     config: RunConfig,
     summary: Summary,
-    done: tuple[Prepared, Searched, Finished],
+    prepared: Prepared,
+    searched: Searched,
+    finished: Finished,
 ) -> None:
-    """Everything that a run leaves; the summary last. Raises UserError."""
-    prepared, searched, finished = done
+    """Writes everything that a run leaves; the summary last. Raises UserError."""
     records, features = searched.outcome.state.records, prepared.splits.test.features
     with run_folder.writing_results(folder):
         write_classifier(folder, prepared.task.clip, finished.prompt)

@@ -45,21 +45,12 @@ def link_photos(root: Path) -> None:
 def main() -> None:
     """The demo."""
     with tempfile.TemporaryDirectory(prefix="edge-sharpzo-demo-") as folder:
-        data, run = Path(folder) / "textile", Path(folder) / "run"
+        data, run = Path(folder) / "textile", Path("runs") / "demo"
         link_photos(data)
         names = Path(folder) / "names.txt"
         names.write_text("".join(f"{name} = {text}\n" for name, text in CLASSES.items()))
-        edge_sharpzo(
-            "tune",
-            "--data",
-            data,
-            "--class-names",
-            names,
-            "--out",
-            run,
-            "--template",
-            "a photo of {}.",
-        )
+        photos = ("--data", data, "--class-names", names, "--template", "a photo of {}.")
+        edge_sharpzo("tune", *photos, "--out", run, "--overwrite")
         edge_sharpzo(
             "predict", run, *[sorted((data / "test" / name).iterdir())[0] for name in CLASSES]
         )

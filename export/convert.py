@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from edge_sharpzo.clip.card import (
-    Cleaning,
     ImageCard,
     Interpolation,
     Layout,
@@ -68,7 +67,7 @@ def model_card(
             end=tuple(ids.end),
             pad=ids.pad,
             pool=pool,
-            clean=Cleaning(ids.clean),
+            clean=ids.clean,
             embedding_std=float(table.std()),
             words=DEFAULT_WORDS,
             n_ctx=len(tokens.prompts.encode(DEFAULT_WORDS)),

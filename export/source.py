@@ -153,7 +153,8 @@ def _explain(name: str, pretrained: str | None, error: Exception) -> str:
     return (
         f"cannot fetch {name} with weights '{pretrained}': {first_line}. If this machine has no "
         "network, download the "
-        f"weights elsewhere and give the file: --model {name} --pretrained "
+        f"weights elsewhere and give the file: --model {name} --pretrained /path/to/weights "
+        "(make export: PRETRAINED=), and --activation (ACTIVATION=) where open_clip has two"
         "/path/to/open_clip_model.safetensors"
     )
 

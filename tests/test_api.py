@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 import edge_sharpzo
 from edge_sharpzo import Cancelled, Classifier, UserError
-from edge_sharpzo.events import Event, PhotosEncoded, QueriesSpent, TuningStarts, Validated
+from edge_sharpzo.events import Event, PhotosEncoded, QueriesSpent, SolutionSeen, TuningStarts
 
 
 def tuned(onnx: Path, photos: Path, out: Path, **more: Any) -> edge_sharpzo.Run:
@@ -57,7 +57,7 @@ def test_it_is_quiet_and_tells_of_its_progress(
     tuned(tiny_onnx, photos, tmp_path / "run", on_progress=heard.append)
     assert capfd.readouterr() == ("", "")
     kinds = [type(event) for event in heard]
-    wanted = [PhotosEncoded, TuningStarts, Validated, QueriesSpent]
+    wanted = [PhotosEncoded, TuningStarts, SolutionSeen, QueriesSpent]
     assert [kind for kind in dict.fromkeys(kinds) if kind in wanted] == wanted
     photos_done = [event for event in heard if isinstance(event, PhotosEncoded)]
     assert photos_done[-1].done == photos_done[-1].total == 36
@@ -179,7 +179,7 @@ def test_errors_name_the_field_and_no_flag(
         ({"minutes": -1.0}, "minutes", "give a positive number"),
         ({"class_names": tmp_path / "none.txt"}, "class_names", "cannot read the class names"),
         ({"class_names": 3}, "class_names", "expected a path, got int"),
-        ({"onnx": tmp_path / "none.onnx"}, "onnx", "or give another `onnx`"),
+        ({"onnx": tmp_path / "none.onnx"}, "onnx", "or give another file"),
         ({"provider": "npu"}, "provider", "choose one of auto, cpu"),
         ({"max_memory": 0}, "max_memory", "give a number of MB"),
         ({"paper_task": "mnist", "preset": "paper"}, "paper_task", "eurosat"),
@@ -215,7 +215,7 @@ def test_a_photo_of_another_kind_is_named(run: edge_sharpzo.Run, photo: Any, wor
 
 def test_a_single_photo_and_odd_features_are_refused(run: edge_sharpzo.Run) -> None:
     classifier = Classifier.load(run.folder)
-    with pytest.raises(UserError, match="put a single one into brackets"):
+    with pytest.raises(UserError, match="put photos into a list, a single one too"):
         classifier.predict("photo.jpg")
     with pytest.raises(UserError, match=r"expected \[N, 24\], got \[2, 25\]"):
         classifier.score(np.zeros((2, 25)))

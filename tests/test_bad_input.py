@@ -399,7 +399,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "resume nothing": (lambda p: ["tune", "--resume", p.tmp / "none"], "cannot read"),
     "resume a finished run": (lambda p: ["tune", "--resume", p.run], "is finished"),
     "resume and data": (lambda p: ["tune", "--resume", p.run, "--data", p.photos], "and not both"),
-    "neither resume nor data": (lambda p: ["tune"], "give --data a folder of photos, or --resume"),
+    "neither resume nor data": (lambda p: ["tune"], "give --data, a folder of photos, or --resume"),
     "resume foreign settings": (
         lambda p: ["tune", "--resume", p.file("config.json", "{}").parent],
         "missing required field `options`",
@@ -568,7 +568,7 @@ def test_damaged_features_in_a_run_are_noticed(place: Place) -> None:
 def test_a_budget_too_small_for_one_step_says_so(place: Place) -> None:
     result = invoke(*place.tune("--budget", 21))
     assert result.exit_code == 2
-    assert "does not pay for the first step: it takes 28 queries" in result.stderr
+    assert "does not pay for the first step: that alone takes 28 queries" in result.stderr
 
 
 def test_a_run_that_cannot_be_written_says_so(

@@ -20,7 +20,7 @@ from benchmarks.variants import (
     OrthonormalSearch,
 )
 from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
-from edge_sharpzo.tuning.methods.sharpzo import SharpZO, best_scores, pruning_mask
+from edge_sharpzo.tuning.methods.sharpzo import SharpZO, keep_best, pruning_mask
 
 METHODS = ("zero-shot", "ridge", "tip-adapter", "gauss-newton", "random")
 
@@ -84,7 +84,7 @@ def test_the_unchanged_variant_prunes_as_the_method_does() -> None:
     point, gradient = np.random.default_rng(0).standard_normal((2, 40))
     squares = gradient**2
     scores = point**2 * (squares - squares.mean()) / squares.std()
-    assert np.array_equal(best_scores(scores, 0.3), pruning_mask(point, gradient, 0.3))
+    assert np.array_equal(keep_best(scores, 0.3), pruning_mask(point, gradient, 0.3))
 
 
 @pytest.mark.parametrize("name", VARIANTS)

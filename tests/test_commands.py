@@ -169,7 +169,7 @@ def test_compare_shows_runs_side_by_side(
     )
     table = invoke("compare", run, tmp_path / "other").stdout
     assert f"{100 * rows[0]['classifier, held-out']:.1f} %" in table
-    assert "do not compare" not in table
+    assert "cannot be compared" not in table
     shutil.rmtree(tmp_path / "other")
     shutil.copytree(photos, tmp_path / "two", ignore=shutil.ignore_patterns("red_things"))
     tune(tiny_onnx, tmp_path / "two", tmp_path / "other", "--budget", 50)
@@ -244,7 +244,7 @@ def test_a_bad_photo_is_skipped_and_named(tiny_onnx: Path, photos: Path, tmp_pat
     bad.write_bytes(b"not a photo")
     result = run_tune(tiny_onnx, tmp_path / "data", tmp_path / "run", "--shots", 6, "--budget", 50)
     assert result.exit_code == 0
-    assert f"skipped {bad}: cannot identify image file" in result.stderr
+    assert f"skipped {bad}: not an image" in result.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["data"]["skipped"] == 1
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import clouds
 
-from edge_sharpzo.classifier.fusion import LEAD, anchored, chosen_weight, fuse, settled
+from edge_sharpzo.classifier.fusion import LEAD, Fusion, anchored, chosen_weight, fuse, settled
 from edge_sharpzo.classifier.heads import HEADS
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.tuning.loss import share_right
@@ -24,11 +24,16 @@ def splits(shots: int, spread: float = 0.6, borrowed: Split = NOTHING) -> Splits
     )
 
 
+def mixed_logits(fusion: Fusion, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
+    """[N, K] of the mix, from the prompt's [N, K] and the image features [N, D]."""
+    return prompt if fusion.added is None else prompt + fusion.added.logits(features)
+
+
 def test_a_useless_prompt_leaves_the_classifier_to_the_head() -> None:
     photos = splits(16)
     fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=True)
     features, labels = photos.test
-    mixed = share_right(fusion.logits(features @ NOISE.T, features), labels)
+    mixed = share_right(mixed_logits(fusion, features @ NOISE.T, features), labels)
     alone = share_right(fusion.alone.logits(features), labels)
     assert mixed is not None
     assert alone is not None
@@ -42,7 +47,9 @@ def test_a_perfect_prompt_is_left_alone_or_not_harmed(shots: int) -> None:
     )
     fusion = fuse("ensemble", 30.0, CENTRES, CENTRES, photos, mix=True)
     features, labels = photos.test
-    assert (share_right(fusion.logits(30 * features @ CENTRES.T, features), labels) or 0) > 0.99
+    assert (
+        share_right(mixed_logits(fusion, 30 * features @ CENTRES.T, features), labels) or 0
+    ) > 0.99
 
 
 def test_without_validation_the_head_is_added() -> None:

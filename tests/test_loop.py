@@ -87,7 +87,7 @@ def test_sharpzo_changes_stages_by_the_clock() -> None:
 
 
 def test_time_that_does_not_pay_for_the_first_step() -> None:
-    words = r"`minutes` does not pay for the first step: it takes \d+ queries at 50 ms"
+    words = r"`minutes` does not pay for the first step: that alone takes \d+ queries at 50 ms"
     with pytest.raises(UserError, match=words) as raised:
         run(SharpZO(DIM, DEFAULT.settings, 0), 40 * QUERY - 0.01)
     assert raised.value.field == "minutes"

@@ -34,7 +34,7 @@ def test_a_limit_lets_through_what_fits(monkeypatch: pytest.MonkeyPatch) -> None
     assert limit.left() == 84 * MB
     assert [limit.fitting(16, each * MB) for each in (1, 10, 50, 200)] == [16, 8, 1, 1]
     limit.require(84 * MB, "a tower")
-    words = "`max_memory=200` is too little: a tower takes about 201 MB"
+    words = "`max_memory=200` is too little: a tower alone needs 201 MB"
     with pytest.raises(UserError, match=words):
         limit.require(85 * MB, "a tower")
 
@@ -121,4 +121,4 @@ def test_a_limit_below_what_a_tower_takes_says_what_would_do(photos: Path, tmp_p
     command += ["--onnx", EMBEDDED]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--max-memory 60 is too little: the image tower takes about" in done.stderr
+    assert "--max-memory 60 is too little: the image tower alone needs" in done.stderr

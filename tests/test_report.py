@@ -206,5 +206,5 @@ def test_advice_fits_the_result(run: Path) -> None:
     assert "embedded model" not in tips
     good = replace(accuracy, classifier=ClassifierScores("ensemble", None, 0.97))
     assert advice(replace(summary, accuracy=good), [], None) == [
-        "More than 19 of 20 held-out photos are right: nothing needs to be done."
+        "At least 19 of 20 held-out photos are right: nothing needs to be done."
     ]

@@ -14,7 +14,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import ConvexLoss
 from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import METHODS
-from edge_sharpzo.tuning.methods.state import Told
+from edge_sharpzo.tuning.methods.state import Replayed
 
 
 class FakeEncoder:
@@ -31,7 +31,7 @@ class FakeEncoder:
         return (text / np.linalg.norm(text, axis=2, keepdims=True)).astype(np.float32)
 
 
-class Halves(Told):
+class Halves(Replayed):
     """A toy: it steps to a random point where that is better, by ever smaller steps."""
 
     kind, stage, finished = "toy", "toy", False

@@ -32,10 +32,6 @@ class Fusion:
     mixed_val: float | None  # of the prompt with the added head, likewise
     calibration: Calibration  # of the mix
 
-    def logits(self, prompt: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The mix's logits [N, K] from the prompt's [N, K] and the image features [N, D]."""
-        return prompt if self.added is None else prompt + self.added.logits(features)
-
 
 def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
     """Class features [K, D] between the tuned prompt's and the template's, normalised.

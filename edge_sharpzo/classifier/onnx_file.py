@@ -27,6 +27,7 @@ def write_classifier(folder: Path, clip: "ClipOnnx", prompt: TunedPrompt) -> Non
     The graph maps `pixel_values` [N, 3, H, W] to `probabilities` [N, K]: the image tower, then the
     prompt's and the head's weights as one matrix, for both are linear in the image features. Its
     metadata holds, as JSON under `METADATA_KEY`, the labels and how a photo becomes pixel values.
+    A model with 8-bit weights multiplies in integers there if this machine can.
     """
     graph = _graph(clip, prompt)
     write_atomic(folder / CLASSIFIER, lambda part: write_graph(graph, clip.folder, part))

@@ -18,10 +18,11 @@ PROMPT = "prompt.safetensors"
 
 @dataclass(frozen=True)
 class TunedPrompt:
-    """A finished classifier on image features."""
+    """A tuned prompt made ready to classify image features."""
 
     context: np.ndarray  # tuned context vectors [n_ctx, W], float32
-    # Of the K classes [K, D], L2-normalised float32; with few shots the template has a share.
+    # Of the K classes [K, D], L2-normalised float32. With few shots the template has a share in
+    # them, so that they are not exactly what the tower makes of `context`.
     text_features: np.ndarray
     folders: list[str]
     names: list[str]
@@ -44,7 +45,7 @@ class TunedPrompt:
         return inverse * weight, inverse * bias
 
     def logits(self, features: np.ndarray) -> np.ndarray:
-        """Logits [N, K] of image features [N, D]."""
+        """Calibrated logits [N, K] of image features [N, D]."""
         weight, bias = self.linear()
         return features @ weight.T + bias
 

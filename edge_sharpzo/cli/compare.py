@@ -31,11 +31,11 @@ def command(
             return
         _print_table(rows)
         if names := _differing(rows):
-            print(f"these runs differ in {names}: their accuracies do not compare")
+            print(f"these runs differ in {names}: their accuracies cannot be compared")
 
 
 def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
-    """What tells a run apart."""
+    """What runs are compared by."""
     preset = "" if summary.preset == "default" else f" ({summary.preset})"
     accuracy = summary.accuracy
     scores: dict[str, AnyScores] = {

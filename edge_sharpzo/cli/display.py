@@ -15,9 +15,11 @@ from edge_sharpzo.events import (
     PhotosEncoded,
     PhotoSkipped,
     QueriesSpent,
+    RunBegins,
+    SolutionSeen,
     TuningStarts,
-    Validated,
 )
+from edge_sharpzo.system.text import percent
 from edge_sharpzo.tuning.records import Record
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
@@ -42,6 +44,7 @@ class Display:
         self._photos = self._bars.add_task("photos", total=None, status="", visible=False)
         self._queries = self._bars.add_task("queries", total=None, status="", visible=False)
         self._planned: int | None = None
+        self.folder: Path | None = None  # of the run, once it can be resumed
         self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -54,6 +57,8 @@ class Display:
     def hear(self, event: Event) -> None:
         """Shows what a run tells."""
         match event:
+            case RunBegins(folder):
+                self.folder = folder
             case Note(text, warning):
                 self.say(f"note: {as_flags(text)}" if warning else as_flags(text))
             case PhotoSkipped(path, reason):
@@ -64,7 +69,7 @@ class Display:
                 self._start(event)
             case QueriesSpent(used, stage):
                 self._bars.update(self._queries, completed=used, description=stage)
-            case Validated(record):
+            case SolutionSeen(record):
                 self._record(record)
 
     def say(self, text: str) -> None:
@@ -86,19 +91,21 @@ class Display:
         affordable = math.inf
         if event.seconds is not None:
             affordable = max(0.0, event.seconds) / event.seconds_per_query
-        total = min(affordable, math.inf if event.queries is None else event.queries)
+        by_time = event.done + affordable
+        total = min(by_time, math.inf if event.queries is None else event.queries)
         self._planned = int(total) if math.isfinite(total) else None
         self._bars.update(self._queries, total=self._planned, visible=True)
         if self._planned is not None:
-            takes = self._planned * event.seconds_per_query
+            left = max(0, self._planned - event.done)
+            takes = left * event.seconds_per_query
             about = f"{takes:.0f} s" if takes < 100 else f"{takes / 60:.0f} min"
             pace = f"{1000 * event.seconds_per_query:.1f} ms"
-            self.say(f"about {about}: {self._planned:,} queries at {pace}")
+            self.say(f"about {about}: {left:,} queries at {pace}")
 
     def _record(self, record: Record) -> None:
         parts = [f"loss {record.loss:.3f}"]
         if record.val_accuracy is not None:
-            parts.append(f"validation {100 * record.val_accuracy:.1f} %")
+            parts.append(f"validation {percent(record.val_accuracy)}")
         status = "  ".join(parts)
         self._bars.update(self._queries, status=status)
         if not self._live and self._is_due(False):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, told_of
+from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, info_of
 
 OnnxFlag = Annotated[Path | None, typer.Option(help="exported model; the run's own if not given")]
 ThreadsFlag = Annotated[int, typer.Option(help=THREADS_HELP)]
@@ -27,7 +27,7 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
     flags = [_flag(each.name, each.type, each.default) for each in fields(TuneOptions)]
     plain = inspect.signature(command)
     own = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = [flag for flag in flags if told_of(flag.name).shown]
+    shown = [flag for flag in flags if info_of(flag.name).shown]
     signature = plain.replace(parameters=[*shown, *own])
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
@@ -35,12 +35,12 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _flag(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    told = told_of(name)
+    info = info_of(name)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         kind, default = str, default.value
     if default is None:
         kind = kind | None
-    option = typer.Option(help=told.help, show_default=told.default_shown)
+    option = typer.Option(help=info.help, show_default=info.default_shown)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

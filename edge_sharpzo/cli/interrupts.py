@@ -10,7 +10,7 @@ from edge_sharpzo.system.errors import Cancelled
 
 
 class Interrupts:
-    """A `Stop` by signals: they raise Cancelled where `allowed` says so, and wait elsewhere."""
+    """A `Stop` by signals: they raise Cancelled where it is interruptible, and wait elsewhere."""
 
     def __init__(self) -> None:
         self._asked = self._open = False
@@ -31,7 +31,7 @@ class Interrupts:
             raise Cancelled
 
     @contextmanager
-    def allowed(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """Raises Cancelled for a signal that came before, or comes within."""
         if self._asked:
             raise Cancelled

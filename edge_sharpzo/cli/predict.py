@@ -10,6 +10,7 @@ import typer
 from edge_sharpzo.cli.boundary import print_json, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import percent
 
 STDIN = Path("-")
 
@@ -67,7 +68,7 @@ def _rows(classifier: Any, images: list[Path], top: int) -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     for index, photo in enumerate(photos):
         if index in errors:
-            display.say(f"skipped {photo}: {errors[index]}")
+            display.skipped(photo, errors[index])
             rows.append({"file": str(photo), "error": errors[index]})
             continue
         answer = next(answers)
@@ -79,7 +80,7 @@ def _rows(classifier: Any, images: list[Path], top: int) -> list[dict[str, Any]]
 
 def _line(row: dict[str, Any]) -> str:
     def said(entry: dict[str, Any]) -> str:
-        return f"{entry['class']} {100 * entry['probability']:.1f} %"
+        return f"{entry['class']} {percent(entry['probability'])}"
 
     others = ", ".join(said(entry) for entry in row["top"][1:])
     doubt = "" if row["sure"] else "not sure: "

@@ -1,5 +1,7 @@
 """`edge-sharpzo tune`: from a folder of photos to a tuned prompt."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,16 +10,19 @@ import typer
 
 from edge_sharpzo.cli.boundary import print_json, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.runs.options import ONE_OF_TWO
+from edge_sharpzo.system.errors import Cancelled, UserError
 from edge_sharpzo.system.text import percent
 
 if TYPE_CHECKING:
+    from edge_sharpzo.cli.display import Display
     from edge_sharpzo.runs.records import Accuracies, AnyScores, Summary
 
 
 @with_tune_options
 def command(
     *,
+    context: typer.Context,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -34,9 +39,11 @@ def command(
     """Tunes the prompt on labelled photos and writes a run folder."""
     with user_errors():
         if (options["data"] is None) == (resume is None):
+            raise UserError(ONE_OF_TWO)
+        if resume and (given := [name for name in options if _was_given(context, name)]):
             raise UserError(
-                "give `data` a folder of photos, or `resume` the folder of an interrupted run, "
-                "and not both"
+                "`resume` goes on under the options that the run was started with: leave "
+                f"{', '.join(f'`{name}`' for name in given)} out"
             )
         from edge_sharpzo import run
         from edge_sharpzo.cli.display import Display
@@ -44,10 +51,11 @@ def command(
         from edge_sharpzo.runs.folder import resumed_options
         from edge_sharpzo.runs.options import TuneOptions
         from edge_sharpzo.system.memory import return_large_arrays_at_once
+        from edge_sharpzo.tuning.records import StopReason
 
         chosen = resumed_options(resume) if resume else TuneOptions(**options)
         return_large_arrays_at_once()
-        with sigterm_as_interrupt(), Display() as display:
+        with sigterm_as_interrupt(), Display() as display, _hint_of_resuming(display):
             folder, summary = run.tune(
                 chosen,
                 display.hear,
@@ -59,10 +67,30 @@ def command(
             print_json({"run": str(folder), **summary.as_dict()})
         else:
             _print_summary(summary, folder)
-        if summary.stopped_because == "interrupted":
-            again = f"edge-sharpzo tune --resume {quote(str(folder))}"
-            typer.echo(f"interrupted; go on with: {again}", err=True)
-            raise typer.Exit(130)
+        if summary.stopped_because == StopReason.INTERRUPTED:
+            raise _interrupted(folder)
+
+
+@contextmanager
+def _hint_of_resuming(display: "Display") -> Iterator[None]:
+    """An interrupt before the search says how to go on, too."""
+    try:
+        yield
+    except (KeyboardInterrupt, Cancelled):
+        if display.folder is None:
+            raise
+        raise _interrupted(display.folder) from None
+
+
+def _interrupted(folder: Path) -> typer.Exit:
+    again = f"edge-sharpzo tune --resume {quote(str(folder))}"
+    typer.echo(f"interrupted; go on with: {again}", err=True)
+    return typer.Exit(130)
+
+
+def _was_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _print_summary(summary: "Summary", folder: Path) -> None:
@@ -99,18 +127,18 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
 
 
 def _verdict(accuracy: "Accuracies") -> str:
-    """Which of prompt and closed-form head won, and what the classifier is made of."""
+    """Which of prompt and closed-form head did better, and what the classifier is made of."""
     prompt, head, where = accuracy.tuned.test, accuracy.head.test, "held-out"
     if prompt is None:
         prompt, head, where = accuracy.tuned.val, accuracy.head.val, "validation"
-    mixed = accuracy.classifier.head
-    made = (
-        "the tuned prompt alone" if mixed == "none" else f"the tuned prompt with the {mixed} head"
-    )
+    made = "the classifier is the tuned prompt alone"
+    if accuracy.classifier.head != "none":
+        made = f"the classifier mixes the prompt with the {accuracy.classifier.head} head"
     if prompt is None or head is None:
-        return f"the classifier is {made}"
+        return made
     if prompt == head:
-        winner = "are level"
+        won = "prompt and closed-form head are level"
     else:
-        winner = "prompt wins" if prompt > head else f"{accuracy.head.name} head wins"
-    return f"prompt and closed-form head on {where} photos: {winner}; the classifier is {made}"
+        won = "the prompt alone did" if prompt > head else "the closed-form head alone did"
+        won += f" better than {'the head' if prompt > head else 'the prompt'}"
+    return f"on {where} photos {won}; {made}"

@@ -34,6 +34,8 @@ class ClipOnnx:
     Each tower gets a session of its own that holds that tower's weights alone, so that tuning
     never keeps the image tower or the token table in memory.
 
+    `card` holds what the file says of itself.
+
     Example:
         >>> clip = ClipOnnx("clip.onnx", threads=2)
         >>> features = clip.encode_images(["a.jpg", "b.jpg"])  # [2, D], float32, L2-normalised
@@ -77,6 +79,9 @@ class ClipOnnx:
         beside = sorted(external - {self._file.name})
         self._files = [self._file, *(self.folder / name for name in beside)]
 
+    def __repr__(self) -> str:
+        return f"ClipOnnx({str(self.path)!r}, threads={self.threads}, provider={self.provider!r})"
+
     @property
     def folder(self) -> Path:
         """Where the weights lie."""
@@ -109,7 +114,7 @@ class ClipOnnx:
         if not self.path.is_file():
             raise UserError(
                 f"{self.path} does not exist: make it with `make export` on a workstation, "
-                "or give another `onnx`",
+                "or give another file",
                 field="onnx",
             )
         if self.path.stat().st_size > MAX_GRAPH_BYTES:
@@ -154,7 +159,7 @@ class ClipOnnx:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file and of its external data, in hex."""
+        """What identifies the model: SHA-256, in hex, over the SHA-256 of each of its files."""
         digest = hashlib.sha256()
         for file in self._files:
             with file.open("rb") as stream:
@@ -168,6 +173,8 @@ class ClipOnnx:
 
         try:
             return Prompts.of_card(self.card.text, _metadata(self._load())[TOKENIZER_KEY])
+        except UserError:
+            raise
         except Exception as error:  # the tokenizers library raises bare Exception
             raise UserError(f"{self.path} carries a damaged tokenizer: export it again") from error
 
@@ -183,11 +190,8 @@ class ClipOnnx:
         cannot be read.
         """
 
-        def refuse(index: int, reason: str) -> None:
-            raise UserError(f"cannot read {photos[index]}: {reason}")
-
         with self.image_tower() as tower:
-            return tower.encode(photos, refuse)[0]
+            return tower.encode_all(photos)
 
     def image_tower(self) -> "ImageTower":
         """What encodes photos; it opens at the first one."""

@@ -1,4 +1,4 @@
-"""The seam under the objective: what turns contexts into text features, wherever it runs."""
+"""What the objective needs of a model: contexts in, text features out, wherever that runs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -46,7 +46,7 @@ class MakeEncoder(Protocol):
 ENCODERS: dict[str, MakeEncoder] = {LOCAL: TextTower}
 
 
-def encoder(engine: str) -> MakeEncoder:
+def encoder_maker(engine: str) -> MakeEncoder:
     """What makes the encoders of `engine`. Raises UserError for an engine that does not exist."""
     if engine not in ENCODERS:
         raise UserError(f"`engine={engine}`: choose one of {', '.join(ENCODERS)}", field="engine")

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge_sharpzo.clip.images import (
     load_image,
     preprocess,
 )
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
 if TYPE_CHECKING:
@@ -63,11 +65,21 @@ class ImageTower:
         """
         features = np.zeros((len(photos), self._card.feature_dim), np.float32)
         readable = np.zeros(len(photos), bool)
-        for rows, values in self.encoded(photos, skipped, progress):
+        for rows, values in self.batches(photos, skipped, progress):
             features[rows], readable[rows] = values, True
         return features, readable
 
-    def encoded(
+    def encode_all(self, photos: Sequence[Photo]) -> np.ndarray:
+        """Features [N, D], float32. Raises UserError for a photo that cannot be read."""
+
+        def refuse(index: int, reason: str) -> None:
+            photo = photos[index]
+            name = photo if isinstance(photo, str | Path) else f"photo {index}"
+            raise UserError(f"cannot read {name}: {reason}")
+
+        return self.encode(photos, refuse)[0]
+
+    def batches(
         self,
         photos: Sequence[Photo],
         skipped: Callable[[int, str], object],
@@ -83,6 +95,7 @@ class ImageTower:
         for start in range(0, len(photos), batch_size):
             batch, pixels = [], []
             places = range(start, min(start + batch_size, len(photos)))
+            # `places` first: at its end nothing is taken from `ready`.
             for index, values in zip(places, ready, strict=False):
                 if isinstance(values, str):
                     skipped(index, values)
@@ -113,8 +126,7 @@ class ImageTower:
             try:
                 while waiting:
                     yield waiting.popleft().result()
-                    for photo in following:
+                    if (photo := next(following, None)) is not None:
                         waiting.append(pool.submit(prepare, photo))
-                        break
             finally:
                 pool.shutdown(cancel_futures=True)

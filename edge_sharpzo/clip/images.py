@@ -4,19 +4,20 @@ Shortest side resized with antialiased bicubic, centre crop; other models' cards
 """
 
 from contextlib import nullcontext
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from edge_sharpzo.clip.card import ImageCard
+from edge_sharpzo.clip.card import ImageCard, Interpolation, ResizeMode
 
 Photo = str | Path | Image.Image | np.ndarray  # a file, a picture, or uint8 [H, W, 3]
 MAX_PIXELS = 100_000_000  # of one photo; beyond it a small device would run out of memory
 _RESAMPLING = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-    "nearest": Image.Resampling.NEAREST,
+    Interpolation.BICUBIC: Image.Resampling.BICUBIC,
+    Interpolation.BILINEAR: Image.Resampling.BILINEAR,
+    Interpolation.NEAREST: Image.Resampling.NEAREST,
 }
 
 
@@ -31,10 +32,7 @@ def load_image(photo: Photo, most_pixels: int = MAX_PIXELS) -> Image.Image:
 
     Raises UnreadableImageError with a short reason.
     """
-    if isinstance(photo, np.ndarray):
-        photo = _from_array(photo)
-    elif not isinstance(photo, Image.Image) and (missing := why_no_file(Path(photo))):
-        raise UnreadableImageError(missing)
+    photo = _file_or_image(photo)
     try:
         with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
             if image.width * image.height > most_pixels:
@@ -47,11 +45,27 @@ def load_image(photo: Photo, most_pixels: int = MAX_PIXELS) -> Image.Image:
             return _to_rgb(ImageOps.exif_transpose(image))
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("not an image") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError("too many pixels") from error
     except Exception as error:  # pillow's decoders raise almost anything on damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnreadableImageError(reason.replace(str(photo), "the file")[:120]) from error
+
+
+def _file_or_image(photo: Photo) -> Path | Image.Image:
+    if isinstance(photo, Image.Image):
+        return photo
+    if isinstance(photo, np.ndarray):
+        return _from_array(photo)
+    if not isinstance(photo, str | PathLike):
+        raise UnreadableImageError(
+            f"a {type(photo).__name__}: expected a path, a pillow image or a uint8 array"
+        )
+    if missing := why_no_file(Path(photo)):
+        raise UnreadableImageError(missing)
+    return Path(photo)
 
 
 def why_no_file(path: Path) -> str | None:
@@ -97,20 +111,14 @@ def preprocess(image: Image.Image, card: ImageCard) -> np.ndarray:
     if target[0] * target[1] > MAX_PIXELS:
         raise UnreadableImageError(f"{image.width} x {image.height} pixels is too narrow a strip")
     image = image.resize(target, _RESAMPLING[card.interpolation])
-    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    if image.width < width or image.height < height:  # resize mode `longest` pads
+        size = (max(width, image.width), max(height, image.height))
+        canvas = Image.new("RGB", size, (card.fill,) * 3)
+        place = ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2)
+        canvas.paste(image, place)
+        image = canvas
     if image.size != (width, height):
-        if image.width < width or image.height < height:  # resize mode `longest` pads
-            canvas = Image.new(
-                "RGB", (max(width, image.width), max(height, image.height)), (card.fill,) * 3
-            )
-            canvas.paste(
-                image, ((canvas.width - image.width) // 2, (canvas.height - image.height) // 2)
-            )
-            image, left, top = (
-                canvas,
-                round((canvas.width - width) / 2),
-                round((canvas.height - height) / 2),
-            )
+        left, top = round((image.width - width) / 2), round((image.height - height) / 2)
         image = image.crop((left, top, left + width, top + height))
     levels = np.asarray(image, np.float32) / np.float32(255)
     values = (levels - np.array(card.mean, np.float32)) / np.array(card.std, np.float32)
@@ -123,12 +131,12 @@ def _resized(size: tuple[int, int], card: ImageCard) -> tuple[int, int]:
     Rounded as torchvision does (shortest side) and timm (longest side, or not square).
     """
     (width, height), (target_height, target_width) = size, card.size
-    if card.resize_mode == "squash":
+    if card.resize_mode == ResizeMode.SQUASH:
         return target_width, target_height
-    if card.resize_mode == "shortest" and target_height == target_width:
+    if card.resize_mode == ResizeMode.SHORTEST and target_height == target_width:
         short, long = min(size), max(size)
         longer = int(target_width * long / short)
         return (target_width, longer) if width <= height else (longer, target_width)
-    pick = max if card.resize_mode == "longest" else min
+    pick = max if card.resize_mode == ResizeMode.LONGEST else min
     ratio = pick(height / target_height, width / target_width)
     return max(1, round(width / ratio)), max(1, round(height / ratio))

@@ -9,7 +9,7 @@ from typing import Self
 
 from tokenizers import Tokenizer
 
-from edge_sharpzo.clip.card import TextCard
+from edge_sharpzo.clip.card import Cleaning, TextCard
 from edge_sharpzo.system.errors import UserError
 
 DEFAULT_WORDS = "a photo of a"
@@ -20,23 +20,23 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 class TokenIds:
     """How texts are laid out in token ids."""
 
-    clean: str  # how text is cleaned first: lower, whitespace or canonicalize
+    clean: Cleaning
     start: Sequence[int]  # ids in front of every text
     end: Sequence[int]  # and behind it
     pad: int
     context_length: int  # ids that the model reads at most
 
 
-def clean_text(text: str, mode: str) -> str:
+def clean_text(text: str, mode: Cleaning) -> str:
     """open_clip's text cleaning, less its repair of broken Unicode.
 
     `mode` is one of `Cleaning`.
     """
     text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)))
-    if mode == "canonicalize":
+    if mode == Cleaning.CANONICALIZE:
         text = text.replace("_", " ").translate(_NO_PUNCTUATION)
     text = " ".join(text.split())
-    return text if mode == "whitespace" else text.lower()
+    return text if mode == Cleaning.WHITESPACE else text.lower()
 
 
 class Prompts:
@@ -111,7 +111,7 @@ class Prompts:
             raise UserError(
                 f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads "
                 f"{self.context_length}: shorten the class name (rename its folder, or use "
-                "`class_names`) or the `template`",
+                "`class_names`), the `template` or the `context_tokens`",
                 field="template",
             )
 

@@ -38,8 +38,8 @@ _FULL = {
     Provider.XNNPACK: "XnnpackExecutionProvider",
 }
 AUTO = "auto"
-# What `auto` tries, in this order. The others build engines or round to half precision, which
-# only a person can want.
+# What `auto` tries, in this order. The others build engines or round to half precision: they are
+# used only when they are named.
 AUTOMATIC = (Provider.CUDA, Provider.CPU)
 QUIET, SILENT = 3, 4  # onnxruntime's severities: errors, fatal errors
 

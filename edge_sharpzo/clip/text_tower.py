@@ -23,8 +23,8 @@ MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 # Class tokens in one packed sequence. Attention grows with the square of its length, and each
 # sequence pays for the shared part once more: this length is about the cheapest.
 CHUNK_TOKENS = 160
-BATCH = 16  # candidates in one call at most,
-CALL_BYTES = 7_000_000  # or as many as have activations of so many bytes: more gain little speed
+BATCH = 16  # candidates in one call at most
+CALL_BYTES = 7_000_000  # of activations in one call; more candidates than these gain little speed
 DENSE_CLASSES = 16  # in one call of a dense tower, where every class costs all its positions
 
 

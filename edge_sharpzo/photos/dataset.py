@@ -292,17 +292,17 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _photos_in(folder: Path) -> list[Path]:
-    return sorted(_walk(folder))
+    return sorted(_photo_files(folder))
 
 
 def photos_under(folder: Path) -> list[Path]:
     """All photos in `folder` and below it, sorted; hidden files and clutter left out."""
     below = (sub for sub in _subfolders(folder) if not sub.is_symlink())
     inner = (photo for sub in below for photo in photos_under(sub))
-    return sorted([*_walk(folder), *inner])
+    return sorted([*_photo_files(folder), *inner])
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _photo_files(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
         wanted = not _is_clutter(entry.name) and entry.suffix.lower() in SUFFIXES
         if wanted and entry.is_file():

@@ -3,10 +3,17 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_sharpzo.photos.dataset import Photos
 
-Place = tuple[bool, int, Path]  # held out, label, file
+
+class Place(NamedTuple):
+    """Where a photo's content was found."""
+
+    held_out: bool
+    label: int
+    path: Path
 
 
 def duplicates(parts: Sequence[Photos]) -> list[str]:
@@ -19,10 +26,10 @@ def duplicates(parts: Sequence[Photos]) -> list[str]:
     for part in parts:
         for (path, digest), label in zip(part.files(), part.labels, strict=True):
             if digest:
-                places[digest].append((part is parts[-1], int(label), path))
+                places[digest].append(Place(part is parts[-1], int(label), path))
     groups = places.values()
-    two_classes = [g for g in groups if len({label for _, label, _ in g}) > 1]
-    both_sides = [g for g in groups if len({held_out for held_out, _, _ in g}) > 1]
+    two_classes = [g for g in groups if len({place.label for place in g}) > 1]
+    both_sides = [g for g in groups if len({place.held_out for place in g}) > 1]
     texts = []
     if two_classes:
         texts.append(
@@ -42,4 +49,4 @@ def _photos(groups: list[list[Place]]) -> str:
 
 
 def _example(groups: list[list[Place]]) -> str:
-    return f"{groups[0][0][2]} and {groups[0][-1][2]}"
+    return f"{groups[0][0].path} and {groups[0][-1].path}"

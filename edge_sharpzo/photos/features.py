@@ -50,7 +50,7 @@ def encode_photos(
     progress(before, len(photos))
     try:
         with clip.image_tower() as tower:
-            for rows, values in tower.encoded(
+            for rows, values in tower.batches(
                 [photos[index][0] for index in todo],
                 lambda index, reason: skipped(photos[todo[index]][0], reason),
                 lambda done: progress(before + done, len(photos)),

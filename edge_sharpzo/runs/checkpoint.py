@@ -44,18 +44,20 @@ class Checkpoints:
     def write(self, loop: LoopState, method: State) -> None:
         """Writes now. Raises UserError when the disk refuses."""
         tensors = {f"{METHOD}{name}": array for name, array in method.items()}
-        prompts = {"best": loop.best} | ({"validated": loop.validated} if loop.validated else {})
+        prompts = {"best": loop.best} | (
+            {"validated": loop.before_refit} if loop.before_refit else {}
+        )
         for name, prompt in prompts.items():
             tensors |= {f"{name}.point": prompt.point, f"{name}.text": prompt.text}
-        told = {
+        progress = {
             "records": [asdict(record) for record in loop.records],
             "prompts": {name: asdict(prompt.record) for name, prompt in prompts.items()},
             "queries": loop.queries,
-            "validated_at": loop.validated_at,
+            "validated_at": loop.looked_at,
             "bad": loop.bad,
             "seconds": loop.seconds,
         }
-        metadata = {"progress": json.dumps(told), RUN: self._run or ""}
+        metadata = {"progress": json.dumps(progress), RUN: self._run or ""}
         try:
             save_tensors(self.path, tensors, metadata)
         except (OSError, SafetensorError) as error:
@@ -90,20 +92,20 @@ class Checkpoints:
         self.path.unlink(missing_ok=True)
 
 
-def _parsed(tensors: Tensors, progress: str) -> tuple[LoopState, State]:
-    told = parse_json(progress)
+def _parsed(tensors: Tensors, text: str) -> tuple[LoopState, State]:
+    progress = parse_json(text)
     prompts = {
         name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], Record(**record))
-        for name, record in told["prompts"].items()
+        for name, record in progress["prompts"].items()
     }
     loop = LoopState(
-        records=[Record(**record) for record in told["records"]],
+        records=[Record(**record) for record in progress["records"]],
         best=prompts["best"],
-        queries={str(kind): int(count) for kind, count in told["queries"].items()},
-        validated=prompts.get("validated"),
-        validated_at=int(told["validated_at"]),
-        bad=int(told["bad"]),
-        seconds=float(told["seconds"]),
+        queries={str(kind): int(count) for kind, count in progress["queries"].items()},
+        before_refit=prompts.get("validated"),
+        looked_at=int(progress["validated_at"]),
+        bad=int(progress["bad"]),
+        seconds=float(progress["seconds"]),
     )
     if not loop.records:
         raise ValueError("it holds no record")

@@ -91,9 +91,7 @@ def resumed_options(folder: Path) -> TuneOptions:
     """The options that the run in `folder` was started with. Raises UserError if it is finished."""
     config = RunConfig.read(folder)
     if (folder / SUMMARY).exists() and not Checkpoints(folder).path.exists():
-        raise UserError(
-            f"{folder} is finished ({SUMMARY} is there): tune again with another `out`", "resume"
-        )
+        raise UserError(f"{folder} is finished: tune again with another `out`", "resume")
     return replace(config.options, out=folder)
 
 
@@ -135,7 +133,7 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
 
 
 def finish(folder: Path, summary: Summary, records: Sequence[Record], prompt: TunedPrompt) -> None:
-    """Writes the results; the summary last, so that its presence means a whole run.
+    """Writes the results; the summary last, so that where it is, the others are too.
 
     Raises UserError where it cannot.
     """

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD, METHODS
 
 
 @dataclass(frozen=True)
-class Told:
+class OptionInfo:
     """What else is known of an option; the metadata of a field of `TuneOptions`."""
 
     help: str
@@ -28,7 +29,7 @@ class Told:
 
 
 def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - as typer calls it
-    return field(default=default, metadata={"told": Told(help, **more)})
+    return field(default=default, metadata={"info": OptionInfo(help, **more)})
 
 
 def usable_threads(asked: int) -> int:
@@ -39,6 +40,18 @@ def usable_threads(asked: int) -> int:
     if asked < -1:
         raise UserError(f"`threads={asked}`: {THREADS_CURE}", field="threads")
     return asked if asked > 0 else max(1, usable_cores() + asked)
+
+
+ONE_OF_TWO = (
+    "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, and not both"
+)
+
+
+def as_path(kind: Any, value: Any) -> Any:
+    """For msgspec: a path, where one is wanted, from text. Raises ValueError for anything else."""
+    if kind is Path and isinstance(value, str | PathLike):
+        return Path(fspath(value))
+    raise ValueError(f"expected a path, got {type(value).__name__}")
 
 
 THREADS_HELP = "threads of onnxruntime; 0: all cores this process may use, -1: all but one"
@@ -142,15 +155,20 @@ class TuneOptions:
         Raises UserError for the first one that cannot be.
         """
         for each in fields(self):
-            value, told = getattr(self, each.name), told_of(each.name)
+            value, info = getattr(self, each.name), info_of(each.name)
             if value is None:
                 continue
-            if told.choices and value not in (known := list(told.choices())):
+            if info.choices and value not in (known := list(info.choices())):
                 raise UserError(
                     f"`{each.name}={value}`: choose one of {', '.join(known)}", field=each.name
                 )
-            if not told.allowed(value):
-                raise UserError(f"`{each.name}={value}`: {told.cure}", field=each.name)
+            if not info.allowed(value):
+                raise UserError(f"`{each.name}={value}`: {info.cure}", field=each.name)
+        if self.paper_task != info_default("paper_task") and self.preset != Preset.PAPER:
+            raise UserError(
+                f"`paper_task={self.paper_task}` goes with `preset=paper`: add that",
+                field="paper_task",
+            )
         return replace(
             self,
             preset=Preset(self.preset),
@@ -164,10 +182,15 @@ class TuneOptions:
         return {name: recorded(value) for name, value in values.items() if value is not None}
 
 
-def told_of(name: str) -> Told:
+def info_of(name: str) -> OptionInfo:
     """What else is known of the option `name`."""
-    found: Told = TuneOptions.__dataclass_fields__[name].metadata["told"]
+    found: OptionInfo = TuneOptions.__dataclass_fields__[name].metadata["info"]
     return found
+
+
+def info_default(name: str) -> Any:
+    """The default of the option `name`."""
+    return TuneOptions.__dataclass_fields__[name].default
 
 
 def recorded(value: Any) -> Any:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge_sharpzo.runs.options import TuneOptions, recorded
+from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import parse_json, write_text
 
@@ -255,11 +255,6 @@ def _read(file: Path, kind: type[Read]) -> Read:
     """The record in `file`. Raises OSError, or ValueError with what does not fit."""
     import msgspec  # here: a run that writes its records does without it
 
-    def convert(wanted: Any, value: Any) -> Any:
-        if wanted is Path and isinstance(value, str):
-            return Path(value)
-        raise ValueError(f"expected a path, found {type(value).__name__}")
-
     found = parse_json(file.read_text(encoding="utf8"))
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
@@ -267,6 +262,6 @@ def _read(file: Path, kind: type[Read]) -> Read:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
     try:
-        return msgspec.convert(found, kind, dec_hook=convert)
+        return msgspec.convert(found, kind, dec_hook=as_path)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from error

@@ -17,7 +17,7 @@ from edge_sharpzo.runs.records import RunConfig, Summary
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.system.text import percent
 from edge_sharpzo.tuning.loss import softmax
-from edge_sharpzo.tuning.records import REFIT, START, Record
+from edge_sharpzo.tuning.records import START, Record
 
 REPORT = "report.html"
 MISREAD, THUMBNAIL = 12, 160  # photos shown, and the longest side of one in pixels
@@ -102,12 +102,11 @@ def _curves(records: Sequence[Record]) -> list[tuple[str, str]]:
         if record.stage != stage:
             stage = record.stage
             marks.append((record.queries, stage))
-    validated = [None if r.stage == REFIT else r.val_accuracy for r in records]
     losses = [
         Line("training loss", queries, [r.loss for r in records]),
         Line("validation loss", queries, [r.val_loss for r in records]),
     ]
-    accuracies = [Line("validation accuracy", queries, validated)]
+    accuracies = [Line("validation accuracy", queries, [r.val_accuracy for r in records])]
     return [
         ("Loss", line_chart(losses, "queries", marks)),
         ("Validation accuracy", line_chart(accuracies, "queries", marks, percent=True)),
@@ -171,7 +170,7 @@ def advice(
     if classifier >= 0.95:
         return [
             *tips,
-            "More than 19 of 20 held-out photos are right: nothing needs to be done.",
+            "At least 19 of 20 held-out photos are right: nothing needs to be done.",
         ]
     if data.shots < 16:
         tips.append(

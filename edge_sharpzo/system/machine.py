@@ -1,4 +1,4 @@
-"""What this machine gives the process: cores, memory used, versions."""
+"""What this machine gives the process: cores, memory that is left, versions."""
 
 import os
 import platform

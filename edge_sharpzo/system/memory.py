@@ -97,8 +97,8 @@ class MemoryLimit:
         if left is not None and needed > left:
             least = -(-((resident() or 0) + RESERVE + needed) // MB)
             raise UserError(
-                f"`max_memory={self.mb}` is too little: {what} takes about {least} MB. "
-                "Allow that, or export the model with int8 weights",
+                f"`max_memory={self.mb}` is too little: {what} alone needs {least} MB. "
+                "Allow more than that, or export the model with int8 weights",
                 field="max_memory",
             )
 

@@ -21,7 +21,7 @@ class Stop(Protocol):
         """The end of that time."""
         ...
 
-    def allowed(self) -> AbstractContextManager[None]:
+    def interruptible(self) -> AbstractContextManager[None]:
         """Raises Cancelled for a wish that came before; one that comes within it may, too."""
         ...
 
@@ -40,7 +40,7 @@ class StopWhen:
         pass
 
     @contextmanager
-    def allowed(self) -> Iterator[None]:
+    def interruptible(self) -> Iterator[None]:
         """See `Stop`."""
         if self._wished():
             raise Cancelled

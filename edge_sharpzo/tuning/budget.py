@@ -34,7 +34,7 @@ class Budget:
 
     def begin(self, used: int, seconds_spent: float = 0.0) -> None:
         """The run begins, or goes on, after `used` queries and so many seconds in the loop."""
-        self._entered, self._free = self._clock(), used
+        self._entered, self._used_before = self._clock(), used
         self._started = self._entered - seconds_spent
 
     @property
@@ -44,7 +44,7 @@ class Budget:
 
     def pace(self, used: int) -> float:
         """Seconds per query, from those of this process where there are any."""
-        paid = used - self._free
+        paid = used - self._used_before
         return (self._clock() - self._entered) / paid if paid else self._per_query
 
     def left(self, used: int) -> float:
@@ -66,11 +66,11 @@ class Budget:
         if self.refuses(asked, used) == StopReason.BUDGET:
             return UserError(
                 f"`budget={self.queries}` does not pay for the first step: "
-                f"it takes {asked + used + 1} queries",
+                f"that alone takes {asked + used + 1} queries",
                 field="budget",
             )
         return UserError(
             f"`minutes` does not pay for the first step: "
-            f"it takes {asked} queries at {1000 * self.pace(used):.0f} ms",
+            f"that alone takes {asked} queries at {1000 * self.pace(used):.0f} ms",
             field="minutes",
         )

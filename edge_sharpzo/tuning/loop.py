@@ -19,18 +19,19 @@ from edge_sharpzo.tuning.records import (
     Best,
     LoopState,
     Outcome,
+    QueryKind,
     Record,
     StopReason,
 )
 
-VALIDATE_EVERY = 32  # queries between two looks; no more than a round or a generation takes
+VALIDATE_EVERY = 32  # queries between two looks at least; a round or a generation is about as many
 REFIT_AFTER = 0.7  # of the budget or the time
 MAX_BAD_BATCHES = 10  # batches in a row without one finite loss
 
 
 @dataclass(frozen=True)
 class Watch:
-    """Who looks on. `on_record` gets each record and the text features [K, D] it is about.
+    """Callbacks of the loop. `on_record` gets each record and the text features [K, D] of it.
 
     `on_step` is called between steps, when a checkpoint can be taken; `stop` may end the loop
     early.
@@ -74,7 +75,7 @@ def run_loop(
             reason = refused
             break
         try:
-            with objective.undone_on_error(), watch.stop.allowed():
+            with objective.undone_on_error(), watch.stop.interruptible():
                 losses, outputs = _evaluated(objective, optimizer, points)
         except Cancelled:  # the step counts as never begun
             reason = StopReason.INTERRUPTED
@@ -85,7 +86,7 @@ def run_loop(
             break
         step = optimizer.step
         optimizer.tell(losses, outputs)
-        due = objective.queries.total() - state.validated_at >= VALIDATE_EVERY
+        due = objective.queries.total() - state.looked_at >= VALIDATE_EVERY
         if optimizer.step > step and due:
             looks.look_at_solution(budget)
         state.queries, state.seconds = dict(objective.queries), budget.seconds_spent
@@ -131,15 +132,15 @@ class Looks:
         """Goes on from a checkpoint's state."""
         self.state = state
         self._objective.restore(state.queries)
-        if state.validated:
+        if state.before_refit:
             self._objective.loss.add_held_back()
         return state
 
     def look_at_solution(self, budget: Budget) -> None:
         """Looks at the optimizer's solution, and tells it what was seen and what is left."""
         state, optimizer, loss = self.state, self._optimizer, self._objective.loss
-        state.validated_at = self._objective.queries.total()
-        stage = REFIT if state.validated else optimizer.stage
+        state.looked_at = self._objective.queries.total()
+        stage = REFIT if state.before_refit else optimizer.stage
         text, record = self._look(optimizer.solution, stage)
         if state.best.beaten_by(record, self._criterion):
             record = replace(record, best=True)
@@ -157,7 +158,7 @@ class Looks:
         """
         used, state = self._objective.queries.total(), self.state
         return (
-            self._objective.loss.held_back > 0
+            self._objective.loss.waiting > 0
             and isinstance(self._optimizer, Restartable)
             and used > REFIT_AFTER * (used + budget.left(used))
             and state.best.record.queries > state.records[0].queries
@@ -167,13 +168,13 @@ class Looks:
         """Goes on from the best prompt with the loss over the held-back photos too.
 
         These are the shots that validation had borrowed. Nothing is validated any more, the lowest
-        training loss wins, and `state.validated` keeps the best prompt of before.
+        training loss wins, and `state.before_refit` keeps the best prompt until then.
         """
         state, optimizer = self.state, self._optimizer
         assert isinstance(optimizer, Restartable)
         self._objective.loss.add_held_back()
         optimizer.restart(state.best.point)
-        state.validated = state.best
+        state.before_refit = state.best
         text, record = self._look(state.best.point, REFIT)
         record = replace(record, best=True)
         state.best = Best(state.best.point, text, record)
@@ -186,7 +187,7 @@ class Looks:
 
     def _look(self, point: np.ndarray, stage: str) -> tuple[np.ndarray, Record]:
         """Text features [K, D] of a point and the record of it; one query."""
-        text = self._objective.text_features(point[None], "validation")
+        text = self._objective.text_features(point[None], QueryKind.VALIDATION)
         loss, refit = self._objective.loss, stage == REFIT
         features, labels = (part[:0] if refit else part for part in self._validation)
         val_loss = cross_entropy(text, features, labels, loss.scale)[0] if len(labels) else None

@@ -93,8 +93,8 @@ class FewShotLoss:
         self._sample = by_class[:: -(-len(by_class) // HESSIAN_PHOTOS) or 1]
 
     @property
-    def held_back(self) -> int:
-        """Photos that have not joined the loss yet."""
+    def waiting(self) -> int:
+        """How many held-back photos have not joined the loss yet."""
         return len(self._every_label) - len(self.labels)
 
     def add_held_back(self) -> None:

@@ -1,4 +1,4 @@
-"""The black box: from a vector w to the few-shot loss of the prompt it stands for."""
+"""The objective: from a vector w to the few-shot loss of the prompt that it stands for."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,20 +7,21 @@ from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack
 
 import numpy as np
 
-from edge_sharpzo.clip.encoders import LOCAL, TextEncoder, encoder, template_features
+from edge_sharpzo.clip.encoders import LOCAL, TextEncoder, encoder_maker, template_features
 from edge_sharpzo.tuning.loss import FewShotLoss
+from edge_sharpzo.tuning.records import QueryKind
 from edge_sharpzo.tuning.space import PromptSpace
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
 DEFAULT_TEMPLATE = "a photo of a {}."
-SLAB = 64  # candidates whose text features are held at once,
-SLAB_LOGITS = 2**24  # or fewer, so that their logits stay below so many numbers
+SLAB = 64  # candidates whose text features are held at once at most
+SLAB_LOGITS = 2**24  # numbers that their logits may be at most; many photos mean fewer candidates
 
 
 class Objective(Protocol):
-    """What the tuning loop needs of the black box. It counts its own queries."""
+    """What the tuning loop needs of an objective. It counts its own queries."""
 
     loss: FewShotLoss  # on top of the text features
 
@@ -62,7 +63,8 @@ class SpaceOptions(TypedDict, total=False):
 class PromptObjective:
     """The few-shot loss of a CLIP model's prompt; an `Objective`.
 
-    Every loss evaluation of one candidate on the whole training set is one query.
+    One query is one candidate that goes through the text tower, for its loss on the whole training
+    set or for its text features.
 
     Example:
         >>> features = clip.encode_images(photos)  # [N, D]
@@ -100,7 +102,7 @@ class PromptObjective:
         start, unit = clip.token_embeddings(prompt.context), clip.card.text.embedding_std
         self._assemble(
             PromptSpace(start, unit, **space),
-            encoder(LOCAL)(clip, prompt.classes, len(prompt.context), False),
+            encoder_maker(LOCAL)(clip, prompt.classes, len(prompt.context), False),
             FewShotLoss(features, labels, clip.card.logit_scale),
         )
 
@@ -150,7 +152,7 @@ class PromptObjective:
         `encode` was made of whole prompts, without context vectors.
         """
         text = template_features(encode, self.initial_context.shape[1])
-        self._queries["zero_shot"] += 1
+        self._queries[QueryKind.ZERO_SHOT] += 1
         return text
 
     @contextmanager
@@ -175,8 +177,10 @@ def _check_photos(features: np.ndarray, labels: np.ndarray, classes: int, dim: i
     if np.shape(labels) != (len(features),):
         raise ValueError(f"labels: expected [{len(features)}], got {list(np.shape(labels))}")
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or not len(labels):
-        raise ValueError(f"labels: expected whole numbers, got {len(labels)} of {labels.dtype}")
+    if not len(labels):
+        raise ValueError("features and labels: there are no photos")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels: expected whole numbers, got {labels.dtype}")
     if labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
             f"labels: expected 0 to {classes - 1}, got {labels.min()} to {labels.max()}"

@@ -1,4 +1,4 @@
-"""What a run remembers of itself: its validated moments, its best prompt, why it ended."""
+"""What a run remembers of itself: its looks, its best prompt, why it ended."""
 
 import math
 from dataclasses import dataclass
@@ -19,12 +19,20 @@ class StopReason(StrEnum):
     NOT_FINITE = "not finite"  # no loss was, for many batches in a row
 
 
+class QueryKind(StrEnum):
+    """What queries are for that no method asks for; a method's kinds are its own."""
+
+    ZERO_SHOT = "zero_shot"  # the template as written
+    NOISE = "noise"  # of the text tower, before the search
+    VALIDATION = "validation"  # looks at the current solution
+
+
 START, REFIT = "start", "refit"  # stages of the loop itself; the others are the method's
 
 
 @dataclass(frozen=True)
 class Record:
-    """One validated moment of a run; a line of `history.jsonl`.
+    """One look at a run's current solution; a line of `history.jsonl`.
 
     The same seed, provider and number of threads give the same records.
     """
@@ -68,8 +76,8 @@ class LoopState:
     records: list[Record]  # the first one is about the unchanged prompt
     best: Best
     queries: dict[str, int]  # by kind, so far
-    validated: Best | None = None  # the best prompt when the refit began
-    validated_at: int = 0  # queries when validation was last looked at
+    before_refit: Best | None = None  # the best prompt when the refit began; None: it has not
+    looked_at: int = 0  # queries at the last look at the solution
     bad: int = 0  # batches in a row without a finite loss
     seconds: float = 0.0  # spent in the loop so far
 
@@ -89,4 +97,4 @@ class Outcome:
     @property
     def validated(self) -> Best:
         """The best prompt that has learnt nothing of the validation photos."""
-        return self.state.validated or self.state.best
+        return self.state.before_refit or self.state.best

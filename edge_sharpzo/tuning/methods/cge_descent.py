@@ -12,14 +12,14 @@ from edge_sharpzo.tuning.loss import ConvexLoss
 from edge_sharpzo.tuning.methods.estimators import RunningRms, pair_points, slopes
 from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.presets import DEFAULT
-from edge_sharpzo.tuning.methods.state import Told
+from edge_sharpzo.tuning.methods.state import Replayed
 
 BLOCK = 32  # coordinates of a step
 STEP_LENGTH = 4.0  # rms of a step's coordinates, in units of w
 RMS_DECAY = 0.9
 
 
-class CgeDescent(Told):
+class CgeDescent(Replayed):
     """See `Optimizer` for the protocol."""
 
     kind = "cge"

@@ -23,7 +23,8 @@ from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
 from edge_sharpzo.tuning.methods.state import State
 from edge_sharpzo.tuning.noise import SHORTEST_STEP
 
-COLUMN_NUMBERS = 2**24  # Jacobian entries kept at most, 64 MB; many classes shorten the window
+# Jacobian entries kept at most, 64 MB, or one round's: many classes shorten the window.
+COLUMN_NUMBERS = 2**24
 # Context tokens: twice the usual four fit and generalise better, at about a tenth more per query.
 CONTEXT_TOKENS = 8
 
@@ -250,7 +251,7 @@ def basis_vectors(indices: np.ndarray, signs: np.ndarray) -> np.ndarray:
 def plan(request: Request) -> Plan:
     """The whole prompt space, eight context tokens, the prompt of the lowest training loss.
 
-    Validation photos are too few to stop it by: they do so by luck.
+    There are too few validation photos to choose the prompt by.
     """
     settings, spend = GaussNewtonSettings(), request.spend()
     if spend:  # at most a hundredth of the budget for the starting points

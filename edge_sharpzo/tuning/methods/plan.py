@@ -64,7 +64,7 @@ class Plan:
     make: Make
     settings: Any  # for the record: a dataclass or a dictionary
     budget: int | None  # queries; None: until the steps or the time are done
-    planned: int | None  # queries that the run will take at most, for display
+    planned: int | None  # queries that the run will take, looks at validation aside; for display
     dim: int | None = 512  # of w; None: the whole prompt space
     projection_std: float | None = None  # see `PromptSpace`
     integer: bool = False  # products in integers are exact enough: it takes no finite differences

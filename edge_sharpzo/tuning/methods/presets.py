@@ -32,8 +32,8 @@ class SharpZOSettings:
 
 
 @dataclass(frozen=True)
-class Preset:
-    """A method's settings together with its search space."""
+class SharpZOPreset:
+    """SharpZO's settings together with the space it searches."""
 
     name: str
     settings: SharpZOSettings
@@ -61,7 +61,7 @@ PAPER_TASKS = {
 }
 
 
-def paper_preset(task: str) -> Preset:
+def paper_preset(task: str) -> SharpZOPreset:
     """The settings of one column of Table 8. Raises UserError for a set that it lacks."""
     if task not in PAPER_TASKS:
         raise UserError(
@@ -79,13 +79,13 @@ def paper_preset(task: str) -> Preset:
         steps=20_000,
         change_point=change_point,
     )
-    return Preset("paper", settings, projection_std=projection_std)
+    return SharpZOPreset("paper", settings, projection_std=projection_std)
 
 
 # A point at a distance of sqrt(dim) moves every context element by one standard deviation of the
 # token embeddings, and good prompts lie 10 to 20 of those from the initial words; hence sigma. rho
 # and the finite-difference steps keep about the paper's proportions to sigma.
-DEFAULT = Preset(
+DEFAULT = SharpZOPreset(
     "default",
     SharpZOSettings(
         sigma=16.0,

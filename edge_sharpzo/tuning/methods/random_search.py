@@ -5,12 +5,12 @@ import numpy as np
 from edge_sharpzo.tuning.loss import ConvexLoss
 from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.presets import DEFAULT
-from edge_sharpzo.tuning.methods.state import Told
+from edge_sharpzo.tuning.methods.state import Replayed
 
 BATCH = 40  # points of one ask, as many as a generation of the paper's CMA-ES
 
 
-class RandomSearch(Told):
+class RandomSearch(Replayed):
     """The floor under every other method; see `Optimizer` for the protocol."""
 
     kind = "random"

@@ -32,7 +32,7 @@ def plan(method: str | None = None, request: Request = DEFAULT_REQUEST) -> Plan:
         raise UserError(f"`method={method}`: choose one of {', '.join(METHODS)}", field="method")
     if request.preset is Preset.PAPER and method != PAPER_METHOD:
         raise UserError(
-            f"`preset=paper` is of SharpZO: add `method=sharpzo`, or leave `preset` out "
+            f"`preset=paper` belongs to SharpZO: add `method=sharpzo`, or leave `preset` out "
             f"for {method}",
             field="preset",
         )

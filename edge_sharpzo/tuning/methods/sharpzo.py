@@ -40,7 +40,7 @@ from edge_sharpzo.tuning.methods.presets import (
     paper_preset,
     planned_queries,
 )
-from edge_sharpzo.tuning.methods.state import Told
+from edge_sharpzo.tuning.methods.state import Replayed
 
 WARM_UP, SEARCH = "warm-up", "search"  # stages
 RMS_DECAY = 0.99
@@ -73,10 +73,10 @@ def pruning_mask(point: np.ndarray, gradient: np.ndarray, ratio: float) -> np.nd
     deviation = squares.std()
     centred = squares - squares.mean()
     z_scores = centred / deviation if deviation > 0 else np.zeros_like(squares)
-    return best_scores(point**2 * z_scores, ratio)
+    return keep_best(point**2 * z_scores, ratio)
 
 
-def best_scores(scores: np.ndarray, ratio: float) -> np.ndarray:
+def keep_best(scores: np.ndarray, ratio: float) -> np.ndarray:
     """0 for the share `ratio` of coordinates with the lowest scores [d], 1 for the others.
 
     Ties keep the lower index.
@@ -95,7 +95,7 @@ def worst_for_not_finite(losses: np.ndarray) -> np.ndarray:
     return np.where(finite, losses, losses[finite].max() + 1.0 if finite.any() else 0.0)
 
 
-class SharpZO(Told):
+class SharpZO(Replayed):
     """The whole algorithm behind `ask` and `tell`; see `Optimizer` for the protocol.
 
     Example:

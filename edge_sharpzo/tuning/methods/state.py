@@ -7,8 +7,8 @@ import numpy as np
 State = dict[str, np.ndarray]
 
 
-class Told(ABC):
-    """For methods that only hear losses.
+class Replayed(ABC):
+    """A base for methods that only hear losses.
 
     Their state is what they were told, and restoring is hearing it again.
 
@@ -42,7 +42,7 @@ class Told(ABC):
         """What the method makes of the losses."""
 
     def _heed(self, validation_accuracy: float, left: float) -> None:  # noqa: B027 - most methods need none
-        """Most methods need neither."""
+        """Override it to react to validation; ignored by default."""
 
     def state(self) -> State:
         """Everything told so far."""
