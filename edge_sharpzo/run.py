@@ -155,6 +155,7 @@ def _write(
     """Writes everything that a run leaves; the summary last. Raises UserError."""
     records, features = searched.outcome.state.records, prepared.splits.test.features
     with run_folder.writing_results(folder):
+        prepared.task.clip.check_unchanged()
         write_classifier(folder, prepared.task.clip, finished.prompt)
         write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
     run_folder.finish(folder, summary, records, finished.prompt)

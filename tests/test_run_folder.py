@@ -317,3 +317,33 @@ def test_what_a_killed_process_was_writing_is_deleted_at_the_next_start(
     (out / ".notes.part").write_text("not ours")
     assert resume(out).exit_code == 0
     assert [file.name for file in out.glob(".*")] == [".notes.part"]
+
+
+@pytest.mark.parametrize("moment", ["PhotosEncoded", "TuningStarts", "QueriesSpent"])
+@pytest.mark.parametrize("how", ["replaced", "rewritten", "deleted"])
+def test_a_model_that_changes_under_a_run_gives_no_results(
+    moment: str, how: str, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "clip.onnx"
+    shutil.copy(tiny_onnx, model)
+    other = bytearray(tiny_onnx.read_bytes())
+    other[len(other) // 2] ^= 1  # one bit of a weight
+
+    def meddle(event: object) -> None:
+        if type(event).__name__ != moment:
+            return
+        if how == "deleted":
+            model.unlink(missing_ok=True)
+        elif how == "replaced":
+            (tmp_path / "new.onnx").write_bytes(other)
+            (tmp_path / "new.onnx").replace(model)
+        else:
+            model.write_bytes(other)
+
+    with pytest.raises(UserError, match=r"clip\.onnx") as raised:
+        edge_sharpzo.tune(
+            photos, onnx=model, out=tmp_path / "run", shots=6, budget=60, on_progress=meddle
+        )
+    assert "changed while it was in use" in str(raised.value) or how == "deleted"
+    for name in ("summary.json", "prompt.safetensors", "classifier.onnx"):
+        assert not (tmp_path / "run" / name).exists()

@@ -78,6 +78,7 @@ class ClipOnnx:
         }
         beside = sorted(external - {self._file.name})
         self._files = [self._file, *(self.folder / name for name in beside)]
+        self._stamps = self._stamped()
 
     def __repr__(self) -> str:
         return f"ClipOnnx({str(self.path)!r}, threads={self.threads}, provider={self.provider!r})"
@@ -160,11 +161,40 @@ class ClipOnnx:
     @cached_property
     def sha256(self) -> str:
         """What identifies the model: SHA-256, in hex, over the SHA-256 of each of its files."""
+        return self._hashed()
+
+    def _hashed(self) -> str:
         digest = hashlib.sha256()
         for file in self._files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
+        self._check_stamps()
         return digest.hexdigest()
+
+    def _stamped(self) -> list[tuple[int, int, int]]:
+        """What changes when one of the files does."""
+        found = (file.stat() for file in self._files)
+        return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
+
+    def _check_stamps(self) -> None:
+        """Raises UserError where a file was written, replaced or deleted since it was opened."""
+        try:
+            same = self._stamped() == self._stamps
+        except OSError:
+            same = False
+        if not same:
+            raise UserError(
+                f"{self.path} changed while it was in use: let nobody write to it, and start again",
+                field="onnx",
+            )
+
+    def check_unchanged(self) -> None:
+        """Raises UserError where the model is not what it was when `sha256` was asked for.
+
+        By contents: to be called before results are written that are said to be of this model.
+        """
+        if self._hashed() != self.sha256:
+            raise UserError(f"{self.path} changed while it was in use: start again", field="onnx")
 
     @cached_property
     def prompts(self) -> "Prompts":
@@ -225,6 +255,7 @@ class ClipOnnx:
 
     def tower(self, name: Tower, integer: bool = False) -> ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
+        self._check_stamps()
         model = self._load()
         del model.metadata_props[:]  # the tokenizer, which a session would keep
         keep_output(model, OUTPUTS[name])
