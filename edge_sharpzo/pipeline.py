@@ -137,7 +137,23 @@ def open_task(options: TuneOptions) -> Task:
     prompt = clip.prompts.for_tuning(dataset.names, options.template, tokens)
     rows = clip.prompts.as_written(dataset.names, options.template)
     clip.close_tokenizer()
+    _check_classes(dataset, prompt)
     return Task(options, chosen, clip, dataset, prompt, rows, started)
+
+
+def _check_classes(dataset: Dataset, prompt: TunablePrompt) -> None:
+    """Raises UserError for two classes whose names are the same tokens to the model."""
+    first: dict[tuple[int, ...], int] = {}
+    for label, tokens in enumerate(map(tuple, prompt.classes)):
+        other = first.setdefault(tokens, label)
+        if other != label:
+            names = [f"'{dataset.folders[i]}' ('{dataset.names[i]}')" for i in (other, label)]
+            raise UserError(
+                f"the classes {names[0]} and {names[1]} read the same to the model, which takes "
+                "no notice of case, spaces or forms of letters: merge the folders, or give them "
+                "names apart with `class_names`",
+                field="class_names",
+            )
 
 
 def read_photos(task: Task, listen: Listener) -> Task:

@@ -1,8 +1,10 @@
 """Where the library's errors and results become text for a terminal, in one place."""
 
 import json
+import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -39,6 +41,9 @@ def user_errors() -> Iterator[None]:
     except UserError as error:
         typer.echo(f"edge-sharpzo: {as_flags(str(error))}", err=True)
         raise typer.Exit(2) from None
+    except BrokenPipeError:  # `| head`: nobody reads on, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(128 + 13) from None  # as a program that SIGPIPE ends
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         reason = error.strerror or error

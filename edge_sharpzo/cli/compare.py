@@ -63,12 +63,15 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", *(Path(row["run"]).name for row in rows), box=None)
+    table = Table("", *(escape(Path(row["run"]).name) for row in rows), box=None)
     for name in list(rows[0])[1:]:
         is_share = name.endswith((", held-out", ", validation"))
-        table.add_row(name, *(percent(row[name]) if is_share else str(row[name]) for row in rows))
+        table.add_row(
+            name, *(percent(row[name]) if is_share else escape(str(row[name])) for row in rows)
+        )
     Console().print(table)
 
 

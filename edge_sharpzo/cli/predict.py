@@ -1,6 +1,8 @@
 """`edge-sharpzo predict`: classifies photos with a finished run."""
 
+import codecs
 import csv
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -87,6 +89,15 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['file']}: {doubt}{said(row)}" + (f"  ({others})" if others else "")
 
 
+def _listed_on_stdin() -> list[Path]:
+    """One path per line; bytes that are no text stay what they are. Raises UserError."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UserError("standard input is closed: give photos as arguments, or a list through it")
+    content = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
+    lines = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)).splitlines()
+    return [Path(line) for line in lines if line.strip()]
+
+
 def listed_photos(images: list[Path]) -> list[Path]:
     """The files among `images`, the photos in its folders, and those that `-` names.
 
@@ -97,7 +108,7 @@ def listed_photos(images: list[Path]) -> list[Path]:
     found: list[Path] = []
     for image in images:
         if image == STDIN:
-            found += [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+            found += _listed_on_stdin()
         elif image.is_dir():
             photos = photos_under(image)
             if not photos:

@@ -103,7 +103,11 @@ class ImageTower:
                     pixels.append(values)
                     batch.append(index)
             if batch:
-                yield batch, self._session.run(None, {"pixel_values": np.stack(pixels)})[0]
+                features = self._session.run(None, {"pixel_values": np.stack(pixels)})[0]
+                finite = np.isfinite(features).all(axis=1)
+                for index in (i for i, good in zip(batch, finite, strict=True) if not good):
+                    skipped(index, "the image tower makes no finite numbers of it")
+                yield [i for i, good in zip(batch, finite, strict=True) if good], features[finite]
             progress(places.stop)
 
     def _prepared(self, photos: Sequence[Photo]) -> Iterator[np.ndarray | str]:

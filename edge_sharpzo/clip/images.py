@@ -13,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from edge_sharpzo.clip.card import ImageCard, Interpolation, ResizeMode
 
 Photo = str | Path | Image.Image | np.ndarray  # a file, a picture, or uint8 [H, W, 3]
+# pillow goes by content, whatever a file is called; others start converters or are hardly tested.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 100_000_000  # of one photo; beyond it a small device would run out of memory
 _RESAMPLING = {
     Interpolation.BICUBIC: Image.Resampling.BICUBIC,
@@ -34,7 +36,11 @@ def load_image(photo: Photo, most_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     photo = _file_or_image(photo)
     try:
-        with nullcontext(photo) if isinstance(photo, Image.Image) else Image.open(photo) as image:
+        with (
+            nullcontext(photo)
+            if isinstance(photo, Image.Image)
+            else Image.open(photo, formats=FORMATS) as image
+        ):
             if image.width * image.height > most_pixels:
                 raise UnreadableImageError(
                     f"{image.width} x {image.height} pixels is more than "

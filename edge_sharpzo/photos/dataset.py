@@ -77,8 +77,13 @@ def read_class_names(file: Path) -> dict[str, str]:
     Raises UserError.
     """
     try:
-        lines = file.read_text(encoding="utf8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors may add a mark
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"cannot read the class names in {file}: it is no UTF-8 text. Save it as UTF-8",
+            field="class_names",
+        ) from error
+    except OSError as error:
         raise UserError(
             f"cannot read the class names in {file}: {error}", field="class_names"
         ) from error

@@ -9,10 +9,18 @@ from typing import Any
 
 
 def cache_folder() -> Path:
-    """`$EDGE_SHARPZO_CACHE`, or `edge-sharpzo` in the user's cache folder."""
+    """`$EDGE_SHARPZO_CACHE`, or `edge-sharpzo` in the user's cache folder.
+
+    For a user without a home it lies in the folder of temporary files.
+    """
     if chosen := os.environ.get("EDGE_SHARPZO_CACHE"):
         return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-sharpzo"
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return Path(caches) / "edge-sharpzo"
+    try:
+        return Path.home() / ".cache" / "edge-sharpzo"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"edge-sharpzo-{os.getuid()}"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
