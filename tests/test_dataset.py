@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from helpers import write_photos
 
-from edge_sharpzo.photos.dataset import labelled_photos, load_dataset, read_class_names
+from edge_sharpzo.photos.class_names import read_class_names
+from edge_sharpzo.photos.dataset import labelled_photos, load_dataset
 from edge_sharpzo.system.errors import UserError
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_sharpzo.photos.class_names import display_names, read_class_names
 from edge_sharpzo.photos.digests import digest_photos
 from edge_sharpzo.system.errors import UserError
 
@@ -71,38 +72,6 @@ class _Draw:
     borrowed: list[bool] = field(default_factory=list)  # of each validation photo
 
 
-def read_class_names(file: Path) -> dict[str, str]:
-    """Folder -> display name from lines `folder = name`; tab, comma or colon work too.
-
-    Raises UserError.
-    """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors may add a mark
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"cannot read the class names in {file}: it is no UTF-8 text. Save it as UTF-8",
-            field="class_names",
-        ) from error
-    except OSError as error:
-        raise UserError(
-            f"cannot read the class names in {file}: {error}", field="class_names"
-        ) from error
-    names = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        separator = next((s for s in ("\t", "=", ",", ":") if s in line), None)
-        parts = line.split(separator, 1) if separator else (line, "")
-        folder, name = (part.strip() for part in parts)
-        if not name:
-            raise UserError(
-                f"{file}, line {number}: expected 'folder = name', found '{line.strip()[:60]}'",
-                field="class_names",
-            )
-        names[folder] = name
-    return names
-
-
 def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = None) -> Dataset:
     """Scans `root` (`<class>/*` or `train/<class>/*`, optional `val/`, `test/`) and draws `shots`.
 
@@ -141,7 +110,7 @@ def load_dataset(root: Path, shots: int, seed: int, class_names: Path | None = N
     return Dataset(
         root=root,
         folders=folders,
-        names=_display_names(folders, class_names),
+        names=display_names(folders, class_names),
         train=_as_photos(draw.train),
         val=own_val if own_val is not None else _as_photos(draw.val),
         test=own_test if own_test is not None else _as_photos(draw.test),
@@ -240,24 +209,6 @@ def _mapped_photos(base: Path, folders: list[str], names: list[str], mapping: Pa
     if not pairs:
         raise UserError(f"the folders that {mapping} names hold no photos", field="class_names")
     return _as_photos(pairs)
-
-
-def _display_names(folders: list[str], class_names: Path | None) -> list[str]:
-    given = read_class_names(class_names) if class_names else {}
-    if unknown := sorted(set(given) - set(folders)):
-        raise UserError(
-            f"{class_names} names '{unknown[0]}', which is no class folder: "
-            f"the folders are {', '.join(folders[:8])}",
-            field="class_names",
-        )
-    names = [given.get(folder, folder.replace("_", " ")) for folder in folders]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(
-            f"two classes are both called '{twice[0]}': rename a folder, or give them names "
-            "with `class_names`",
-            field="class_names",
-        )
-    return names
 
 
 def _split_folder(root: Path, split: str, folders: list[str]) -> Photos | None:

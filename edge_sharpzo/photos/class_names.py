@@ -1,0 +1,59 @@
+"""What classes are called: by their folders, or by a file of lines `folder = name`."""
+
+from pathlib import Path
+
+from edge_sharpzo.system.errors import UserError
+
+
+def read_class_names(file: Path) -> dict[str, str]:
+    """Folder -> display name from lines `folder = name`; tab, comma or colon work too.
+
+    Raises UserError.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors may add a mark
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"cannot read the class names in {file}: it is no UTF-8 text. Save it as UTF-8",
+            field="class_names",
+        ) from error
+    except OSError as error:
+        raise UserError(
+            f"cannot read the class names in {file}: {error}", field="class_names"
+        ) from error
+    names = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        separator = next((s for s in ("\t", "=", ",", ":") if s in line), None)
+        parts = line.split(separator, 1) if separator else (line, "")
+        folder, name = (part.strip() for part in parts)
+        if not name:
+            raise UserError(
+                f"{file}, line {number}: expected 'folder = name', found '{line.strip()[:60]}'",
+                field="class_names",
+            )
+        names[folder] = name
+    return names
+
+
+def display_names(folders: list[str], class_names: Path | None) -> list[str]:
+    """How prompts call the classes `folders`: as `class_names` says, or as the folders do.
+
+    Raises UserError for a folder that is not there, or two classes of one name.
+    """
+    given = read_class_names(class_names) if class_names else {}
+    if unknown := sorted(set(given) - set(folders)):
+        raise UserError(
+            f"{class_names} names '{unknown[0]}', which is no class folder: "
+            f"the folders are {', '.join(folders[:8])}",
+            field="class_names",
+        )
+    names = [given.get(folder, folder.replace("_", " ")) for folder in folders]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(
+            f"two classes are both called '{twice[0]}': rename a folder, or give them names "
+            "with `class_names`",
+            field="class_names",
+        )
+    return names

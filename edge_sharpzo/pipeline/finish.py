@@ -1,0 +1,97 @@
+"""The last steps: the classifier is made of what was found, and measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_sharpzo.classifier.calibration import calibration_error
+from edge_sharpzo.classifier.fusion import Fusion, fuse, settled
+from edge_sharpzo.classifier.heads import DEFAULT_HEAD, NO_HEAD, head_named
+from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.pipeline.prepare import Prepared
+from edge_sharpzo.pipeline.search import Found
+from edge_sharpzo.runs.records import (
+    Accuracies,
+    CalibrationRecord,
+    ClassifierScores,
+    HeadScores,
+    Scores,
+)
+from edge_sharpzo.tuning.loss import accuracy, share_right, softmax
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The classifier, and what it was made of."""
+
+    prompt: TunedPrompt
+    fusion: Fusion
+    validated_text: np.ndarray  # as in `Found`, with the template's share [K, D]
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """How good it is."""
+
+    accuracy: Accuracies
+    calibration: CalibrationRecord
+
+
+def finish(prepared: Prepared, found: Found) -> Finished:
+    """Makes the classifier of what was found: the template's share, a head, the calibration."""
+    task, splits = prepared.task, prepared.splits
+    scale = task.clip.card.logit_scale
+    validated, text = settled(found.validated_text, found.text, found.as_written, splits, scale)
+    head = head_named(task.options.head)
+    fusion = fuse(head or DEFAULT_HEAD, scale, validated, text, splits, mix=head is not None)
+    prompt = TunedPrompt(
+        context=found.context,
+        text_features=text,
+        folders=task.dataset.folders,
+        names=task.dataset.names,
+        template=task.options.template,
+        logit_scale=scale,
+        model_sha256=task.clip.sha256,
+        head=fusion.added,
+        calibration=fusion.calibration,
+    )
+    return Finished(prompt, fusion, validated)
+
+
+def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
+    """Accuracies and calibration.
+
+    Accuracies on validation photos were measured before anything was learnt from these photos; the
+    mix's own weight was chosen by them. Held-out photos are looked at here for the first time, when
+    nothing is left to choose.
+    """
+    val, test = prepared.splits.val, prepared.splits.test
+    fusion, prompt = finished.fusion, finished.prompt
+    logits = prompt.logits(test.features)
+    scores = Accuracies(
+        zero_shot=Scores(accuracy(found.as_written, *val), accuracy(found.as_written, *test)),
+        tuned=Scores(
+            accuracy(finished.validated_text, *val), accuracy(prompt.text_features, *test)
+        ),
+        head=HeadScores(
+            name=fusion.alone.name,
+            val=fusion.alone_val,
+            test=share_right(fusion.alone.logits(test.features), test.labels),
+        ),
+        classifier=ClassifierScores(
+            head=fusion.added.name if fusion.added else NO_HEAD,
+            val=fusion.mixed_val,
+            test=share_right(logits, test.labels),
+        ),
+    )
+    calibration = prompt.calibration
+    uncalibrated = softmax(calibration.temperature * logits)
+    return Assessed(
+        scores,
+        CalibrationRecord(
+            calibration.temperature,
+            calibration.threshold,
+            error=calibration_error(softmax(logits), test.labels),
+            error_before=calibration_error(uncalibrated, test.labels),
+        ),
+    )
