@@ -6,12 +6,13 @@ No terminal, no signals, no global state; any thread may call it, and several at
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from enum import StrEnum
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_sharpzo.runs.options import ONE_OF_TWO, TuneOptions, as_path
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.stopping import StopWhen
 
 if TYPE_CHECKING:
@@ -79,23 +80,29 @@ def tune(
 
     if (data is None) == (resume is None):
         raise UserError(ONE_OF_TWO, field="data")
-    if resume is not None:
-        if options:
+    if resume is not None and options:
+        raise UserError(
+            f"`resume` goes on under the options that the run was started with: leave "
+            f"{', '.join(f'`{name}`' for name in options)} out",
+            field="resume",
+        )
+    for name, function in (("on_progress", on_progress), ("cancelled", cancelled)):
+        if not callable(function):
             raise UserError(
-                f"`resume` goes on under the options that the run was started with: leave "
-                f"{', '.join(f'`{name}`' for name in options)} out",
-                field="resume",
+                f"`{name}`: expected a function, got {type(function).__name__}", field=name
             )
-        chosen = resumed_options(Path(resume))
-    else:
-        chosen = options_from(data=data, **options)
-    folder, summary = run.tune(
-        chosen,
-        on_progress,
-        StopWhen(cancelled),
-        resume=resume is not None,
-        overwrite=overwrite,
-    )
+    with os_errors_told():
+        if resume is not None:
+            chosen = resumed_options(Path(resume).absolute())
+        else:
+            chosen = options_from(data=data, **options).with_absolute_paths()
+        folder, summary = run.tune(
+            chosen,
+            on_progress,
+            StopWhen(cancelled),
+            resume=resume is not None,
+            overwrite=overwrite,
+        )
     return Run(folder, summary)
 
 
@@ -109,12 +116,17 @@ def options_from(**given: Any) -> TuneOptions:
         raise TypeError(f"tune() has no option '{unknown[0]}'. It has: {', '.join(known)}")
     import msgspec  # here, so that importing the package does not load it
 
-    made = {}
+    made: dict[str, Any] = {}
     for name, value in given.items():
+        kind = known[name].type
+        if isinstance(kind, type) and issubclass(kind, StrEnum):
+            kind = str  # its choices are checked, and told, where all options are
+        plain = value.item() if type(value).__module__ == "numpy" and not value.shape else value
         try:
-            made[name] = msgspec.convert(value, known[name].type, dec_hook=as_path)
+            made[name] = msgspec.convert(plain, kind, dec_hook=as_path)
         except msgspec.ValidationError as error:
-            raise UserError(f"`{name}`: {str(error).lower()}", field=name) from error
+            told = str(error)
+            raise UserError(f"`{name}`: {told[0].lower()}{told[1:]}", field=name) from error
     return TuneOptions(**made)
 
 

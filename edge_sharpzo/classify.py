@@ -16,7 +16,7 @@ from edge_sharpzo.photos.dataset import Photos, labelled_photos
 from edge_sharpzo.photos.features import encode_photos
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -76,11 +76,13 @@ class Classifier:
             raise UserError(
                 f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
             )
-        folder = Path(run)
-        prompt = TunedPrompt.load(folder)
-        model = Path(onnx) if onnx is not None else _model_of(folder)
-        clip = ClipOnnx(model, usable_threads(threads))
-        if clip.sha256 != prompt.model_sha256:
+        folder = Path(run).absolute()
+        with os_errors_told():
+            prompt = TunedPrompt.load(folder)
+            model = Path(onnx) if onnx is not None else _model_of(folder)
+            clip = ClipOnnx(model, usable_threads(threads))
+            known = clip.sha256
+        if known != prompt.model_sha256:
             raise UserError(
                 f"{model} is not the model that {folder} was tuned for: add `onnx` with that "
                 "model, or tune again",
@@ -101,14 +103,14 @@ class Classifier:
 
         Raises UserError for a photo that cannot be read.
         """
-        if isinstance(photos, str | PathLike) or not isinstance(photos, Sequence):
+        if isinstance(photos, str | bytes | PathLike) or not isinstance(photos, Sequence):
             raise UserError(
                 f"predict() takes a list of photos, got {type(photos).__name__}: "
                 "put photos into a list, a single one too"
             )
 
         with self._lock:
-            features = self._tower.encode_all(photos)
+            features = self._tower.encode_all(list(photos))
         return self.answers(features)
 
     def encode(
@@ -119,7 +121,7 @@ class Classifier:
         A photo that cannot be has a row of zeros; `skipped` hears its index, and why.
         """
         with self._lock:
-            return self._tower.encode(photos, skipped)
+            return self._tower.encode(list(photos), skipped)
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """Calibrated probabilities [N, K], float32, of image features [N, D], as `encode` gives.
@@ -166,7 +168,8 @@ class Classifier:
                 f"all photos under {root} were tuned on: give `data` other photos", field="data"
             )
         photos = found.where(fresh)
-        features, readable = encode_photos(self._clip, photos.files(), root, progress, skipped)
+        with os_errors_told():
+            features, readable = encode_photos(self._clip, photos.files(), root, progress, skipped)
         if not readable.any():
             raise UserError(f"no photo under {root} can be read", field="data")
         labels = photos.labels[readable]

@@ -47,6 +47,8 @@ def tune(
     Raises UserError; Cancelled where `stop` asks for it before the search has begun.
     """
     check_device()
+    if not resume:
+        options.check_new()
     task = pipeline.open_task(options.checked())
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -175,7 +176,7 @@ def test_errors_name_the_field_and_no_flag(
         ({"shots": 2.5}, "shots", "expected `int`, got `float`"),
         ({"template": "a photo"}, "template", "the class name's place once"),
         ({"template": 3}, "template", "expected `str`, got `int`"),
-        ({"preset": "fast"}, "preset", "invalid enum value 'fast'"),
+        ({"preset": "fast"}, "preset", "choose one of default, paper"),
         ({"minutes": -1.0}, "minutes", "give a positive number"),
         ({"class_names": tmp_path / "none.txt"}, "class_names", "cannot read the class names"),
         ({"class_names": 3}, "class_names", "expected a path, got int"),
@@ -183,6 +184,13 @@ def test_errors_name_the_field_and_no_flag(
         ({"provider": "npu"}, "provider", "choose one of auto, cpu"),
         ({"max_memory": 0}, "max_memory", "give a number of MB"),
         ({"paper_task": "mnist", "preset": "paper"}, "paper_task", "eurosat"),
+        ({"paper_task": "pets"}, "paper_task", "goes with `preset=paper`"),
+        ({"minutes": float("inf")}, "minutes", "give a positive number"),
+        ({"threads": 10**6}, "threads", "use 0 for all cores"),
+        ({"context_tokens": 10**6}, "context_tokens", "no more than the model reads"),
+        ({"onnx": "clip\0.onnx"}, "onnx", "a path cannot hold a null byte"),
+        ({"on_progress": 3}, "on_progress", "expected a function, got int"),
+        ({"cancelled": False}, "cancelled", "expected a function, got bool"),
         ({"context_tokens": 75}, "template", "or use `class_names`|tokens and the model reads"),
     ]
     for options, field, words in cases:
@@ -220,6 +228,42 @@ def test_a_single_photo_and_odd_features_are_refused(run: edge_sharpzo.Run) -> N
     with pytest.raises(UserError, match=r"expected \[N, 24\], got \[2, 25\]"):
         classifier.score(np.zeros((2, 25)))
     assert classifier.predict([]) == []
+
+
+def test_a_list_of_any_kind_is_taken_and_nothing_else(run: edge_sharpzo.Run, photos: Path) -> None:
+    classifier, photo = Classifier.load(run.folder), next(photos.rglob("*.png"))
+    assert classifier.predict(deque([photo])) == classifier.predict([photo])
+    for other in (b"photo.jpg", {photo}, iter([photo])):
+        with pytest.raises(UserError, match="takes a list of photos"):
+            classifier.predict(other)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_options_too(
+    run: edge_sharpzo.Run, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    given = {"shots": np.int64(6), "budget": np.int32(300), "seed": np.uint8(0)}
+    assert same(tuned(tiny_onnx, photos, tmp_path / "run", **given).folder, run.folder)
+
+
+def test_paths_hold_where_the_process_changes_folder(
+    run: edge_sharpzo.Run,
+    tiny_onnx: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    elsewhere.mkdir()
+    (here / "imgs").symlink_to(photos)
+    (here / "clip.onnx").symlink_to(tiny_onnx)
+    monkeypatch.chdir(here)
+    given = {"shots": 6, "budget": 300, "on_progress": lambda event: os.chdir(elsewhere)}
+    done = edge_sharpzo.tune("imgs", onnx="clip.onnx", out="run", **given)
+    assert done.folder == here / "run"
+    assert same(done.folder, run.folder)
+    assert Classifier.load(done.folder).labels
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_help_lists_every_option() -> None:

@@ -272,7 +272,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
             "--data",
             p.photos,
         ],
-        "missing required field `tuned_on`",
+        "missing required field 'tuned_on'",
     ),
     "an unknown head": (
         lambda p: p.tune("--head", "svm"),
@@ -402,7 +402,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "neither resume nor data": (lambda p: ["tune"], "give --data, a folder of photos, or --resume"),
     "resume foreign settings": (
         lambda p: ["tune", "--resume", p.file("config.json", "{}").parent],
-        "missing required field `options`",
+        "missing required field 'options'",
     ),
     "resume settings that are a list": (
         lambda p: ["tune", "--resume", p.file("config.json", "[]").parent],

@@ -52,12 +52,12 @@ def test_runs_of_the_first_version_still_read(finished_run: Path, tmp_path: Path
     ("name", "edit", "words"),
     [
         ("summary.json", {"schema_version": 99}, "a newer version of edge-sharpzo wrote it"),
-        ("summary.json", {"seed": "one"}, r"Expected `int`, got `str` - at `\$.seed`"),
-        ("summary.json", {"queries": {"total": 5}}, "missing required field `by_kind`"),
-        ("summary.json", {"accuracy": None}, r"Expected `object`, got `null` - at `\$.accuracy`"),
+        ("summary.json", {"seed": "one"}, r"Expected 'int', got 'str' - at '\$.seed'"),
+        ("summary.json", {"queries": {"total": 5}}, "missing required field 'by_kind'"),
+        ("summary.json", {"accuracy": None}, r"Expected 'object', got 'null' - at '\$.accuracy'"),
         ("config.json", {"schema_version": 99}, "a newer version of edge-sharpzo wrote it"),
-        ("config.json", {"tuned_on": [1]}, r"Expected `str`, got `int` - at `\$.tuned_on\[0\]`"),
-        ("config.json", {"options": {"preset": "fast"}}, "Invalid enum value 'fast'"),
+        ("config.json", {"tuned_on": [1]}, r"Expected 'str', got 'int' - at '\$.tuned_on\[0\]'"),
+        ("config.json", {"options": {"preset": "fast"}}, "options lacks 'budget'"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -69,6 +69,41 @@ def test_what_does_not_fit_is_named(
     kind = RunConfig if name == "config.json" else Summary
     with pytest.raises(UserError, match=words):
         kind.read(run)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"preset": "fast"}, "Invalid enum value 'fast'"),
+        ({"shots": "one"}, r"Expected 'int', got 'str' - at '\$.options.shots'"),
+        ({"budget": ...}, "options lacks 'budget'"),
+        ({"minutes": ...}, "options lacks 'minutes'"),
+    ],
+)
+def test_no_option_of_a_run_is_guessed(
+    option: dict[str, object], words: str, finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    record = json.loads((run / "config.json").read_text())
+    options = {**record["options"], **option}
+    kept = {name: value for name, value in options.items() if value is not ...}
+    (run / "config.json").write_text(json.dumps({**record, "options": kept}))
+    with pytest.raises(UserError, match=words):
+        RunConfig.read(run)
+
+
+def test_a_task_of_the_paper_that_an_old_run_noted_without_use_is_read(
+    finished_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    (run / "summary.json").unlink()
+    record = json.loads((run / "config.json").read_text())
+    record["options"]["paper_task"] = "eurosat"
+    (run / "config.json").write_text(json.dumps(record))
+    options = resumed_options(run).checked()
+    assert options.paper_task == "eurosat"
+    with pytest.raises(UserError, match="goes with `preset=paper`"):
+        options.check_new()
 
 
 def test_numbers_that_json_lacks_are_null(finished_run: Path, tmp_path: Path) -> None:

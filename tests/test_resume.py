@@ -160,7 +160,7 @@ def other_model(run: Path) -> None:
     ("damage", "words"),
     [
         (refuse_checkpoint, "is damaged"),
-        (forget_options, "expected a path, got int - at `$.options.onnx`"),
+        (forget_options, "options lacks"),
         (other_photos, "the photos are not those"),
         (other_model, "the model file is another one"),
         (shutil.rmtree, "give a folder that `edge-sharpzo tune` made"),

@@ -231,7 +231,7 @@ def test_two_runs_of_one_second_get_a_folder_each(
     runs = [
         edge_sharpzo.tune(photos, onnx=tiny_onnx, shots=6, budget=60, seed=seed) for seed in (0, 1)
     ]
-    assert [str(run.folder) for run in runs] == ["runs/now", "runs/now-2"]
+    assert [run.folder for run in runs] == [tmp_path / "runs" / name for name in ("now", "now-2")]
     assert [run.summary.seed for run in runs] == [0, 1]
 
 

@@ -111,6 +111,44 @@ def test_a_method_and_a_head_are_added_by_one_registration_each(
     assert config["preset"]["settings"] == {"points": 8}
 
 
+class NoNumbers(FakeEncoder):
+    def __call__(self, contexts: np.ndarray) -> np.ndarray:
+        return super().__call__(contexts) * np.float32("nan")
+
+
+class Transposed(FakeEncoder):
+    def __call__(self, contexts: np.ndarray) -> np.ndarray:
+        return super().__call__(contexts).swapaxes(1, 2)
+
+
+def flat_head(_: np.ndarray, __: np.ndarray, classes: int) -> LinearHead:
+    return LinearHead("flat", np.zeros(classes, np.float32), np.zeros(classes, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"engine": "none"}, "finite"),
+        ({"engine": "transposed"}, "expected"),
+        ({"head": "flat"}, r"`head=flat` gives weights \[3\] and biases \[3\], expected \[3, 24\]"),
+    ],
+)
+def test_one_that_does_not_work_is_told_before_the_search(
+    option: dict[str, str],
+    words: str,
+    tiny_onnx: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(ENCODERS, "none", NoNumbers)
+    monkeypatch.setitem(ENCODERS, "transposed", Transposed)
+    monkeypatch.setitem(HEADS, "flat", flat_head)
+    with pytest.raises(UserError, match=words):
+        edge_sharpzo.tune(photos, onnx=tiny_onnx, out=tmp_path / "run", shots=6, **option)
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

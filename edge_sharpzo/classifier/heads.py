@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.system.errors import UserError
 
 RIDGE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
@@ -128,3 +129,22 @@ def head_named(asked: str) -> str | None:
             f"`head={asked}`: choose one of {', '.join((NO_HEAD, *HEADS))}", field="head"
         )
     return name
+
+
+def check_head(asked: str, photos: Split, classes: int) -> None:
+    """Fits the head once, so that one that does not work is known before the search.
+
+    Raises UserError for a head whose weights have another shape, or are no finite numbers.
+    """
+    name = head_named(asked)
+    if name is None:
+        return
+    head, dim = HEADS[name](*photos, classes), photos.features.shape[1]
+    shapes = np.shape(head.weight), np.shape(head.bias)
+    finite = np.isfinite(head.weight).all() and np.isfinite(head.bias).all()
+    if shapes != ((classes, dim), (classes,)) or not finite:
+        raise UserError(
+            f"`head={name}` gives weights {list(shapes[0])} and biases {list(shapes[1])}, "
+            f"expected [{classes}, {dim}] and [{classes}] finite numbers: take another head",
+            field="head",
+        )

@@ -75,7 +75,7 @@ class TunedPrompt:
             )
         try:
             prompt = _read(file)
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
             raise UserError(f"{file} is damaged ({error}): tune again") from error
         if not _is_whole(prompt):
             raise UserError(
@@ -109,14 +109,17 @@ def _read(file: Path) -> TunedPrompt:
 
 def _is_whole(prompt: TunedPrompt) -> bool:
     """Whether shapes fit each other and all numbers are finite."""
-    text, head = prompt.text_features, prompt.head
+    text, head, calibration = prompt.text_features, prompt.head, prompt.calibration
+    numbers = (prompt.logit_scale, calibration.temperature, calibration.threshold or 0.0)
     return bool(
         text.ndim == 2
         and len(text) == len(prompt.folders) == len(prompt.names)
-        and np.isfinite(text).all()
-        and math.isfinite(prompt.logit_scale)
-        and prompt.calibration.temperature > 0
+        and len(set(prompt.folders)) == len(prompt.folders)
+        and all(isinstance(name, str) for name in (*prompt.folders, *prompt.names))
+        and all(math.isfinite(number) for number in numbers)
+        and calibration.temperature > 0
         and (
             head is None or (head.weight.shape == text.shape and head.bias.shape == text.shape[:1])
         )
+        and all(np.isfinite(part).all() for part in prompt.linear())
     )

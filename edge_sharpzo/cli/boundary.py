@@ -12,11 +12,15 @@ from typing import Any
 
 import typer
 
-from edge_sharpzo.runs.options import TuneOptions
-from edge_sharpzo.system.errors import Cancelled, UserError
+from edge_sharpzo.runs.options import TuneOptions, info_of
+from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 
 # Options by the names that the library's messages call them; `top` is the command line's own.
-_FIELDS = {each.name for each in fields(TuneOptions)} | {"overwrite", "resume", "top"}
+_FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown} | {
+    "overwrite",
+    "resume",
+    "top",
+}
 _MENTION = re.compile(r"`(\w+)(?:=([^`]*))?`")
 
 
@@ -45,12 +49,7 @@ def user_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(128 + 13) from None  # as a program that SIGPIPE ends
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
-        reason = error.strerror or error
-        typer.echo(
-            f"edge-sharpzo: cannot use{where}: {reason}. Check the path and its permissions",
-            err=True,
-        )
+        typer.echo(f"edge-sharpzo: {os_error_text(error)}", err=True)
         raise typer.Exit(2) from None
     except (KeyboardInterrupt, Cancelled):
         typer.echo("edge-sharpzo: interrupted", err=True)

@@ -46,6 +46,8 @@ def command(
             f"{found['threads']} threads: {found['ms_per_query']} ms per query"
         )
         print(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
+        step = found["difference_step"]
+        print(f"noise of the text tower: {found['noise_floor']:.0e}; difference step {step:.2g}")
 
 
 def _examined(onnx: Path, threads: int, provider: str) -> dict[str, Any]:

@@ -112,13 +112,13 @@ class ClipOnnx:
 
         The file is untrusted: only standard operators, no data outside its folder.
         """
-        if not self.path.is_file():
+        if not self._file.is_file():
             raise UserError(
                 f"{self.path} does not exist: make it with `make export` on a workstation, "
                 "or give another file",
                 field="onnx",
             )
-        if self.path.stat().st_size > MAX_GRAPH_BYTES:
+        if self._file.stat().st_size > MAX_GRAPH_BYTES:
             raise UserError(
                 f"{self.path} is larger than an ONNX file can be (2 GB): weights of that size "
                 "lie beside it. Export it again"

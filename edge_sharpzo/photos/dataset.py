@@ -9,6 +9,7 @@ import numpy as np
 from edge_sharpzo.photos.class_names import display_names, read_class_names
 from edge_sharpzo.photos.digests import digest_photos
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import is_text
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SPLITS = ("train", "val", "test")
@@ -138,7 +139,7 @@ def _classes(root: Path) -> dict[str, list[Path]]:
             f"({', '.join(sorted(SUFFIXES)[:4])} ...)",
             field="data",
         )
-    if odd := [name for name in sorted(by_class) if not _is_text(name)]:
+    if odd := [name for name in sorted(by_class) if not is_text(name)]:
         raise UserError(
             f"the folder {odd[0]!a} in {source} has a name that is no UTF-8: rename it",
             field="data",
@@ -263,14 +264,6 @@ def _photo_files(folder: Path) -> Iterator[Path]:
         wanted = not _is_clutter(entry.name) and entry.suffix.lower() in SUFFIXES
         if wanted and entry.is_file():
             yield entry
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_clutter(name: str) -> bool:

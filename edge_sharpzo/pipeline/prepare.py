@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_sharpzo.classifier.heads import head_named
+from edge_sharpzo.classifier.heads import check_head, head_named
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import encoder_maker
 from edge_sharpzo.clip.prompts import TunablePrompt
@@ -127,5 +127,6 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
             f"no training photo of '{data.folders[missing.pop()]}' can be read: replace its photos",
             field="data",
         )
+    check_head(task.options.head, splits.train, len(data.names))
     held_out = Photos([p for p in data.test.paths if p not in skipped], splits.test.labels)
     return Prepared(task, splits, held_out, len(skipped), time.monotonic() - task.started)

@@ -119,8 +119,8 @@ def search(
             state,
             Watch(lambda record, _: listen(SolutionSeen(record)), after_step, stop),
         )
-    if checkpoints and outcome.stopped_because is StopReason.INTERRUPTED:
-        checkpoints.write(outcome.state, optimizer.state())
+        if checkpoints and outcome.stopped_because is StopReason.INTERRUPTED:
+            checkpoints.write(outcome.state, optimizer.state())
     best, validated = outcome.best, outcome.validated
     found = Found(objective.contexts(best.point[None])[0], best.text, validated.text, as_written)
     seconds_spent = earlier + time.monotonic() - began

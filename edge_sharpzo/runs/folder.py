@@ -37,7 +37,7 @@ def new_folder() -> Path:
                 folder.mkdir()
             except FileExistsError:  # a run of the same second
                 continue
-            return folder
+            return folder.absolute()
     except OSError as error:
         raise _unwritable(RUNS, error) from error
     raise UserError(f"{RUNS} is full of runs of this second: give another `out`", field="out")

@@ -1,9 +1,10 @@
 """The options of a tuning run: the one list that the command line and the Python API read."""
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.providers import AUTO, Provider, resolve
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.system.text import is_text
 from edge_sharpzo.tuning.methods.plan import Preset
 from edge_sharpzo.tuning.methods.presets import PAPER_TASKS
 from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD, METHODS
@@ -37,7 +39,7 @@ def usable_threads(asked: int) -> int:
 
     Raises UserError.
     """
-    if asked < -1:
+    if not -1 <= asked <= MOST_THREADS:
         raise UserError(f"`threads={asked}`: {THREADS_CURE}", field="threads")
     return asked if asked > 0 else max(1, usable_cores() + asked)
 
@@ -50,10 +52,13 @@ ONE_OF_TWO = (
 def as_path(kind: Any, value: Any) -> Any:
     """For msgspec: a path, where one is wanted, from text. Raises ValueError for anything else."""
     if kind is Path and isinstance(value, str | PathLike):
-        return Path(fspath(value))
+        if "\0" in (text := os.fsdecode(value)):
+            raise ValueError("a path cannot hold a null byte")
+        return Path(text)
     raise ValueError(f"expected a path, got {type(value).__name__}")
 
 
+MOST_THREADS = 4096  # more than any machine has
 THREADS_HELP = "threads of onnxruntime; 0: all cores this process may use, -1: all but one"
 THREADS_CURE = "use 0 for all cores, -1 for all but one, or a positive number"
 PROVIDER_HELP = f"execution provider: {AUTO}, {', '.join(Provider)}"
@@ -91,15 +96,15 @@ class TuneOptions:
     template: str = _option(
         "a photo of a {}.",
         "prompt, {} is the class name; the words before it become the tuned context",
-        allowed=lambda text: text.count("{}") == 1,
+        allowed=lambda text: text.count("{}") == 1 and is_text(text),
         cure='it needs the class name\'s place once, as in "a photo of a {}."',
     )
     context_tokens: int | None = _option(
         None,
         "context vectors to tune; 8 for gauss-newton if not given, for others as many as the "
         "template's words",
-        allowed=lambda n: n >= 1,
-        cure="ask for at least one",
+        allowed=lambda n: 1 <= n <= 4096,
+        cure="ask for at least one, and for no more than the model reads",
     )
     class_names: Path | None = _option(
         None,
@@ -130,10 +135,12 @@ class TuneOptions:
     minutes: float | None = _option(
         None,
         "time to spend on tuning",
-        allowed=lambda n: n > 0,
+        allowed=lambda n: 0 < n < float("inf"),
         cure="give a positive number",
     )
-    threads: int = _option(0, THREADS_HELP, allowed=lambda n: n >= -1, cure=THREADS_CURE)
+    threads: int = _option(
+        0, THREADS_HELP, allowed=lambda n: -1 <= n <= MOST_THREADS, cure=THREADS_CURE
+    )
     max_memory: int | None = _option(
         None,
         "MB that the process may hold at most",
@@ -156,7 +163,7 @@ class TuneOptions:
         """
         for each in fields(self):
             value, info = getattr(self, each.name), info_of(each.name)
-            if value is None:
+            if value is None or (each.name == "paper_task" and self.preset != Preset.PAPER):
                 continue
             if info.choices and value not in (known := list(info.choices())):
                 raise UserError(
@@ -164,17 +171,28 @@ class TuneOptions:
                 )
             if not info.allowed(value):
                 raise UserError(f"`{each.name}={value}`: {info.cure}", field=each.name)
-        if self.paper_task != info_default("paper_task") and self.preset != Preset.PAPER:
-            raise UserError(
-                f"`paper_task={self.paper_task}` goes with `preset=paper`: add that",
-                field="paper_task",
-            )
         return replace(
             self,
             preset=Preset(self.preset),
             threads=usable_threads(self.threads),
             provider=resolve(self.provider),
         )
+
+    def check_new(self) -> None:
+        """Raises UserError for what a new run must not ask for, though an old one may have."""
+        if self.paper_task != _default("paper_task") and self.preset != Preset.PAPER:
+            raise UserError(
+                f"`paper_task={self.paper_task}` goes with `preset=paper`: add that",
+                field="paper_task",
+            )
+
+    def with_absolute_paths(self) -> "TuneOptions":
+        """The same wherever the process goes."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        absolute: dict[str, Any] = {
+            name: value.absolute() for name, value in values.items() if isinstance(value, Path)
+        }
+        return replace(self, **absolute)
 
     def given(self) -> dict[str, Any]:
         """The options that have a value, as they are recorded."""
@@ -188,7 +206,7 @@ def info_of(name: str) -> OptionInfo:
     return found
 
 
-def info_default(name: str) -> Any:
+def _default(name: str) -> Any:
     """The default of the option `name`."""
     return TuneOptions.__dataclass_fields__[name].default
 

@@ -13,6 +13,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import parse_json, write_text
 
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
+SINCE_0_1_0 = {"engine"}  # options that older files lack
 CONFIG, SUMMARY = "config.json", "summary.json"
 Read = TypeVar("Read", "RunConfig", "Summary")
 
@@ -251,6 +252,13 @@ def settings_record(settings: Any) -> dict[str, Any]:
     return asdict(settings) if is_dataclass(settings) else dict(settings)  # type: ignore[arg-type]
 
 
+def _missing_options(written: Any) -> set[str]:
+    """Options that a file does not hold: all are written, so that none has to be guessed."""
+    if not isinstance(written, dict):
+        return set()
+    return {each.name for each in fields(TuneOptions)} - set(written) - SINCE_0_1_0
+
+
 def _read(file: Path, kind: type[Read]) -> Read:
     """The record in `file`. Raises OSError, or ValueError with what does not fit."""
     import msgspec  # here: a run that writes its records does without it
@@ -261,7 +269,9 @@ def _read(file: Path, kind: type[Read]) -> Read:
     version = found.setdefault("schema_version", 0)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
+    if kind is RunConfig and (missing := _missing_options(found.get("options"))):
+        raise ValueError(f"options lacks '{min(missing)}'")
     try:
         return msgspec.convert(found, kind, dec_hook=as_path)
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(str(error).replace("`", "'")) from error

@@ -1,5 +1,8 @@
 """What the package raises on purpose."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Something that the user can mend: the text says what is wrong, where, and what to do next.
@@ -17,6 +20,21 @@ class UserError(Exception):
         """`field` is the option at fault, where it is one."""
         super().__init__(message)
         self.field = field
+
+
+@contextmanager
+def os_errors_told() -> Iterator[None]:
+    """Raises UserError for what the system refuses: a file that may not be read, a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(os_error_text(error)) from error
+
+
+def os_error_text(error: OSError) -> str:
+    """What the system refused, and what to look at."""
+    where = f" {error.filename}" if error.filename else ""
+    return f"cannot use{where}: {error.strerror or error}. Check the path and its permissions"
 
 
 class Cancelled(BaseException):

@@ -98,7 +98,7 @@ class MemoryLimit:
             least = -(-((resident() or 0) + RESERVE + needed) // MB)
             raise UserError(
                 f"`max_memory={self.mb}` is too little: {what} alone needs {least} MB. "
-                "Allow more than that, or export the model with int8 weights",
+                "Allow more than that, or export with PRECISION=int8",
                 field="max_memory",
             )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack
 import numpy as np
 
 from edge_sharpzo.clip.encoders import LOCAL, TextEncoder, encoder_maker, template_features
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import FewShotLoss
 from edge_sharpzo.tuning.records import QueryKind
 from edge_sharpzo.tuning.space import PromptSpace
@@ -135,6 +136,8 @@ class PromptObjective:
 
     def text_features(self, points: np.ndarray, kind: str) -> np.ndarray:
         """L2-normalised text features [P, K, D] of points [P, dim]; costs P queries of `kind`."""
+        if np.ndim(points) != 2:
+            raise ValueError(f"points: expected [P, {self.dim}], got {list(np.shape(points))}")
         text = self._encode(self.contexts(points))
         self._queries[kind] += len(points)
         return text
@@ -152,6 +155,13 @@ class PromptObjective:
         `encode` was made of whole prompts, without context vectors.
         """
         text = template_features(encode, self.initial_context.shape[1])
+        wanted = (self._encode.classes, self.loss.features.shape[1])
+        if np.shape(text) != wanted or not np.isfinite(text).all():
+            raise UserError(
+                f"the text tower gives features of {list(np.shape(text))} for the template, "
+                f"expected {list(wanted)} finite numbers: export the model again, or mend the "
+                "engine"
+            )
         self._queries[QueryKind.ZERO_SHOT] += 1
         return text
 
