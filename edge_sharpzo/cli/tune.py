@@ -83,9 +83,15 @@ def _hint_of_resuming(display: "Display") -> Iterator[None]:
 
 
 def _interrupted(folder: Path) -> typer.Exit:
-    again = f"edge-sharpzo tune --resume {quote(str(folder))}"
+    again = f"edge-sharpzo tune --resume {quote(str(_from_here(folder)))}"
     typer.echo(f"interrupted; go on with: {again}", err=True)
     return typer.Exit(130)
+
+
+def _from_here(folder: Path) -> Path:
+    """The folder as one would type it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _was_given(context: typer.Context, option: str) -> bool:
@@ -123,7 +129,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
             "tuning lost to the template as written on validation photos: "
             "try more shots, or keep the template"
         )
-    print(f"run: {folder}")
+    print(f"run: {_from_here(folder)}")
 
 
 def _verdict(accuracy: "Accuracies") -> str:
