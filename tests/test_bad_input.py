@@ -95,9 +95,9 @@ def one_class(place: Place) -> Path:
     return place.tmp / "data"
 
 
-def odd_folder(place: Place) -> Path:
+def odd_folder(place: Place, name: bytes) -> Path:
     data = place.copied_photos()
-    (data / "train" / "red_things").rename(data / "train" / os.fsdecode(b"\xff"))
+    (data / "train" / "red_things").rename(data / "train" / os.fsdecode(name))
     shutil.rmtree(data / "test")
     return data
 
@@ -434,8 +434,16 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     ),
     "a folder of one class": (lambda p: p.tune(data=one_class(p)), "only the class 'red_things'"),
     "a class folder that is no text": (
-        lambda p: p.tune(data=odd_folder(p)),
-        "has a name that is no UTF-8: rename it",
+        lambda p: p.tune(data=odd_folder(p, b"\xff")),
+        "has a name that is no single line of UTF-8: rename it",
+    ),
+    "a class folder of two lines": (
+        lambda p: p.tune(data=odd_folder(p, b"red\nthings")),
+        "the folder 'red\\nthings' in",
+    ),
+    "a class folder that moves the cursor": (
+        lambda p: p.tune(data=odd_folder(p, b"red\x1b[2Jthings")),
+        "the folder 'red\\x1b[2Jthings' in",
     ),
     "a test class that is not trained": (
         lambda p: p.tune(data=stray_class(p, "test")),

@@ -9,7 +9,7 @@ import numpy as np
 from edge_sharpzo.photos.class_names import display_names, read_class_names
 from edge_sharpzo.photos.digests import digest_photos
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import is_text
+from edge_sharpzo.system.text import is_line
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 SPLITS = ("train", "val", "test")
@@ -139,9 +139,10 @@ def _classes(root: Path) -> dict[str, list[Path]]:
             f"({', '.join(sorted(SUFFIXES)[:4])} ...)",
             field="data",
         )
-    if odd := [name for name in sorted(by_class) if not is_text(name)]:
+    if odd := [name for name in sorted(by_class) if not is_line(name)]:
         raise UserError(
-            f"the folder {odd[0]!a} in {source} has a name that is no UTF-8: rename it",
+            f"the folder {odd[0]!a} in {source} has a name that is no single line of UTF-8: "
+            "rename it",
             field="data",
         )
     return by_class

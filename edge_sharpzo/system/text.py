@@ -1,5 +1,9 @@
 """Text for people."""
 
+import unicodedata
+
+LINE_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of controls and separators
+
 
 def percent(value: float | None) -> str:
     """A share for people; a dash where there is none."""
@@ -13,3 +17,8 @@ def is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_line(value: str) -> bool:
+    """Whether `value` is text for one line of a file or a terminal: no breaks, no controls."""
+    return is_text(value) and all(unicodedata.category(c) not in LINE_BREAKS for c in value)
