@@ -21,6 +21,15 @@ MODELS = f"{FULL_SIZE},{EMBEDDED}"
 DENSE = "dense"  # in place of a precision: all positions of the text tower, float32
 
 
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """The option `--model` of the benchmarks that take several."""
+    parser.add_argument(
+        "--model",
+        default=MODELS,
+        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
+    )
+
+
 def known_precisions() -> list[str]:
     """What `python -m export --precision` takes."""
     from export.__main__ import Precision

@@ -16,7 +16,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from benchmarks.exports import MODELS, exported, load
+from benchmarks.exports import add_models, exported, load
 from benchmarks.timing import fastest, record, save
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.images import load_image, preprocess
@@ -101,11 +101,7 @@ def measure(sides: ImageSides, rounds: int) -> dict[str, Any]:
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model",
-        default=MODELS,
-        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
-    )
+    add_models(parser)
     parser.add_argument(
         "--photos", type=Path, help="folder; the photos of conformal-clip-data if not given"
     )

@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from benchmarks.exports import MODELS, exported_elsewhere, known_precisions
+from benchmarks.exports import add_models, exported_elsewhere, known_precisions
 from benchmarks.timing import record, save
 from edge_sharpzo.system.machine import usable_cores
 
@@ -149,11 +149,7 @@ def measure(onnx: Path, budget: int, threads: int, *photos: object) -> dict[str,
 def main() -> None:
     """Prints the table and writes it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model",
-        default=MODELS,
-        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
-    )
+    add_models(parser)
     parser.add_argument(
         "--precision",
         default="fp32,int8",

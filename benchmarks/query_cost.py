@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.exports import DENSE, MODELS, exported, known_precisions, load
+from benchmarks.exports import DENSE, add_models, exported, known_precisions, load
 from benchmarks.products import ProductsOnly, packed_products, peak_product
 from benchmarks.reference import PublishedEvaluation
 from benchmarks.synthetic import class_names, contexts, photo_features
@@ -284,11 +284,7 @@ def show_totals(found: Result) -> None:
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model",
-        default=MODELS,
-        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
-    )
+    add_models(parser)
     parser.add_argument(
         "--precision",
         default="fp32",

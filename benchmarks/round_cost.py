@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.exports import EMBEDDED, MODELS, exported, load
+from benchmarks.exports import EMBEDDED, add_models, exported, load
 from benchmarks.reference import PublishedEvaluation
 from benchmarks.synthetic import class_names, contexts, photo_features
 from benchmarks.timing import fastest, milliseconds, record, save
@@ -181,11 +181,7 @@ def show(row: Result) -> None:
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model",
-        default=MODELS,
-        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
-    )
+    add_models(parser)
     parser.add_argument("--threads", type=int, default=usable_cores())
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--warm-up", type=int, default=10)

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.exports import MODELS, exported
+from benchmarks.exports import add_models, exported
 from benchmarks.synthetic import class_names, photo_features
 from benchmarks.timing import fastest, milliseconds, record, save
 from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -79,11 +79,7 @@ def measure(
 def main() -> None:
     """Prints the figures and writes them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model",
-        default=MODELS,
-        help="comma-separated: open_clip models (random weights) or local-dir:FOLDER",
-    )
+    add_models(parser)
     parser.add_argument("--rounds", type=int, default=3, help="of two calls a side")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

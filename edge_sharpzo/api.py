@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.runs.options import ONE_OF_TWO, TuneOptions, as_path
+from edge_sharpzo.runs.options import TuneOptions, as_path, check_source
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.stopping import StopWhen
 
@@ -78,14 +78,7 @@ def tune(
     from edge_sharpzo import run
     from edge_sharpzo.runs.folder import resumed_options
 
-    if (data is None) == (resume is None):
-        raise UserError(ONE_OF_TWO, field="data")
-    if resume is not None and options:
-        raise UserError(
-            f"`resume` goes on under the options that the run was started with: leave "
-            f"{', '.join(f'`{name}`' for name in options)} out",
-            field="resume",
-        )
+    check_source(data, resume, options)
     for name, function in (("on_progress", on_progress), ("cancelled", cancelled)):
         if not callable(function):
             raise UserError(

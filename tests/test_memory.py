@@ -66,26 +66,19 @@ def test_fewer_candidates_at_once_give_the_same_features(
     assert towers[0](contexts) == pytest.approx(towers[1](contexts), abs=1e-6)
 
 
+def embedded_tune(photos: Path, place: Path, *more: object) -> list[str]:
+    """The command of a small run of the embedded model into `place`/run."""
+    command = [sys.executable, "-m", "edge_sharpzo", "tune", "--data", photos]
+    command += ["--out", place / "run", "--shots", 4, "--onnx", EMBEDDED, *more]
+    return [str(part) for part in command]
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux counts them")
 def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
     """The embedded model under a limit of 220 MB, and the kernel's own limit on writable memory to
     prove it.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "edge_sharpzo",
-        "tune",
-        "--data",
-        photos,
-        "--out",
-        tmp_path / "run",
-        "--shots",
-        4,
-        "--budget",
-        200,
-    ]
-    command += ["--onnx", EMBEDDED, "--max-memory", 220, "--threads", 1]
+    command = embedded_tune(photos, tmp_path, "--budget", 200, "--max-memory", 220, "--threads", 1)
     limited = (
         "import resource, os, sys; "
         f"resource.setrlimit(resource.RLIMIT_DATA, ({220 * MB}, {220 * MB})); "
@@ -93,7 +86,7 @@ def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
     )
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", limited, *map(str, command)],
+        [sys.executable, "-c", limited, *command],
         capture_output=True,
         text=True,
         env=environment,
@@ -104,21 +97,7 @@ def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
 
 
 def test_a_limit_below_what_a_tower_takes_says_what_would_do(photos: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "edge_sharpzo",
-        "tune",
-        "--data",
-        photos,
-        "--out",
-        tmp_path / "run",
-        "--shots",
-        4,
-        "--max-memory",
-        60,
-    ]
-    command += ["--onnx", EMBEDDED]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    command = embedded_tune(photos, tmp_path, "--max-memory", 60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--max-memory 60 is too little: the image tower alone needs" in done.stderr

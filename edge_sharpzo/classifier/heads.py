@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_sharpzo.photos.labelled import Split
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, not_one_of
 
 RIDGE_STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 
@@ -27,6 +27,12 @@ class LinearHead:
     def logits(self, features: np.ndarray) -> np.ndarray:
         """[N, K] of features [N, D]."""
         return features @ self.weight.T + self.bias
+
+    def fits(self, classes: int, dim: int) -> bool:
+        """Whether it is finite numbers for K `classes` and features of `dim` numbers."""
+        weight, bias = self.weight, self.bias
+        shaped = (np.shape(weight), np.shape(bias)) == ((classes, dim), (classes,))
+        return shaped and bool(np.isfinite(weight).all() and np.isfinite(bias).all())
 
     def weighted(self, factor: float) -> "LinearHead":
         """The head with its logits times `factor`."""
@@ -125,9 +131,7 @@ def head_named(asked: str) -> str | None:
     if name == NO_HEAD:
         return None
     if name not in HEADS:
-        raise UserError(
-            f"`head={asked}`: choose one of {', '.join((NO_HEAD, *HEADS))}", field="head"
-        )
+        raise not_one_of((NO_HEAD, *HEADS), "head", asked)
     return name
 
 
@@ -140,11 +144,10 @@ def check_head(asked: str, photos: Split, classes: int) -> None:
     if name is None:
         return
     head, dim = HEADS[name](*photos, classes), photos.features.shape[1]
-    shapes = np.shape(head.weight), np.shape(head.bias)
-    finite = np.isfinite(head.weight).all() and np.isfinite(head.bias).all()
-    if shapes != ((classes, dim), (classes,)) or not finite:
+    if not head.fits(classes, dim):
+        shapes = f"weights {list(np.shape(head.weight))} and biases {list(np.shape(head.bias))}"
         raise UserError(
-            f"`head={name}` gives weights {list(shapes[0])} and biases {list(shapes[1])}, "
+            f"`head={name}` gives {shapes}, "
             f"expected [{classes}, {dim}] and [{classes}] finite numbers: take another head",
             field="head",
         )

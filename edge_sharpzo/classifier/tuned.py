@@ -118,8 +118,6 @@ def _is_whole(prompt: TunedPrompt) -> bool:
         and all(isinstance(name, str) for name in (*prompt.folders, *prompt.names))
         and all(math.isfinite(number) for number in numbers)
         and calibration.temperature > 0
-        and (
-            head is None or (head.weight.shape == text.shape and head.bias.shape == text.shape[:1])
-        )
+        and (head is None or head.fits(*text.shape))
         and all(np.isfinite(part).all() for part in prompt.linear())
     )

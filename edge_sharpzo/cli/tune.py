@@ -10,8 +10,8 @@ import typer
 
 from edge_sharpzo.cli.boundary import print_json, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
-from edge_sharpzo.runs.options import ONE_OF_TWO
-from edge_sharpzo.system.errors import Cancelled, UserError
+from edge_sharpzo.runs.options import check_source
+from edge_sharpzo.system.errors import Cancelled
 from edge_sharpzo.system.text import percent
 
 if TYPE_CHECKING:
@@ -38,13 +38,8 @@ def command(
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
     with user_errors():
-        if (options["data"] is None) == (resume is None):
-            raise UserError(ONE_OF_TWO)
-        if resume and (given := [name for name in options if _was_given(context, name)]):
-            raise UserError(
-                "`resume` goes on under the options that the run was started with: leave "
-                f"{', '.join(f'`{name}`' for name in given)} out"
-            )
+        given = [name for name in options if _was_given(context, name)]
+        check_source(options["data"], resume, given)
         from edge_sharpzo import run
         from edge_sharpzo.cli.display import Display
         from edge_sharpzo.cli.interrupts import Interrupts, sigterm_as_interrupt

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_sharpzo.clip.text_tower import TextTower
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import not_one_of
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -49,7 +49,7 @@ ENCODERS: dict[str, MakeEncoder] = {LOCAL: TextTower}
 def encoder_maker(engine: str) -> MakeEncoder:
     """What makes the encoders of `engine`. Raises UserError for an engine that does not exist."""
     if engine not in ENCODERS:
-        raise UserError(f"`engine={engine}`: choose one of {', '.join(ENCODERS)}", field="engine")
+        raise not_one_of(ENCODERS, "engine", engine)
     return ENCODERS[engine]
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.system.storage import cache_folder
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def resolve(asked: str) -> str:
     if asked in _FULL.values():
         return asked
     if asked not in list(Provider):
-        raise UserError(
-            f"`provider={asked}`: choose one of {AUTO}, {', '.join(Provider)}", field="provider"
-        )
+        raise not_one_of((AUTO, *Provider), "provider", asked)
     return Provider(asked).full
 
 

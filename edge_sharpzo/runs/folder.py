@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
+from edge_sharpzo.runs.lock import unwritable
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import CONFIG, SUMMARY, RunConfig, Summary, json_line
 from edge_sharpzo.runs.report import REPORT
@@ -39,12 +40,8 @@ def new_folder() -> Path:
                 continue
             return folder.absolute()
     except OSError as error:
-        raise _unwritable(RUNS, error) from error
+        raise unwritable(RUNS, error) from error
     raise UserError(f"{RUNS} is full of runs of this second: give another `out`", field="out")
-
-
-def _unwritable(folder: Path, error: OSError) -> UserError:
-    return UserError(f"cannot write to {folder} ({error.strerror}): choose another `out`", "out")
 
 
 def start_afresh(folder: Path, overwrite: bool) -> None:
@@ -77,7 +74,7 @@ def write_config(folder: Path, config: RunConfig) -> None:
     try:
         config.write(folder)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
 def clear_half_written(folder: Path) -> None:

@@ -15,6 +15,11 @@ except ImportError:  # Windows: no lock
 LOCK = ".lock"
 
 
+def unwritable(folder: Path, error: OSError) -> UserError:
+    """What to tell the user of a run's folder that cannot be written to."""
+    return UserError(f"cannot write to {folder} ({error.strerror}): choose another `out`", "out")
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Within it no other process tunes into `folder`, which is made if need be.
@@ -30,9 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
             f"another run is going on in {folder}: wait for it, or choose another `out`", "out"
         ) from error
     except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror}): choose another `out`", "out"
-        ) from error
+        raise unwritable(folder, error) from error
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.providers import AUTO, Provider, resolve
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.text import is_text
 from edge_sharpzo.tuning.methods.plan import Preset
@@ -40,13 +40,26 @@ def usable_threads(asked: int) -> int:
     Raises UserError.
     """
     if not -1 <= asked <= MOST_THREADS:
-        raise UserError(f"`threads={asked}`: {THREADS_CURE}", field="threads")
+        raise UserError(
+            f"`threads={asked}`: use 0 for all cores, -1 for all but one, or a positive number",
+            field="threads",
+        )
     return asked if asked > 0 else max(1, usable_cores() + asked)
 
 
-ONE_OF_TWO = (
-    "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, and not both"
-)
+def check_source(data: object, resume: object, given: Iterable[str]) -> None:
+    """Raises UserError unless there are photos, or a run to go on with and no option `given`."""
+    if (data is None) == (resume is None):
+        raise UserError(
+            "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, and "
+            "not both",
+            field="data",
+        )
+    if resume is not None and (named := ", ".join(f"`{name}`" for name in given)):
+        raise UserError(
+            f"`resume` goes on under the options that the run was started with: leave {named} out",
+            field="resume",
+        )
 
 
 def as_path(kind: Any, value: Any) -> Any:
@@ -60,7 +73,6 @@ def as_path(kind: Any, value: Any) -> Any:
 
 MOST_THREADS = 4096  # more than any machine has
 THREADS_HELP = "threads of onnxruntime; 0: all cores this process may use, -1: all but one"
-THREADS_CURE = "use 0 for all cores, -1 for all but one, or a positive number"
 PROVIDER_HELP = f"execution provider: {AUTO}, {', '.join(Provider)}"
 
 
@@ -138,9 +150,7 @@ class TuneOptions:
         allowed=lambda n: 0 < n < float("inf"),
         cure="give a positive number",
     )
-    threads: int = _option(
-        0, THREADS_HELP, allowed=lambda n: -1 <= n <= MOST_THREADS, cure=THREADS_CURE
-    )
+    threads: int = _option(0, THREADS_HELP)
     max_memory: int | None = _option(
         None,
         "MB that the process may hold at most",
@@ -166,9 +176,7 @@ class TuneOptions:
             if value is None or (each.name == "paper_task" and self.preset != Preset.PAPER):
                 continue
             if info.choices and value not in (known := list(info.choices())):
-                raise UserError(
-                    f"`{each.name}={value}`: choose one of {', '.join(known)}", field=each.name
-                )
+                raise not_one_of(known, each.name, value)
             if not info.allowed(value):
                 raise UserError(f"`{each.name}={value}`: {info.cure}", field=each.name)
         return replace(
@@ -188,16 +196,14 @@ class TuneOptions:
 
     def with_absolute_paths(self) -> "TuneOptions":
         """The same wherever the process goes."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
         absolute: dict[str, Any] = {
-            name: value.absolute() for name, value in values.items() if isinstance(value, Path)
+            name: value.absolute() for name, value in vars(self).items() if isinstance(value, Path)
         }
         return replace(self, **absolute)
 
     def given(self) -> dict[str, Any]:
         """The options that have a value, as they are recorded."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {name: recorded(value) for name, value in values.items() if value is not None}
+        return {name: recorded(value) for name, value in vars(self).items() if value is not None}
 
 
 def info_of(name: str) -> OptionInfo:

@@ -1,6 +1,6 @@
 """What the package raises on purpose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -20,6 +20,11 @@ class UserError(Exception):
         """`field` is the option at fault, where it is one."""
         super().__init__(message)
         self.field = field
+
+
+def not_one_of(known: Iterable[str], field: str, value: object) -> UserError:
+    """What to tell the user of an option whose `value` is none of those that are `known`."""
+    return UserError(f"`{field}={value}`: choose one of {', '.join(known)}", field=field)
 
 
 @contextmanager

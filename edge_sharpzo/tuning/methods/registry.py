@@ -3,7 +3,7 @@
 from dataclasses import replace
 from importlib import import_module
 
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.tuning.methods.plan import MakePlan, Plan, Preset, Request
 
 DEFAULT_REQUEST = Request()
@@ -29,7 +29,7 @@ def plan(method: str | None = None, request: Request = DEFAULT_REQUEST) -> Plan:
     if method is None:  # the paper's settings are of the paper's method
         method = PAPER_METHOD if request.preset is Preset.PAPER else DEFAULT_METHOD
     if method not in METHODS:
-        raise UserError(f"`method={method}`: choose one of {', '.join(METHODS)}", field="method")
+        raise not_one_of(METHODS, "method", method)
     if request.preset is Preset.PAPER and method != PAPER_METHOD:
         raise UserError(
             f"`preset=paper` belongs to SharpZO: add `method=sharpzo`, or leave `preset` out "
