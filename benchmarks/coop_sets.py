@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_sharpzo.photos.dataset import MAX_VALIDATION_SHOTS, Dataset, Photos
+from edge_sharpzo.photos.draw import MAX_VALIDATION_SHOTS
+from edge_sharpzo.photos.found import POOL, TEST, VAL, Found, Photos
 from edge_sharpzo.system.errors import UserError
 
 Row = tuple[Path, int, str]  # photo, label, class name
@@ -88,7 +89,7 @@ SETS = {
 }
 
 
-def load_coop_set(name: str, root: Path, shots: int, seed: int) -> Dataset:
+def load_coop_set(name: str, root: Path, shots: int, seed: int) -> Found:
     """`shots` training photos per class, min(shots, 4) validation photos from the set's own
     validation part, all its test photos.
 
@@ -114,15 +115,9 @@ def load_coop_set(name: str, root: Path, shots: int, seed: int) -> Dataset:
     spare = parts["val"] or [row for row in parts["train"] if row not in set(train)]
     val = _draw(spare, min(shots, MAX_VALIDATION_SHOTS), rng)
     names = [_readable(text) for _, text in labels]
-    return Dataset(
-        folder,
-        names,
-        names,
-        _photos(train),
-        _photos(val),
-        _photos(parts["test"]),
-        borrowed=np.zeros(len(val), bool),
-    )
+    rows = (train, val, parts["test"])
+    lies = np.repeat([POOL, VAL, TEST], [len(part) for part in rows])
+    return Found(folder, names, names, _photos(row for part in rows for row in part), lies)
 
 
 def _readable(name: str) -> str:

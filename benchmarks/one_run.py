@@ -51,7 +51,7 @@ TIP_BETAS, TIP_ALPHAS = (1.0, 3.0, 5.5, 8.0, 12.0), (0.0, 0.3, 1.0, 3.0, 10.0, 3
 
 def zero_shot(problem: Prepared, templates: list[str]) -> np.ndarray:
     """Mean text features [K, D] of the class names in `templates`, normalised."""
-    clip, names = problem.task.clip, problem.task.dataset.names
+    clip, names = problem.task.clip, problem.task.found.names
     towers = (TextTower(clip, clip.prompts.as_written(names, t), 0) for t in templates)
     mean = sum(template_features(tower, clip.card.text.width) for tower in towers)
     return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
@@ -82,7 +82,7 @@ def closed_form(name: str, problem: Prepared) -> Result:
     """Methods that search nothing."""
     test, template = problem.splits.test, problem.task.options.template
     if name in HEADS:
-        head = HEADS[name](*problem.splits.train, len(problem.task.dataset.names))
+        head = HEADS[name](*problem.splits.train, len(problem.task.found.names))
         return {"held_out": share_right(head.logits(test.features), test.labels)}
     if name == "prompt-ensemble":
         return {"held_out": accuracy(zero_shot(problem, [template, *ENSEMBLE]), *test)}

@@ -33,8 +33,8 @@ def run_cell(
     clip: ClipOnnx, root: Path, method: str, name: str, shots: int, seed: int
 ) -> dict[str, Any]:
     """One method on one draw of one set; see `one_run.searched` for the fields."""
-    dataset = load_coop_set(name, root, shots, seed)
-    problem = encoded(clip, dataset, SETS[name].template, seed)
+    found = load_coop_set(name, root, shots, seed)
+    problem = encoded(clip, found, SETS[name].template, shots, seed)
     if method == "zero-shot":
         return closed_form("zero-shot", problem)
     published = Request(preset=Preset.PAPER, paper_task=name)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.events import Event
-from edge_sharpzo.photos.dataset import Dataset, load_dataset
-from edge_sharpzo.pipeline import Prepared, Task, prepare, read_photos
+from edge_sharpzo.photos.found import Found, find_photos
+from edge_sharpzo.pipeline import Prepared, Task, prepare
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.tuning.methods.plan import Plan
@@ -39,23 +39,27 @@ def template_of(folder: Path) -> str:
 
 def load_problem(clip: ClipOnnx, folder: Path, shots: int, seed: int) -> Prepared:
     """Draws and encodes (or reads from the cache) the photos of one set."""
-    return encoded(clip, load_dataset(folder, shots, seed), template_of(folder), seed)
+    return encoded(clip, find_photos(folder), template_of(folder), shots, seed)
 
 
-def encoded(clip: ClipOnnx, dataset: Dataset, template: str, seed: int) -> Prepared:
-    """One few-shot draw of a set, ready for the default method; `with_method` takes another."""
+def encoded(clip: ClipOnnx, found: Found, template: str, shots: int, seed: int) -> Prepared:
+    """One few-shot draw of a set, ready for the default method; `with_method` takes another.
+
+    Copies among the photos are left out, as in every run.
+    """
     options = TuneOptions(
-        data=dataset.root,
+        data=found.root,
         onnx=clip.path,
+        shots=shots,
         seed=seed,
         template=template,
         threads=clip.threads,
         provider=clip.provider,
     )
-    prompt = clip.prompts.for_tuning(dataset.names, template)
-    rows = clip.prompts.as_written(dataset.names, template)
-    task = Task(options, plan(), clip, dataset, prompt, rows, time.monotonic())
-    return prepare(read_photos(task, quiet), quiet, StopWhen())
+    prompt = clip.prompts.for_tuning(found.names, template)
+    rows = clip.prompts.as_written(found.names, template)
+    task = Task(options, plan(), clip, found, prompt, rows, time.monotonic())
+    return prepare(task, quiet, StopWhen())
 
 
 def quiet(event: Event) -> None:
@@ -65,7 +69,7 @@ def quiet(event: Event) -> None:
 def with_method(problem: Prepared, chosen: Plan, context_tokens: int | None = None) -> Prepared:
     """The same photos for another method."""
     task, tokens = problem.task, context_tokens or chosen.context_tokens
-    names, template = task.dataset.names, task.options.template
+    names, template = task.found.names, task.options.template
     prompt = task.clip.prompts.for_tuning(names, template, tokens)
     task.clip.close_tokenizer()
     return replace(problem, task=replace(task, plan=chosen, prompt=prompt))

@@ -11,9 +11,12 @@ import numpy as np
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.clip.images import Photo
-from edge_sharpzo.photos.dataset import Photos, labelled_photos
+from edge_sharpzo.photos.copies import leave_out_copies, same_pictures
 from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.photos.found import Photos, find_labelled
+from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError, os_errors_told
@@ -40,6 +43,8 @@ class Evaluation:
     tuned_on: int  # that were left out because the run was tuned on them
     skipped: int  # that could not be read
     by_class: dict[str, float]  # accuracy of each class that has photos
+    left_out: list[LeftOutGroup]  # all files that were not counted, by reason
+    notes: list[str]  # what else to know of them
 
 
 class Classifier:
@@ -161,45 +166,61 @@ class Classifier:
         """
         root, mapping = Path(data), Path(class_names) if class_names is not None else None
         prompt = self._prompt
-        found = labelled_photos(root, prompt.folders, prompt.names, mapping).with_digests(skipped)
-        fresh = self._not_tuned_on(found)
-        if not any(fresh):
+        left_out: list[LeftOut] = []
+
+        def skip(path: Path, reason: str) -> None:
+            left_out.append(LeftOut(path, UNREADABLE, reason))
+            skipped(path, reason)
+
+        with os_errors_told():
+            found = find_labelled(root, prompt.folders, prompt.names, mapping)
+            photos = found.photos.with_digests(skip)
+            seen = encode_photos(self._clip, photos.files(), root, progress, skip)
+        if not seen.readable.any():
+            raise UserError(f"no photo under {root} can be read", field="data")
+        known = self._tuned_on(photos, seen.sketches)
+        left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
+        fresh, copies = leave_out_copies(photos, seen.sketches, seen.readable & ~known)
+        if not fresh.any():
             raise UserError(
                 f"all photos under {root} were tuned on: give `data` other photos", field="data"
             )
-        photos = found.where(fresh)
-        with os_errors_told():
-            features, readable = encode_photos(self._clip, photos.files(), root, progress, skipped)
-        if not readable.any():
-            raise UserError(f"no photo under {root} can be read", field="data")
-        labels = photos.labels[readable]
-        right = self.score(features[readable]).argmax(axis=1) == labels
+        labels = photos.labels[fresh]
+        right = self.score(seen.features[fresh]).argmax(axis=1) == labels
         return Evaluation(
             accuracy=float(right.mean()),
             photos=len(labels),
-            tuned_on=len(found) - sum(fresh),
-            skipped=int((~readable).sum()),
+            tuned_on=int(known.sum()),
+            skipped=sum(file.reason == UNREADABLE for file in left_out),
             by_class={
                 name: float(right[labels == i].mean())
                 for i, name in enumerate(prompt.folders)
                 if (labels == i).any()
             },
+            left_out=grouped([*found.left_out, *left_out, *copies]),
+            notes=found.notes
+            + ([f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []),
         )
 
-    def _not_tuned_on(self, photos: Photos) -> list[bool]:
-        """Whether each photo is none that the run was tuned on: by content, wherever it lies."""
+    def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:
+        """Which photos [N], bool, the run was tuned on: by content or picture, not by place."""
         config = RunConfig.read(self.folder)
         paths, digests = set(config.tuned_on), set(config.tuned_on_sha256) - {""}
-        return [
-            digest.hex() not in digests and str(path.resolve()) not in paths
-            for path, digest in photos.files()
-        ]
+        known = np.array(
+            [
+                digest.hex() in digests or str(path.resolve()) in paths
+                for path, digest in photos.files()
+            ]
+        )
+        known[[place for place, _ in same_pictures(sketches, config.sketches())]] = True
+        return known
 
 
 def _model_of(folder: Path) -> Path:
     """The model file that a run was tuned with. Raises UserError where it is gone."""
     try:
-        model = RunConfig.read(folder).options.onnx
+        config = RunConfig.read(folder)
+        model = model_file(config.options.onnx, config.model_sha256)
     except UserError as error:
         raise UserError(
             f"{folder / CONFIG} does not say which model was tuned ({error}). Or give the model "

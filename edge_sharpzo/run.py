@@ -8,10 +8,11 @@ from edge_sharpzo import pipeline
 from edge_sharpzo.classifier.onnx_file import write_classifier
 from edge_sharpzo.clip.providers import announcement
 from edge_sharpzo.events import Listener, Note, RunBegins
+from edge_sharpzo.photos.left_out import UNREADABLE, grouped
 from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
 from edge_sharpzo.runs import folder as run_folder
 from edge_sharpzo.runs.checkpoint import Checkpoints
-from edge_sharpzo.runs.lock import locked
+from edge_sharpzo.runs.lock import FolderLock, locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import (
     DataRecord,
@@ -52,41 +53,51 @@ def tune(
     task = pipeline.open_task(options.checked())
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
-    with locked(folder):
-        run_folder.clear_half_written(folder)
+    with locked(folder) as lock:
+        run_folder.clear_remains(folder)
         if not resume:
             run_folder.start_afresh(folder, overwrite)
         listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
-        for note in (announcement(task.options.provider), *task.dataset.notes):
-            if note:
-                listen(Note(note, warning=True))
-        task = pipeline.read_photos(task, listen)
-        return folder, _tune_in(folder, task, listen, stop, resume)
+        if slow_start := announcement(task.options.provider):
+            listen(Note(slow_start, warning=True))
+        return _tune_in(folder, lock, task, listen, stop, resume)
 
 
-def _tune_in(folder: Path, task: Task, listen: Listener, stop: Stop, resume: bool) -> Summary:
+def _tune_in(
+    folder: Path, lock: FolderLock, task: Task, listen: Listener, stop: Stop, resume: bool
+) -> tuple[Path, Summary]:
     """The run in its folder, which no other process writes to."""
-    config = _config(task)
-    tagged = True
+    config, stored = _config(task), None
     if resume:
-        tagged = run_folder.check_unchanged(folder, config).schema_version > 0
+        stored = run_folder.check_unchanged(folder, config)
     else:
         run_folder.write_config(folder, config)
     listen(RunBegins(folder))
-    checkpoints = Checkpoints(folder, config.fingerprint if tagged else None)
     prepared = pipeline.prepare(task, listen, stop)
+    config = _with_photos(config, prepared)
+    if stored and stored.tuned_on:
+        run_folder.check_unchanged(folder, config)
+    else:  # no run has come this far in this folder
+        run_folder.write_config(folder, config)
+    tagged = stored is None or stored.schema_version > 0
+    checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, lock.is_held)
     searched = pipeline.search(prepared, listen, stop, checkpoints, resume)
     finished = pipeline.finish(prepared, searched.found)
     assessed = pipeline.assess(prepared, searched.found, finished)
     summary = _summary(prepared, searched, assessed)
-    _write(folder, config, summary, prepared, searched, finished)
-    if searched.outcome.stopped_because is not StopReason.INTERRUPTED:
+    place = folder
+    if not lock.is_held():
+        place = run_folder.beside(folder)
+        listen(Note(f"{folder} was deleted, renamed or replaced: the results are in {place}", True))
+    _write(place, config, summary, prepared, searched, finished)
+    if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
-    return summary
+    return place, summary
 
 
 def _config(task: Task) -> RunConfig:
-    chosen, data = task.plan, task.dataset
+    """All that decides the run but its photos, which are not drawn yet."""
+    chosen, found = task.plan, task.found
     return RunConfig(
         options=task.options,
         preset=PlanRecord(
@@ -99,12 +110,21 @@ def _config(task: Task) -> RunConfig:
             settings=settings_record(chosen.settings),
         ),
         model_sha256=task.clip.sha256,
-        folders=data.folders,
-        names=data.names,
-        tuned_on=[str(path.resolve()) for path in (*data.train.paths, *data.val.paths)],
-        tuned_on_sha256=[digest.hex() for digest in (*data.train.digests, *data.val.digests)],
-        held_out=[str(path.resolve()) for path in data.test.paths],
-        held_out_sha256=[digest.hex() for digest in data.test.digests],
+        folders=found.folders,
+        names=found.names,
+        tuned_on=[],
+    )
+
+
+def _with_photos(config: RunConfig, prepared: Prepared) -> RunConfig:
+    tuned_on, held_out = prepared.tuned_on, prepared.held_out
+    return replace(
+        config,
+        tuned_on=[str(path.resolve()) for path in tuned_on.paths],
+        tuned_on_sha256=[digest.hex() for digest in tuned_on.digests],
+        tuned_on_sketches=[sketch.tobytes().hex() for sketch in prepared.sketches],
+        held_out=[str(path.resolve()) for path in held_out.paths],
+        held_out_sha256=[digest.hex() for digest in held_out.digests],
     )
 
 
@@ -119,13 +139,14 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         seed=options.seed,
         model=ModelRecord(card.name, card.weights, task.clip.sha256),
         data=DataRecord(
-            classes=len(task.dataset.names),
+            classes=len(task.found.names),
             train=len(splits.train.labels),
             val=len(splits.val.labels),
             test=len(splits.test.labels),
             borrowed=len(splits.borrowed.labels) if refitted else 0,
             shots=options.shots,
-            skipped=prepared.skipped,
+            skipped=sum(file.reason == UNREADABLE for file in prepared.left_out),
+            left_out=grouped(prepared.left_out),
         ),
         accuracy=assessed.accuracy,
         calibration=assessed.calibration,
@@ -158,6 +179,7 @@ def _write(
     records, features = searched.outcome.state.records, prepared.splits.test.features
     with run_folder.writing_results(folder):
         prepared.task.clip.check_unchanged()
+        config.write(folder)
         write_classifier(folder, prepared.task.clip, finished.prompt)
         write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
     run_folder.finish(folder, summary, records, finished.prompt)

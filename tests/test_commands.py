@@ -41,8 +41,8 @@ def test_a_run_leaves_its_files_and_a_full_summary(run: Path) -> None:
     assert {*wanted.split(), "stopped_because", "versions", "schema_version"} <= set(summary)
     assert {k: summary["data"][k] for k in ("classes", "train", "val", "test")} == {
         "classes": 3,
-        "train": 6,
-        "val": 12,
+        "train": 15,
+        "val": 3,
         "test": 18,
     }
     assert summary["queries"]["total"] == sum(summary["queries"]["by_kind"].values()) <= 1500
@@ -77,7 +77,7 @@ def test_shots_that_validation_borrowed_are_learnt_from_at_the_end(
     assert 0.7 * 1500 < last[0]["queries"] < 0.75 * 1500
     assert {line["val_loss"] for line in last} == {None}
     assert min(line["loss"] for line in last) < last[0]["loss"]
-    assert json.loads((run / "summary.json").read_text())["data"]["borrowed"] == 12
+    assert json.loads((run / "summary.json").read_text())["data"]["borrowed"] == 3
 
     shutil.copytree(photos, tmp_path / "data")
     for name, hue in (("red_things", 0), ("green_things", 90), ("blue_things", 170)):
@@ -262,7 +262,7 @@ def test_options(more: tuple[object, ...], tiny_onnx: Path, photos: Path, tmp_pa
     summary = tune(tiny_onnx, photos, tmp_path / "run", "--budget", 120, *more)
     context = load_file(tmp_path / "run" / "prompt.safetensors")["context"]
     assert len(context) == (2 if "--context-tokens" in more else 8)
-    assert summary["data"]["train"] == (3 if "--shots" in more else 6)
+    assert summary["data"]["train"] == (3 if "--shots" in more else 15)
 
 
 def test_sharpzos_default_reaches_both_stages(
@@ -350,12 +350,12 @@ assert not held, held
 
 def test_public_python_surface(tiny_onnx: Path, photos: Path) -> None:
     from edge_sharpzo import ClipOnnx, PromptObjective, SharpZO
-    from edge_sharpzo.photos.dataset import load_dataset
+    from edge_sharpzo.photos import find_photos
 
     clip = ClipOnnx(tiny_onnx)
-    dataset = load_dataset(photos, shots=6, seed=0)
+    found = find_photos(photos / "train")
     objective = PromptObjective(
-        clip, dataset.names, clip.encode_images(dataset.train.paths), dataset.train.labels
+        clip, found.names, clip.encode_images(found.photos.paths), found.photos.labels
     )
     optimizer = SharpZO(objective.dim, seed=0)
     start = objective.losses(optimizer.solution[None], "validation")[0]
@@ -406,12 +406,12 @@ def test_folder_with_val_is_validated_on_it(tiny_onnx: Path, photos: Path, tmp_p
 
 def test_gauss_newton_from_python(tiny_onnx: Path, photos: Path) -> None:
     from edge_sharpzo import ClipOnnx, GaussNewton, PromptObjective
-    from edge_sharpzo.photos.dataset import load_dataset
+    from edge_sharpzo.photos import find_photos
 
     clip = ClipOnnx(tiny_onnx)
-    dataset = load_dataset(photos, shots=6, seed=0)
+    found = find_photos(photos / "train")
     objective = PromptObjective(
-        clip, dataset.names, clip.encode_images(dataset.train.paths), dataset.train.labels, dim=None
+        clip, found.names, clip.encode_images(found.photos.paths), found.photos.labels, dim=None
     )
     optimizer = GaussNewton(objective.dim, objective.loss, seed=0)
     start = objective.losses(optimizer.solution[None], "validation")[0]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coop_sets import SETS, load_coop_set
+from edge_sharpzo.photos.found import POOL, TEST, VAL
 from edge_sharpzo.system.errors import UserError
 
 
@@ -46,21 +47,20 @@ def write_set(name: str, root: Path) -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_every_layout_is_read(name: str, tmp_path: Path) -> None:
     write_set(name, tmp_path)
-    dataset = load_coop_set(name, tmp_path, shots=2, seed=1)
-    assert dataset.names == ["big dog", "cat"]
-    assert np.bincount(dataset.train.labels).tolist() == [2, 2]
-    assert np.bincount(dataset.val.labels).tolist() == [2, 2]
-    assert np.bincount(dataset.test.labels).tolist() == [2, 2]
-    assert not set(dataset.train.paths) & {*dataset.val.paths, *dataset.test.paths}
+    found = load_coop_set(name, tmp_path, shots=2, seed=1)
+    assert found.names == ["big dog", "cat"]
+    for part in (POOL, VAL, TEST):
+        assert np.bincount(found.photos.labels[found.parts == part]).tolist() == [2, 2]
+    assert len(set(found.photos.paths)) == 12
     place = SETS[name]
     assert all(
-        path.is_relative_to(tmp_path / place.folder / place.images) for path in dataset.train.paths
+        path.is_relative_to(tmp_path / place.folder / place.images) for path in found.photos.paths
     )
 
 
 def test_draws_depend_on_the_seed_alone(tmp_path: Path) -> None:
     write_set("dtd", tmp_path)
-    draws = [load_coop_set("dtd", tmp_path, 2, seed).train.paths for seed in (1, 1, 2, 3)]
+    draws = [load_coop_set("dtd", tmp_path, 2, seed).photos.paths for seed in (1, 1, 2, 3)]
     assert draws[0] == draws[1]
     assert draws[0] != draws[2] or draws[0] != draws[3]
 

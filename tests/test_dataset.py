@@ -3,11 +3,14 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import write_photos
 
 from edge_sharpzo.photos.class_names import read_class_names
-from edge_sharpzo.photos.dataset import labelled_photos, load_dataset
+from edge_sharpzo.photos.draw import Draw, draw_shots
+from edge_sharpzo.photos.found import Found, Photos, find_labelled, find_photos
+from edge_sharpzo.photos.left_out import grouped
 from edge_sharpzo.system.errors import UserError
 
 
@@ -18,50 +21,93 @@ def flat(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def drawn(root: Path, shots: int, seed: int = 0) -> tuple[Found, Draw]:
+    """As if every photo could be read and none were a copy."""
+    found = find_photos(root)
+    return found, draw_shots(found, np.ones(len(found.photos), bool), shots, seed)
+
+
+def sizes(root: Path, shots: int) -> list[int]:
+    draw = drawn(root, shots)[1]
+    return [len(draw.train), len(draw.val), len(draw.test)]
+
+
+def train_paths(root: Path, shots: int, seed: int) -> list[Path]:
+    found, draw = drawn(root, shots, seed)
+    return [found.photos.paths[i] for i in draw.train]
+
+
 def test_a_flat_folder_gives_shots_validation_and_the_rest_as_test(flat: Path) -> None:
-    dataset = load_dataset(flat, shots=5, seed=0)
-    assert dataset.names == ["green things", "red things"]
-    assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [10, 8, 6]
-    paths = [*dataset.train.paths, *dataset.val.paths, *dataset.test.paths]
-    assert len(set(paths)) == 24
+    found, draw = drawn(flat, 5)
+    assert found.names == ["green things", "red things"]
+    assert sizes(flat, 5) == [10, 8, 6]
+    assert sorted([*draw.train, *draw.val, *draw.test]) == list(range(24))
     assert all(
-        (p.parent.name == "red_things") == bool(label)
-        for p, label in zip(dataset.train.paths, dataset.train.labels, strict=True)
+        (found.photos.paths[i].parent.name == "red_things") == bool(found.photos.labels[i])
+        for i in draw.train
     )
 
 
 def test_the_draw_depends_on_the_seed_alone(flat: Path) -> None:
-    first = load_dataset(flat, 5, 0).train.paths
-    assert first == load_dataset(flat, 5, 0).train.paths
-    assert first != load_dataset(flat, 5, 1).train.paths
+    first = train_paths(flat, 5, 0)
+    assert first == train_paths(flat, 5, 0)
+    assert first != train_paths(flat, 5, 1)
     write_photos(flat / "blue_things", 170, 12, seed=0)
-    assert [
-        p for p in load_dataset(flat, 5, 0).train.paths if p.parent.name != "blue_things"
-    ] == first
+    assert [p for p in train_paths(flat, 5, 0) if p.parent.name != "blue_things"] == first
 
 
 def test_own_val_and_test_folders_are_used_whole(flat: Path) -> None:
     for name in ("red_things", "green_things"):
         for split, count in (("val", 3), ("test", 2)):
             write_photos(flat / split / name, 0, count, seed=5)
-    dataset = load_dataset(flat, 12, 0)
-    assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [24, 6, 4]
-    assert dataset.notes == []
+    assert sizes(flat, 12) == [24, 6, 4]
+    assert drawn(flat, 12)[1].notes == []
 
 
 def test_a_class_without_photos_to_spare_validates_on_some_of_its_shots(flat: Path) -> None:
-    dataset = load_dataset(flat, 12, 0)
-    assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [16, 8, 0]
-    assert "validation takes some" in dataset.notes[0]
-    assert dataset.borrowed.all()
-    assert not load_dataset(flat, shots=5, seed=0).borrowed.any()
+    draw = drawn(flat, 12)[1]
+    assert sizes(flat, 12) == [18, 6, 0]
+    assert "validation takes some" in draw.notes[0]
+    assert draw.borrowed.all()
+    assert not drawn(flat, 5)[1].borrowed.any()
+
+
+@pytest.mark.parametrize(
+    ("photos", "train", "val", "test"),
+    [(1, 1, 0, 0), (3, 3, 0, 0), (4, 3, 1, 0), (5, 4, 1, 0), (9, 7, 2, 0), (11, 9, 2, 0)],
+)
+def test_a_small_class_takes_what_it_has_and_lowers_no_other(
+    photos: int, train: int, val: int, test: int, flat: Path
+) -> None:
+    """The others draw as if it were not there."""
+    before = train_paths(flat, 12, 0)
+    write_photos(flat / "few", 20, photos, seed=0)
+    found, draw = drawn(flat, 12)
+    few = found.folders.index("few")
+    counts = [
+        int((found.photos.labels[part] == few).sum()) for part in (draw.train, draw.val, draw.test)
+    ]
+    assert counts == [train, val, test]
+    assert f"fewer photos than 12 shots: 'few' has {photos};" in draw.notes[0]
+    assert [p for p in train_paths(flat, 12, 0) if p.parent.name != "few"] == before
+
+
+def test_photos_that_are_not_usable_are_no_shots(flat: Path) -> None:
+    found = find_photos(flat)
+    usable = np.ones(24, bool)
+    usable[:7] = False
+    draw = draw_shots(found, usable, 4, 0)
+    assert [len(draw.train), len(draw.val), len(draw.test)] == [8, 5, 4]
+    assert min(*draw.train, *draw.val, *draw.test) == 7
+    usable[:12] = False
+    with pytest.raises(UserError, match="no photo of 'green_things' can be used"):
+        draw_shots(found, usable, 4, 0)
 
 
 def test_one_photo_a_class(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_photos(tmp_path / name, 0, 1, seed=0)
-    dataset = load_dataset(tmp_path, 1, 0)
-    assert [len(p) for p in (dataset.train, dataset.val, dataset.test)] == [2, 0, 0]
+    assert sizes(tmp_path, 1) == [2, 0, 0]
 
 
 def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
@@ -71,57 +117,69 @@ def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
     (flat / "red_things" / "._000.png").write_bytes(b"x")
     (flat / "red_things" / "notes.txt").write_text("x")
     shutil.copy(flat / "red_things" / "000.png", flat / "__MACOSX" / "000.png")
-    dataset = load_dataset(flat, 5, 0)
-    assert dataset.folders == ["green_things", "red_things"]
-    assert all(p.suffix == ".png" and not p.name.startswith(".") for p in dataset.test.paths)
+    found = find_photos(flat)
+    assert found.folders == ["green_things", "red_things"]
+    assert all(p.suffix == ".png" and not p.name.startswith(".") for p in found.photos.paths)
+    assert [(file.path.name, file.reason) for file in found.left_out] == [
+        ("._000.png", "that are hidden or the system's"),
+        ("notes.txt", "of the kind .txt"),
+    ]
+    assert found.notes == [f"{flat / 'empty'} holds no photos and is no class"]
 
 
 def test_a_class_may_be_called_train(flat: Path) -> None:
     write_photos(flat / "train", 20, 12, seed=0)
-    assert load_dataset(flat, 5, 0).folders == ["green_things", "red_things", "train"]
+    assert find_photos(flat).folders == ["green_things", "red_things", "train"]
 
 
 def test_display_names(flat: Path, tmp_path: Path) -> None:
     file = tmp_path / "names.txt"
     file.write_text("# names\nred_things = a red square\n\n")
-    assert load_dataset(flat, 5, 0, file).names == ["green things", "a red square"]
+    assert find_photos(flat, file).names == ["green things", "a red square"]
     file.write_text("red_things\ta\nblue = b\n")
     with pytest.raises(UserError, match="'blue', which is no class folder"):
-        load_dataset(flat, 5, 0, file)
+        find_photos(flat, file)
     file.write_text("red_things\n")
     with pytest.raises(UserError, match="line 1: expected 'folder = name'"):
         read_class_names(file)
 
 
+def labelled(root: Path, mapping: Path | None = None) -> Photos:
+    return find_labelled(root, ["green_things", "red_things"], ["green", "red"], mapping).photos
+
+
 def test_labelled_photos_prefer_the_test_folder(flat: Path) -> None:
-    assert len(labelled_photos(flat, ["green_things", "red_things"], ["green", "red"])) == 24
+    assert len(labelled(flat)) == 24
     write_photos(flat / "test" / "red_things", 0, 2, seed=5)
-    photos = labelled_photos(flat, ["green_things", "red_things"], ["green", "red"])
-    assert photos.labels.tolist() == [1, 1]
+    assert labelled(flat).labels.tolist() == [1, 1]
+    (group,) = grouped(find_labelled(flat, ["green_things", "red_things"], ["", ""]).left_out)
+    assert (group.files, group.reason) == (24, "outside the class folders")
 
 
 def test_bad_folders(flat: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a folder"):
-        load_dataset(tmp_path / "none", 1, 0)
+        find_photos(tmp_path / "none")
     (tmp_path / "hollow").mkdir()
     with pytest.raises(UserError, match="no class folders with photos"):
-        load_dataset(tmp_path / "hollow", 1, 0)
+        find_photos(tmp_path / "hollow")
     write_photos(tmp_path / "single" / "a", 0, 2, seed=0)
     with pytest.raises(UserError, match="only the class 'a'"):
-        load_dataset(tmp_path / "single", 1, 0)
-    with pytest.raises(UserError, match=r"has 12 photos and `shots` asks for 13: .* `shots=12`"):
-        load_dataset(flat, 13, 0)
+        find_photos(tmp_path / "single")
     write_photos(flat / "test" / "purple", 0, 1, seed=0)
     with pytest.raises(UserError, match="purple is no class of the training photos"):
-        load_dataset(flat, 5, 0)
+        find_photos(flat)
     with pytest.raises(UserError, match="no photos of the run's classes"):
-        labelled_photos(tmp_path / "hollow", ["a"], ["a"])
+        labelled(tmp_path / "hollow")
 
 
 def test_other_folders_of_the_same_classes_are_mapped(flat: Path, tmp_path: Path) -> None:
-    """By folder or by name; two folders may be one class; what the file leaves out is left out."""
+    """By folder or by name; two folders may be one class; others keep their own names."""
+    write_photos(flat / "rouge", 0, 3, seed=0)
     mapping = tmp_path / "map.txt"
-    mapping.write_text("green_things = red\nred_things = red_things\n")
-    photos = labelled_photos(flat, ["blue_things", "red_things"], ["blue", "red"], mapping)
-    assert len(photos) == 24
+    mapping.write_text("green_things = red\nrouge = red_things\n")
+    photos = labelled(flat, mapping)
+    assert len(photos) == 27
     assert set(photos.labels.tolist()) == {1}
+    mapping.write_text("purple = red\n")
+    with pytest.raises(UserError, match="has no such folder"):
+        labelled(flat, mapping)

@@ -8,6 +8,7 @@ import typer
 
 from edge_sharpzo.cli.boundary import print_json, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.system.text import percent
 
 
@@ -35,11 +36,9 @@ def command(
         classifier = Classifier.load(run, onnx, threads)
         with Display() as display:
             result = classifier.evaluate(data, class_names, display.photos, display.skipped)
-            if result.tuned_on:
-                display.say(
-                    f"note: {result.tuned_on} of the photos under {data} were tuned on "
-                    "and are left out"
-                )
+            for note in (*result.notes, told(result.left_out)):
+                if note:
+                    display.say(f"note: {note}")
         if as_json:
             print_json(asdict(result))
             return

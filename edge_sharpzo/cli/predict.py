@@ -103,14 +103,14 @@ def listed_photos(images: list[Path]) -> list[Path]:
 
     `-` is standard input, with one path per line. Raises UserError for a folder without photos.
     """
-    from edge_sharpzo.photos.dataset import SUFFIXES, photos_under
+    from edge_sharpzo.photos.scan import SUFFIXES, Scan
 
     found: list[Path] = []
     for image in images:
         if image == STDIN:
             found += _listed_on_stdin()
         elif image.is_dir():
-            photos = photos_under(image)
+            photos = Scan().photos_under(image)
             if not photos:
                 kinds = ", ".join(sorted(SUFFIXES)[:4])
                 raise UserError(f"{image} holds no photos ({kinds} ...)")

@@ -10,6 +10,7 @@ import typer
 
 from edge_sharpzo.cli.boundary import print_json, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
+from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.runs.options import check_source
 from edge_sharpzo.system.errors import Cancelled
 from edge_sharpzo.system.text import percent
@@ -100,6 +101,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         f"{data.classes} classes; {data.train} training, {data.val} validation, "
         f"{data.test} held-out photos"
     )
+    if not_used := told(data.left_out):
+        print(not_used)
     rows: dict[str, AnyScores] = {
         "zero-shot": accuracy.zero_shot,
         "tuned prompt": accuracy.tuned,

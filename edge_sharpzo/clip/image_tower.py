@@ -15,6 +15,7 @@ from edge_sharpzo.clip.images import (
     UnreadableImageError,
     load_image,
     preprocess,
+    sketch,
 )
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
@@ -65,7 +66,7 @@ class ImageTower:
         """
         features = np.zeros((len(photos), self._card.feature_dim), np.float32)
         readable = np.zeros(len(photos), bool)
-        for rows, values in self.batches(photos, skipped, progress):
+        for rows, values, _ in self.batches(photos, skipped, progress):
             features[rows], readable[rows] = values, True
         return features, readable
 
@@ -84,8 +85,11 @@ class ImageTower:
         photos: Sequence[Photo],
         skipped: Callable[[int, str], object],
         progress: Callable[[int], object] = lambda done: None,
-    ) -> Iterator[tuple[list[int], np.ndarray]]:
-        """What `encode` returns, call by call: indices of photos and their features [n, D]."""
+    ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
+        """What `encode` returns, call by call: indices of n photos, their features [n, D].
+
+        And their sketches [n, SKETCH], uint8.
+        """
         if not photos:
             return
         if self._session is None:
@@ -107,7 +111,9 @@ class ImageTower:
                 finite = np.isfinite(features).all(axis=1)
                 for index in (i for i, good in zip(batch, finite, strict=True) if not good):
                     skipped(index, "the image tower makes no finite numbers of it")
-                yield [i for i, good in zip(batch, finite, strict=True) if good], features[finite]
+                seen = np.stack([sketch(values, self._card.image) for values in pixels])
+                good = [index for index, fine in zip(batch, finite, strict=True) if fine]
+                yield good, features[finite], seen[finite]
             progress(places.stop)
 
     def _prepared(self, photos: Sequence[Photo]) -> Iterator[np.ndarray | str]:

@@ -16,6 +16,8 @@ Photo = str | Path | Image.Image | np.ndarray  # a file, a picture, or uint8 [H,
 # pillow goes by content, whatever a file is called; others start converters or are hardly tested.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 100_000_000  # of one photo; beyond it a small device would run out of memory
+SKETCH_SIDE = 8
+SKETCH = 3 * SKETCH_SIDE**2  # numbers of a sketch
 _RESAMPLING = {
     Interpolation.BICUBIC: Image.Resampling.BICUBIC,
     Interpolation.BILINEAR: Image.Resampling.BILINEAR,
@@ -146,3 +148,19 @@ def _resized(size: tuple[int, int], card: ImageCard) -> tuple[int, int]:
     pick = max if card.resize_mode == ResizeMode.LONGEST else min
     ratio = pick(height / target_height, width / target_width)
     return max(1, round(width / ratio)), max(1, round(height / ratio))
+
+
+def sketch(pixels: np.ndarray, card: ImageCard) -> np.ndarray:
+    """Mean levels, 0 to 255, of 8 x 8 fields of pixel values [3, H, W]: [SKETCH], uint8.
+
+    By it the same picture is known again, however it was saved.
+    """
+    mean, std = (np.array(part, np.float32)[:, None, None] for part in (card.mean, card.std))
+    fields = 255 * (pixels * std + mean)
+    for axis in (1, 2):
+        size = fields.shape[axis]
+        starts = np.arange(SKETCH_SIDE) * size // SKETCH_SIDE
+        counts = np.maximum(np.diff([*starts, size]), 1).astype(np.float32)
+        sums = np.add.reduceat(fields, starts, axis=axis)
+        fields = sums / counts.reshape((-1, 1) if axis == 1 else (-1,))
+    return fields.round().clip(0, 255).astype(np.uint8).ravel()

@@ -1,32 +1,37 @@
-"""Labelled photos on disk: finding and splitting them, their features and the cache of these."""
+"""Labelled photos on disk: finding and drawing them, copies among them, their features."""
 
 from typing import TYPE_CHECKING
 
 from edge_sharpzo.system.lazy import exports
 
 if TYPE_CHECKING:
-    from edge_sharpzo.photos.dataset import Dataset, Photos, load_dataset
-    from edge_sharpzo.photos.features import encode_photos, encode_splits
+    from edge_sharpzo.photos.draw import Draw, draw_shots
+    from edge_sharpzo.photos.features import encode_photos
+    from edge_sharpzo.photos.found import Found, Photos, find_labelled, find_photos
     from edge_sharpzo.photos.labelled import Split, Splits
 
 __all__ = [
-    "Dataset",
+    "Draw",
+    "Found",
     "Photos",
     "Split",
     "Splits",
+    "draw_shots",
     "encode_photos",
-    "encode_splits",
-    "load_dataset",
+    "find_labelled",
+    "find_photos",
 ]
 __getattr__ = exports(
     __name__,
     {
-        "Dataset": "dataset",
-        "Photos": "dataset",
+        "Draw": "draw",
+        "Found": "found",
+        "Photos": "found",
         "Split": "labelled",
         "Splits": "labelled",
+        "draw_shots": "draw",
         "encode_photos": "features",
-        "encode_splits": "features",
-        "load_dataset": "dataset",
+        "find_labelled": "found",
+        "find_photos": "found",
     },
 )

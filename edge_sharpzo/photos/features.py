@@ -1,24 +1,28 @@
 """Encodes photo files once and keeps their features on disk."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.photos.cache import FeatureCache
-from edge_sharpzo.photos.dataset import Dataset
-from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.clip.images import SKETCH
+from edge_sharpzo.photos.cache import FeatureCache, Row
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
+
+KEEP_EVERY = 30.0  # seconds between two writings of the cache: a kill loses no more
 
 
 class Encoded(NamedTuple):
     """Photos as the image tower sees them."""
 
     features: np.ndarray  # L2-normalised [N, D], float32; zero where a photo cannot be read
+    sketches: np.ndarray  # [N, SKETCH], uint8, see `clip.images.sketch`
     readable: np.ndarray  # [N], bool
+    unkept: str | None  # why the features could not be kept on disk
 
 
 def encode_photos(
@@ -34,48 +38,58 @@ def encode_photos(
     encoded again; None keeps nothing. The image tower is open only within this call. `skipped`
     hears of every photo that cannot be decoded, `progress` of photos done and of their number.
     """
-    cache = FeatureCache(clip, cache_root) if cache_root else None
-    if cache:
-        cache.load()
+    keeper = _Keeper(FeatureCache(clip, cache_root) if cache_root else None)
     features = np.zeros((len(photos), clip.card.feature_dim), np.float32)
+    sketches = np.zeros((len(photos), SKETCH), np.uint8)
     readable = np.zeros(len(photos), bool)
     todo: list[int] = []
     for index, (_, key) in enumerate(photos):
-        row = cache.get(key) if cache and key else None
+        row = keeper.get(key)
         if row is not None:
-            features[index], readable[index] = row, True
+            features[index], sketches[index], readable[index] = *row, True
         elif key:
             todo.append(index)
     before = len(photos) - len(todo)
     progress(before, len(photos))
     try:
         with clip.image_tower() as tower:
-            for rows, values in tower.batches(
+            for rows, values, seen in tower.batches(
                 [photos[index][0] for index in todo],
                 lambda index, reason: skipped(photos[todo[index]][0], reason),
                 lambda done: progress(before + done, len(photos)),
             ):
                 places = [todo[row] for row in rows]
-                features[places], readable[places] = values, True
+                features[places], sketches[places], readable[places] = values, seen, True
+                keeper.add({photos[i][1]: Row(features[i], sketches[i]) for i in places})
     finally:  # an interrupted run has not encoded its photos in vain
-        if cache and todo and readable.any():
-            known = (int(i) for i in np.flatnonzero(readable))
-            cache.save({photos[i][1]: features[i] for i in known})
-    return Encoded(features, readable)
+        keeper.write()
+    return Encoded(features, sketches, readable, keeper.failed)
 
 
-def encode_splits(
-    clip: "ClipOnnx",
-    dataset: Dataset,
-    progress: Callable[[int, int], object] = lambda done, total: None,
-    skipped: Callable[[Path, str], object] = lambda path, reason: None,
-) -> Splits:
-    """The dataset's photos as features, in one pass of the image tower; see `encode_photos`."""
-    parts = (dataset.train, dataset.val, dataset.test)
-    photos = [photo for part in parts for photo in part.files()]
-    features, readable = encode_photos(clip, photos, dataset.root, progress, skipped)
-    ends = [len(dataset.train), len(dataset.train) + len(dataset.val)]
-    rows = zip(parts, np.split(features, ends), np.split(readable, ends), strict=True)
-    train, val, test = (Split(found[ok], part.labels[ok]) for part, found, ok in rows)
-    mine = dataset.borrowed[readable[ends[0] : ends[1]]]
-    return Splits(train, val, test, Split(val.features[mine], val.labels[mine]))
+class _Keeper:
+    """Adds to the cache from time to time; a cache that cannot be written is no error."""
+
+    def __init__(self, cache: FeatureCache | None):
+        self._cache, self._new = cache, dict[bytes, Row]()
+        self._written = time.monotonic()
+        self.failed: str | None = None
+        if cache:
+            cache.load()
+
+    def get(self, key: bytes) -> Row | None:
+        return self._cache.get(key) if self._cache and key else None
+
+    def add(self, rows: dict[bytes, Row]) -> None:
+        self._new |= rows
+        if time.monotonic() - self._written >= KEEP_EVERY:
+            self.write()
+
+    def write(self) -> None:
+        if not self._cache or not self._new:
+            return
+        try:
+            self._cache.save(self._new)
+        except OSError as error:
+            self.failed = f"{self._cache.path.parent}: {error}"
+        self._new = {}
+        self._written = time.monotonic()

@@ -5,7 +5,7 @@ puts them together.
 """
 
 from edge_sharpzo.pipeline.finish import Assessed, Finished, assess, finish
-from edge_sharpzo.pipeline.prepare import Prepared, Task, open_task, prepare, read_photos
+from edge_sharpzo.pipeline.prepare import Prepared, Task, open_task, prepare
 from edge_sharpzo.pipeline.search import Found, Searched, objective_of, search
 
 __all__ = [
@@ -20,6 +20,5 @@ __all__ = [
     "objective_of",
     "open_task",
     "prepare",
-    "read_photos",
     "search",
 ]

@@ -47,8 +47,8 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     prompt = TunedPrompt(
         context=found.context,
         text_features=text,
-        folders=task.dataset.folders,
-        names=task.dataset.names,
+        folders=task.found.folders,
+        names=task.found.names,
         template=task.options.template,
         logit_scale=scale,
         model_sha256=task.clip.sha256,

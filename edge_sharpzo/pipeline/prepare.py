@@ -1,8 +1,10 @@
 """The first step: model, photos and method opened, checked and ready."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edge_sharpzo.classifier.heads import check_head, head_named
 from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -14,10 +16,12 @@ from edge_sharpzo.events import (
     PhotosEncoded,
     PhotoSkipped,
 )
-from edge_sharpzo.photos.dataset import Dataset, Photos, load_dataset
-from edge_sharpzo.photos.duplicates import duplicates
-from edge_sharpzo.photos.features import encode_splits
-from edge_sharpzo.photos.labelled import Splits
+from edge_sharpzo.photos.copies import leave_out_copies
+from edge_sharpzo.photos.draw import draw_shots
+from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.photos.found import Found, Photos, find_photos
+from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
@@ -28,26 +32,27 @@ from edge_sharpzo.tuning.methods.registry import plan
 
 @dataclass(frozen=True)
 class Task:
-    """A model, photos and a method, opened and checked; no photo is encoded yet."""
+    """A model, photos and a method, opened and checked; no photo is read yet."""
 
     options: TuneOptions
     plan: Plan
     clip: ClipOnnx
-    dataset: Dataset
+    found: Found
     prompt: TunablePrompt
     template_rows: list[list[int]]  # token ids of each class's prompt as written
     started: float  # on the monotonic clock, s
-    unreadable: frozenset[Path] = frozenset()  # photos whose files cannot be opened
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A task whose photos are encoded."""
+    """A task whose photos are encoded and drawn."""
 
     task: Task
     splits: Splits
+    tuned_on: Photos  # those of `splits.train`, then those of `splits.val`
+    sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.images.sketch`
     held_out: Photos  # those of `splits.test`
-    skipped: int  # photos that cannot be read
+    left_out: list[LeftOut]  # what lies among the photos and is not used
     seconds: float  # from the start until the photos were done
 
 
@@ -66,22 +71,22 @@ def open_task(options: TuneOptions) -> Task:
     encoder_maker(options.engine)
     memory = MemoryLimit(options.max_memory)
     clip = ClipOnnx(options.onnx, options.threads, options.provider, memory)
-    dataset = load_dataset(options.data, options.shots, options.seed, options.class_names)
+    found = find_photos(options.data, options.class_names)
     tokens = options.context_tokens or chosen.context_tokens
-    prompt = clip.prompts.for_tuning(dataset.names, options.template, tokens)
-    rows = clip.prompts.as_written(dataset.names, options.template)
+    prompt = clip.prompts.for_tuning(found.names, options.template, tokens)
+    rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
-    _check_classes(dataset, prompt)
-    return Task(options, chosen, clip, dataset, prompt, rows, started)
+    _check_classes(found, prompt)
+    return Task(options, chosen, clip, found, prompt, rows, started)
 
 
-def _check_classes(dataset: Dataset, prompt: TunablePrompt) -> None:
+def _check_classes(found: Found, prompt: TunablePrompt) -> None:
     """Raises UserError for two classes whose names are the same tokens to the model."""
     first: dict[tuple[int, ...], int] = {}
     for label, tokens in enumerate(map(tuple, prompt.classes)):
         other = first.setdefault(tokens, label)
         if other != label:
-            names = [f"'{dataset.folders[i]}' ('{dataset.names[i]}')" for i in (other, label)]
+            names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in (other, label)]
             raise UserError(
                 f"the classes {names[0]} and {names[1]} read the same to the model, which takes "
                 "no notice of case, spaces or forms of letters: merge the folders, or give them "
@@ -90,29 +95,17 @@ def _check_classes(dataset: Dataset, prompt: TunablePrompt) -> None:
             )
 
 
-def read_photos(task: Task, listen: Listener) -> Task:
-    """The task with its photos known by content. What cannot be opened is told."""
-    unreadable: set[Path] = set()
-
-    def skip(path: Path, reason: str) -> None:
-        unreadable.add(path)
-        listen(PhotoSkipped(path, reason))
-
-    dataset = task.dataset.with_digests(skip)
-    for text in duplicates((dataset.train, dataset.val, dataset.test)):
-        listen(Note(text, warning=True))
-    return replace(task, dataset=dataset, unreadable=frozenset(unreadable))
-
-
 def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
-    """Encodes the photos, or reads their features from the cache.
+    """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
 
-    Raises UserError where no training photo of a class can be read.
+    Photos that cannot be read, and copies, are gone before the draw. Raises UserError where no
+    photo of a class is left.
     """
-    skipped = set(task.unreadable)
+    options, found = task.options, task.found
+    left_out = list(found.left_out)
 
     def skip(path: Path, reason: str) -> None:
-        skipped.add(path)
+        left_out.append(LeftOut(path, UNREADABLE, reason))
         listen(PhotoSkipped(path, reason))
 
     def encoded(done: int, total: int) -> None:
@@ -120,13 +113,26 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         with stop.interruptible():  # raises Cancelled if the caller wishes to stop
             pass
 
-    data = task.dataset
-    splits = encode_splits(task.clip, data, encoded, skip)
-    if missing := set(range(len(data.names))) - set(splits.train.labels.tolist()):
-        raise UserError(
-            f"no training photo of '{data.folders[missing.pop()]}' can be read: replace its photos",
-            field="data",
-        )
-    check_head(task.options.head, splits.train, len(data.names))
-    held_out = Photos([p for p in data.test.paths if p not in skipped], splits.test.labels)
-    return Prepared(task, splits, held_out, len(skipped), time.monotonic() - task.started)
+    photos = found.photos.with_digests(skip)
+    seen = encode_photos(task.clip, photos.files(), options.data, encoded, skip)
+    usable, copies = leave_out_copies(photos, seen.sketches, seen.readable)
+    drawn = draw_shots(found, usable, options.shots, options.seed)
+    unkept = [f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []
+    for note in (*found.notes, *drawn.notes, *unkept):
+        listen(Note(note, warning=True))
+
+    def split(places: np.ndarray) -> Split:
+        return Split(seen.features[places], photos.labels[places])
+
+    train, val, test = (split(places) for places in (drawn.train, drawn.val, drawn.test))
+    check_head(options.head, train, len(found.names))
+    tuned_on = np.concatenate([drawn.train, drawn.val])
+    return Prepared(
+        task,
+        Splits(train, val, test, split(drawn.val[drawn.borrowed])),
+        photos.at(tuned_on),
+        seen.sketches[tuned_on],
+        photos.at(drawn.test),
+        left_out + copies,
+        time.monotonic() - task.started,
+    )

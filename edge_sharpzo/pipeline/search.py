@@ -157,6 +157,7 @@ def _restored(checkpoints: Checkpoints, optimizer: Optimizer, listen: Listener) 
     """The loop's state in the last checkpoint, and `optimizer` as it was then."""
     stored = checkpoints.read()
     if stored is None:
+        listen(Note("there is no checkpoint yet: starting over"))
         return None
     state, method = stored
     try:

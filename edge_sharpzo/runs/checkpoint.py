@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
 from edge_sharpzo.system.storage import parse_json
@@ -27,11 +25,14 @@ RUN = "run"  # key of the fingerprint
 class Checkpoints:
     """Writes, reads and deletes the `checkpoint.safetensors` of one run."""
 
-    def __init__(self, folder: Path, run: str | None = None):
+    def __init__(
+        self, folder: Path, run: str | None = None, is_ours: Callable[[], bool] = lambda: True
+    ):
         """`run` is the fingerprint that a checkpoint has to carry; None reads any.
 
-        Those of version 0.1.0 carry none.
+        Those of version 0.1.0 carry none. Nothing is written once the folder is not `is_ours`.
         """
+        self._is_ours = is_ours
         self.path = folder / FILE
         self._run = run
         self._written = time.monotonic()
@@ -43,6 +44,8 @@ class Checkpoints:
 
     def write(self, loop: LoopState, method: State) -> None:
         """Writes now. Raises UserError when the disk refuses."""
+        if not self._is_ours():
+            return
         tensors = {f"{METHOD}{name}": array for name, array in method.items()}
         prompts = {"best": loop.best} | (
             {"validated": loop.before_refit} if loop.before_refit else {}
@@ -60,7 +63,7 @@ class Checkpoints:
         metadata = {"progress": json.dumps(progress), RUN: self._run or ""}
         try:
             save_tensors(self.path, tensors, metadata)
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             raise UserError(
                 f"cannot write {self.path} ({error}): make room there, then go on with "
                 f"`resume={self.path.parent}`"

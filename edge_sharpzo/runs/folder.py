@@ -2,22 +2,21 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from safetensors import SafetensorError
-
 from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
+from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.lock import unwritable
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import CONFIG, SUMMARY, RunConfig, Summary, json_line
 from edge_sharpzo.runs.report import REPORT
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import write_text
-from edge_sharpzo.tuning.records import Record
+from edge_sharpzo.system.storage import clear_half_written, write_text
+from edge_sharpzo.tuning.records import Record, StopReason
 
 HISTORY = "history.jsonl"
 FILES = (SUMMARY, HISTORY, PROMPT, FILE, CONFIG, CLASSIFIER, LABELS, REPORT)  # that a run writes
@@ -29,19 +28,39 @@ def new_folder() -> Path:
 
     Raises UserError where it cannot be made.
     """
-    name = time.strftime("%Y-%m-%d_%H-%M-%S")
     try:
         RUNS.mkdir(exist_ok=True)
-        for number in range(1, 1000):
-            folder = RUNS / (name if number == 1 else f"{name}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:  # a run of the same second
-                continue
-            return folder.absolute()
     except OSError as error:
         raise unwritable(RUNS, error) from error
-    raise UserError(f"{RUNS} is full of runs of this second: give another `out`", field="out")
+    return _made(RUNS / time.strftime("%Y-%m-%d_%H-%M-%S")).absolute()
+
+
+def beside(folder: Path) -> Path:
+    """A new folder beside a run's own, for results that cannot go there; it exists afterwards.
+
+    Raises UserError where it cannot be made.
+    """
+    return _made(folder.with_name(f"{folder.name}-2"))
+
+
+def _made(wanted: Path) -> Path:
+    """The folder `wanted`, or with a number behind its name where that one is there already."""
+    try:
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+    except OSError as error:
+        raise unwritable(wanted.parent, error) from error
+    raise UserError(f"{wanted.parent} is full of {wanted.name}: give another `out`", field="out")
+
+
+def clear_remains(folder: Path) -> None:
+    """Deletes what a killed process was writing in a run's folder."""
+    for name in FILES:
+        clear_half_written(folder / name)
 
 
 def start_afresh(folder: Path, overwrite: bool) -> None:
@@ -77,31 +96,31 @@ def write_config(folder: Path, config: RunConfig) -> None:
         raise unwritable(folder, error) from error
 
 
-def clear_half_written(folder: Path) -> None:
-    """Deletes what a killed process was writing. For the holder of the folder's lock."""
-    for name in FILES:
-        for part in folder.glob(f".{name}.*.part"):
-            part.unlink(missing_ok=True)
-
-
 def resumed_options(folder: Path) -> TuneOptions:
     """The options that the run in `folder` was started with. Raises UserError if it is finished."""
     config = RunConfig.read(folder)
-    if (folder / SUMMARY).exists() and not Checkpoints(folder).path.exists():
+    # An interrupted run has a summary too; one whose checkpoint was deleted starts over.
+    if (
+        (folder / SUMMARY).exists()
+        and not Checkpoints(folder).path.exists()
+        and Summary.read(folder).stopped_because != StopReason.INTERRUPTED
+    ):
         raise UserError(f"{folder} is finished: tune again with another `out`", "resume")
-    return replace(config.options, out=folder)
+    model = model_file(config.options.onnx, config.model_sha256)
+    return replace(config.options, out=folder, onnx=model)
 
 
 def check_unchanged(folder: Path, config: RunConfig) -> RunConfig:
     """The run's settings as they are kept.
 
-    Raises UserError when the model or the photos are not those that the run started with.
+    Raises UserError when the model, the class names, or the photos where they are drawn, are not
+    those that the run started with.
     """
     stored, started = RunConfig.read(folder), "the run was started with"
     cause = None
     if stored.model_sha256 != config.model_sha256:
         cause = f"the model file is another one than {started}: put that one back"
-    elif changed := _changed_photos(stored, config):
+    elif config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
         cause = f"the class names are not those that {started}: put them back"
@@ -122,7 +141,7 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
     edited = [path for path in old if path in new and old[path] != new[path] and known]
     gone = [path for path in old if path not in new]
     added = [path for path in new if path not in old and (known or path in config.tuned_on)]
-    for what, paths in (("edited", edited), ("gone", gone), ("new", added)):
+    for what, paths in (("edited", edited), ("gone or unreadable", gone), ("new", added)):
         if paths:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             return f"{what}: {paths[0]}{more}"
@@ -145,7 +164,7 @@ def writing_results(folder: Path) -> Iterator[None]:
     """Raises UserError where the results cannot be written."""
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise UserError(
             f"cannot write the results to {folder} ({error}): make room there and go on with "
             f"`resume={folder}`"

@@ -6,11 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_sharpzo.system.errors import UserError
-
-try:
-    import fcntl
-except ImportError:  # Windows: no lock
-    fcntl = None  # type: ignore[assignment]
+from edge_sharpzo.system.storage import take_lock
 
 LOCK = ".lock"
 
@@ -20,8 +16,20 @@ def unwritable(folder: Path, error: OSError) -> UserError:
     return UserError(f"cannot write to {folder} ({error.strerror}): choose another `out`", "out")
 
 
+class FolderLock:
+    """The lock of a run's folder, while it is held."""
+
+    def __init__(self, folder: Path, handle: int):
+        """Use `locked`."""
+        self._path, self._handle = folder / LOCK, handle
+
+    def is_held(self) -> bool:
+        """Whether the folder is still the one that was locked: not deleted, renamed or replaced."""
+        return _is_same(self._path, self._handle)
+
+
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[FolderLock]:
     """Within it no other process tunes into `folder`, which is made if need be.
 
     Raises UserError where another one does, or the folder cannot be written to. A file system that
@@ -36,12 +44,22 @@ def locked(folder: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise unwritable(folder, error) from error
+    lock = FolderLock(folder, handle)
     try:
-        yield
+        yield lock
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()
+            if lock.is_held():
+                (folder / LOCK).unlink()
         os.close(handle)
+
+
+def _is_same(path: Path, handle: int) -> bool:
+    """Whether `path` names the file that is open as `handle`."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
 
 
 def _opened(path: Path) -> int:
@@ -49,14 +67,10 @@ def _opened(path: Path) -> int:
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(handle)
         except BlockingIOError:
             os.close(handle)
             raise
-        except OSError:  # this file system has no locks
+        if _is_same(path, handle):
             return handle
-        with suppress(FileNotFoundError):
-            if os.fstat(handle).st_ino == path.stat().st_ino:
-                return handle
         os.close(handle)  # its holder has just finished and deleted it

@@ -8,6 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
+from edge_sharpzo.clip.images import SKETCH
+from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import parse_json, write_text
@@ -40,11 +44,13 @@ class RunConfig:
     model_sha256: str
     folders: list[str]
     names: list[str]
-    tuned_on: list[str]  # absolute paths of training and validation photos
+    # Absolute paths of training and validation photos; none until they are drawn.
+    tuned_on: list[str]
     # Contents of those, and of the held-out photos, as hexadecimal SHA-256; 0.1.0 kept none.
     tuned_on_sha256: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
     held_out_sha256: list[str] = field(default_factory=list)
+    tuned_on_sketches: list[str] = field(default_factory=list)  # hexadecimal, `clip.images.sketch`
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:
@@ -52,6 +58,14 @@ class RunConfig:
         digests = self.tuned_on_sha256 or [""] * len(self.tuned_on)
         held_out = zip(self.held_out, self.held_out_sha256, strict=True)
         return [*zip(self.tuned_on, digests, strict=True), *held_out]
+
+    def sketches(self) -> np.ndarray:
+        """Those of the photos tuned on [M, S], uint8; older versions kept none.
+
+        Raises ValueError where they are none.
+        """
+        rows = b"".join(map(bytes.fromhex, self.tuned_on_sketches))
+        return np.frombuffer(rows, np.uint8).reshape(-1, SKETCH)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -74,6 +88,7 @@ class RunConfig:
         try:
             config = _read(file, cls)
             config.photos()  # as many paths as digests
+            config.sketches()
             return config
         except (OSError, ValueError) as error:
             raise UserError(
@@ -102,6 +117,8 @@ class DataRecord:
     borrowed: int  # validation photos that were learnt from at last
     shots: int
     skipped: int  # that could not be read
+    # All files among the photos that were not used, by reason; older versions counted none.
+    left_out: list[LeftOutGroup] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from edge_sharpzo.classifier.calibration import reliability
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.images import UnreadableImageError, load_image
-from edge_sharpzo.photos.dataset import Photos
+from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
 from edge_sharpzo.system.storage import write_text

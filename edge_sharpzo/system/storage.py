@@ -1,11 +1,20 @@
 """Files that a crash leaves whole, the cache's place, and JSON that others may have written."""
 
+import glob
 import json
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows: no locks
+    fcntl = None  # type: ignore[assignment]
+
+PART = ".part"  # suffix of a file that is being written
 
 
 def cache_folder() -> Path:
@@ -24,19 +33,62 @@ def cache_folder() -> Path:
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` on a file beside `path`, flushes it to disk and renames it into place."""
+    """Calls `write` on a file beside `path`, flushes it to disk and renames it into place.
+
+    That file is locked meanwhile, by which `clear_half_written` knows what a dead process left.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     part = Path(name)
     try:
+        take_lock(handle)
         write(part)
-        part.chmod(0o644)
+        with suppress(OSError):  # some file systems know no permissions
+            part.chmod(0o644)
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
+        _flush_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename last through a power cut, where the system can."""
+    with suppress(OSError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def clear_half_written(path: Path) -> None:
+    """Deletes what a process that is dead was writing for `path`."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
+        with suppress(OSError):
+            handle = os.open(part, os.O_RDWR)
+            try:
+                take_lock(handle)  # BlockingIOError: it is being written
+                part.unlink(missing_ok=True)
+            finally:
+                os.close(handle)
+
+
+def take_lock(handle: int) -> None:
+    """Locks an open file until it is closed, or the process dies.
+
+    Raises BlockingIOError where another process holds it. A system without locks goes without.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:  # this file system has no locks
+        return
 
 
 def write_text(path: Path, text: str) -> None:

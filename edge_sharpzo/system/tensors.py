@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from edge_sharpzo.system.storage import write_atomic
 
@@ -17,11 +17,11 @@ Tensors = dict[str, np.ndarray]
 def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[str, str]) -> None:
     """Writes a safetensors file with a digest of what is in it.
 
-    Raises OSError, or SafetensorError where the disk refuses.
+    Raises OSError where the disk refuses.
     """
     whole = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     told = metadata | {DIGEST: _digest(whole, metadata)}
-    write_atomic(path, lambda part: save_file(whole, part, metadata=told))
+    write_atomic(path, lambda part: part.write_bytes(save(whole, told)))
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:

@@ -1,0 +1,88 @@
+"""The few-shot draw: which photos are learnt from, which validate, which are held out."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_sharpzo.photos.found import POOL, TEST, VAL, Found
+from edge_sharpzo.system.errors import UserError
+
+MAX_VALIDATION_SHOTS = 4  # CoOp: min(shots, 4) validation photos per class
+# Of its shots a class gives at most one in this many to validation.
+SHOTS_PER_VALIDATION = 4
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Indices into the photos that were found, by use."""
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    borrowed: np.ndarray  # which validation photos are some of a class's shots [len(val)], bool
+    notes: list[str] = field(default_factory=list)
+
+
+def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
+    """Draws `shots` photos per class from those that are `usable` [N], bool.
+
+    Validation: `val/` where it exists, else min(shots, 4) other photos per class; a class too
+    small for both gives up to a quarter of its photos. A class with fewer photos than shots takes
+    what it has. Test: `test/`, else all photos left over. The draw depends on `seed`,
+    the class and its sorted file names alone.
+
+    Raises UserError for a class without a usable photo.
+    """
+    if shots < 1:
+        raise UserError(f"`shots={shots}`: ask for at least one photo per class", field="shots")
+    labels, of_part = found.photos.labels, [usable & (found.parts == p) for p in (POOL, VAL, TEST)]
+    own_val, own_test = (np.flatnonzero(part) for part in of_part[1:])
+    train, val, test, borrowed, small = [], [], [], [], []
+    for label, name in enumerate(found.folders):
+        photos = np.flatnonzero(of_part[POOL] & (labels == label))
+        if not len(photos):
+            raise UserError(
+                f"no photo of '{name}' can be used: give it other photos, or move its folder away",
+                field="data",
+            )
+        key = [seed, *name.encode(errors="surrogateescape")]
+        drawn = photos[np.random.default_rng(key).permutation(len(photos))]
+        n_val = 0 if len(own_val) else _for_validation(len(photos), shots)
+        n_train = min(shots, len(photos) - n_val)
+        train += drawn[:n_train].tolist()
+        val += drawn[n_train : n_train + n_val].tolist()
+        test += drawn[n_train + n_val :].tolist()
+        borrowed += [index < shots for index in range(n_train, n_train + n_val)]
+        if len(photos) < shots:
+            small.append((name, len(photos)))
+    few = {int(labels[i]) for i, mine in zip(val, borrowed, strict=True) if mine}
+    return Draw(
+        train=np.array(train, int),
+        val=own_val if len(own_val) else np.array(val, int),
+        test=own_test if len(own_test) else np.array(test, int),
+        borrowed=np.zeros(len(own_val), bool) if len(own_val) else np.array(borrowed, bool),
+        notes=_notes(small, len(few), len(found.folders), shots),
+    )
+
+
+def _for_validation(photos: int, shots: int) -> int:
+    """How many of a class's photos validate."""
+    spare = max(photos - shots, photos // SHOTS_PER_VALIDATION)
+    return min(shots, MAX_VALIDATION_SHOTS, spare)
+
+
+def _notes(small: list[tuple[str, int]], few: int, classes: int, shots: int) -> list[str]:
+    """What the user should know of the draw; `few` classes validate on some of their shots."""
+    notes = []
+    if small:
+        named = ", ".join(f"'{name}' has {photos}" for name, photos in small[:3])
+        more = f" and {len(small) - 3} more" if len(small) > 3 else ""
+        notes.append(
+            f"fewer photos than {shots} shots: {named}{more}; such a class takes all it has"
+        )
+    if few:
+        notes.append(
+            f"{few} of {classes} classes have no photos beyond their {shots} shots: "
+            "validation takes some of these"
+        )
+    return notes

@@ -1,0 +1,252 @@
+"""The labelled photos under a folder: to tune on, or to measure a finished run with."""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from edge_sharpzo.photos.class_names import display_names, read_class_names
+from edge_sharpzo.photos.digests import digest_photos
+from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
+from edge_sharpzo.photos.scan import OTHER_KINDS, SPLITS, SUFFIXES, Scan, split_folder, subfolders
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import is_line
+
+POOL, VAL, TEST = range(3)  # where a photo lies: among those to draw from, in val/, in test/
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos with their class indices."""
+
+    paths: list[Path]
+    labels: np.ndarray  # [N], int64
+    digests: list[bytes] = field(default_factory=list)  # see `with_digests`
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def with_digests(self, skipped: Callable[[Path, str], object]) -> "Photos":
+        """These photos, their files read; `skipped` hears of those that cannot be."""
+        return replace(self, digests=digest_photos(self.paths, skipped))
+
+    def files(self) -> list[tuple[Path, bytes]]:
+        """Each photo's path and digest."""
+        return list(zip(self.paths, self.digests, strict=True))
+
+    def at(self, places: np.ndarray) -> "Photos":
+        """Those of the photos at `places`, indices [n]."""
+        digests = [self.digests[i] for i in places] if self.digests else []
+        return Photos([self.paths[i] for i in places], self.labels[places], digests)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A folder's classes, in the sorted order of their folder names, and its photos."""
+
+    root: Path
+    folders: list[str]
+    names: list[str]  # how the prompt calls each class
+    photos: Photos
+    parts: np.ndarray  # POOL, VAL or TEST of each photo [N]; in this order
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find_photos(root: Path, class_names: Path | None = None) -> Found:
+    """Looks through `root`: `<class>/*` or `train/<class>/*`, optional `val/` and `test/`.
+
+    Photos may lie one folder below their class's. `class_names` is a file with lines
+    `folder = name`.
+
+    Raises UserError for a folder without classes, or a class all of whose files are of no use.
+    """
+    scan = Scan()
+    splits = _splits(root)
+    source = splits["train"] or root
+    by_class, notes = _classes(source, [f for f in splits.values() if f], scan)
+    classes = sorted(by_class)
+    pairs = [(path, label) for label, name in enumerate(classes) for path in by_class[name]]
+    parts = [POOL] * len(pairs)
+    for part, base in ((VAL, splits["val"]), (TEST, splits["test"])):
+        if base is not None:
+            labels, told_of = _labels(base, classes, {})
+            notes += told_of
+            found = _photos_of(base, labels, scan, _refuse)
+            pairs += found
+            parts += [part] * len(found)
+    _leave_out_rest(root, source, [f for f in splits.values() if f], scan)
+    names = display_names(classes, class_names)
+    return Found(root, classes, names, _as_photos(pairs), np.array(parts), scan.left_out, notes)
+
+
+def find_labelled(
+    root: Path, folders: list[str], names: list[str], mapping: Path | None = None
+) -> Found:
+    """All photos under `root/test/<class>`, or `root/<class>`, of a run's classes.
+
+    `folders` and `names` are those of the run. `mapping` is a file of lines `folder = class` for
+    folders that are called otherwise; a class is given by its folder or its name, and several
+    folders may belong to one. A folder whose name differs from its class's in case, or in the form
+    of its letters, is taken for it.
+
+    Raises UserError if there are no photos.
+    """
+    scan = Scan()
+    test = _splits(root)["test"]
+    base = test or root
+    given = _mapped(base, folders, names, mapping) if mapping else {}
+    labels, notes = _labels(base, folders, given)
+    pairs = _photos_of(base, labels, scan, lambda folder: scan.leave_out(folder, NO_CLASS))
+    _leave_out_rest(root, base, [test] if test else [], scan)
+    if not pairs:
+        raise UserError(
+            f"{root} holds no photos of the run's classes ({', '.join(folders[:5])} ...)"
+            f"{_because(scan.left_out)}",
+            field="data",
+        )
+    parts = np.full(len(pairs), TEST)
+    return Found(root, folders, names, _as_photos(pairs), parts, scan.left_out, notes)
+
+
+def _splits(root: Path) -> dict[str, Path | None]:
+    if not root.is_dir():
+        raise UserError(
+            f"{root} is not a folder: give `data` a folder with one subfolder of photos for each "
+            "class",
+            field="data",
+        )
+    return {split: split_folder(root, split) for split in SPLITS}
+
+
+def _classes(
+    source: Path, splits: Sequence[Path], scan: Scan
+) -> tuple[dict[str, list[Path]], list[str]]:
+    """The photos of each class folder in `source`, and what to tell of them.
+
+    Raises UserError where there are fewer than two, or one cannot be used.
+    """
+    by_class, notes = {}, []
+    for folder in (f for f in subfolders(source) if f not in splits):
+        before = len(scan.left_out)
+        if photos := scan.class_photos(folder):
+            by_class[folder.name] = photos
+            if any(folder.name.lower() in known for known in SPLITS.values()):
+                notes.append(f"{folder} is taken for a class, for it holds no class folders")
+        else:
+            notes.append(_no_class(folder, scan.left_out[before:]))
+    if len(by_class) < 2:
+        only = next(iter(by_class), None)
+        what = f"only the class '{only}'" if only else "no class folders with photos"
+        raise UserError(
+            f"{source} holds {what}{_because(scan.left_out)}: make one subfolder for each class, "
+            f"with photos in it ({', '.join(sorted(SUFFIXES)[:4])} ...)",
+            field="data",
+        )
+    if odd := [name for name in sorted(by_class) if not is_line(name)]:
+        raise UserError(
+            f"the folder {odd[0]!a} in {source} has a name that is no single line of UTF-8: "
+            "rename it",
+            field="data",
+        )
+    return by_class, notes
+
+
+def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
+    """What to tell of a folder without photos. Raises UserError where it seems to have some."""
+    if any(f.reason != HIDDEN and f.path.suffix.lower() not in OTHER_KINDS for f in left_out):
+        raise UserError(
+            f"{folder} holds no photos that can be used{_because(left_out)}: convert them to JPEG, "
+            "put them right into that folder, or move the folder away",
+            field="data",
+        )
+    return f"{folder} holds no photos and is no class"
+
+
+def _because(left_out: Iterable[LeftOut]) -> str:
+    text = told(grouped(left_out))
+    return f" ({text})" if text else ""
+
+
+def _labels(
+    base: Path, folders: list[str], given: dict[str, int]
+) -> tuple[dict[Path, int], list[str]]:
+    """The class of each folder in `base` that is one's, and what to tell of them."""
+    exact = {name: label for label, name in enumerate(folders)} | given
+    alike: dict[str, list[int]] = {}
+    for label, name in enumerate(folders):
+        alike.setdefault(_folded(name), []).append(label)
+    labels, notes = {}, []
+    for folder in subfolders(base):
+        same = alike.get(_folded(folder.name), [])
+        if folder.name in exact:
+            labels[folder] = exact[folder.name]
+        elif len(same) == 1:
+            labels[folder] = same[0]
+            notes.append(f"{folder} is taken for the class '{folders[same[0]]}'")
+    return labels, notes
+
+
+def _folded(name: str) -> str:
+    """A folder's name without what file systems and people change in it: case, forms, spaces."""
+    return unicodedata.normalize("NFKC", name).casefold().replace("_", " ").strip()
+
+
+def _mapped(base: Path, folders: list[str], names: list[str], mapping: Path) -> dict[str, int]:
+    """The class of each folder that the file `mapping` names."""
+    both = zip(folders, names, strict=True)
+    label_of = {name: label for label, pair in enumerate(both) for name in pair}
+    there = {folder.name for folder in subfolders(base)}
+    known = {}
+    for folder, name in read_class_names(mapping).items():
+        if name not in label_of:
+            raise UserError(
+                f"{mapping} maps '{folder}' to '{name}', which is no class of the run: "
+                f"it has {', '.join(folders[:8])}",
+                field="class_names",
+            )
+        if folder not in there:
+            raise UserError(
+                f"{mapping} names '{folder}', and {base} has no such folder", field="class_names"
+            )
+        known[folder] = label_of[name]
+    return known
+
+
+def _photos_of(
+    base: Path, labels: dict[Path, int], scan: Scan, unknown: Callable[[Path], object]
+) -> list[tuple[Path, int]]:
+    """The photos of the class folders in `base`, class by class; `unknown` hears of the others."""
+    for folder in subfolders(base):
+        if folder not in labels:
+            unknown(folder)
+    by_class = sorted(labels, key=lambda folder: (labels[folder], folder))
+    return [(photo, labels[folder]) for folder in by_class for photo in scan.class_photos(folder)]
+
+
+def _refuse(folder: Path) -> None:
+    """Raises UserError where a folder of val/ or test/, of no known class, holds photos."""
+    if Scan().class_photos(folder):
+        raise UserError(
+            f"{folder} is no class of the training photos: rename it, "
+            "or add training photos for it",
+            field="data",
+        )
+
+
+def _leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan) -> None:
+    """Notes what lies beside the class folders, and beside the splits that are used."""
+    for base in (source, *(split for split in splits if split != source)):
+        scan.leave_out_files(base)
+    if source != root:
+        scan.leave_out_files(root)
+        for folder in subfolders(root):
+            if folder not in splits:
+                scan.leave_out(folder)
+
+
+def _as_photos(pairs: list[tuple[Path, int]]) -> Photos:
+    labels = np.array([label for _, label in pairs], np.int64)
+    return Photos([path for path, _ in pairs], labels)

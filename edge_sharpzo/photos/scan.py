@@ -1,0 +1,97 @@
+"""Walks folders of photos: which files are photos, and which are not used."""
+
+from pathlib import Path
+
+from edge_sharpzo.photos.left_out import HIDDEN, OUTSIDE, TOO_DEEP, UNREADABLE, LeftOut, of_kind
+
+SUFFIXES = {
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
+    *(".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+}
+# Files that nobody takes for photos: a folder of nothing else is no class that lost its photos.
+OTHER_KINDS = {".csv", ".html", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
+SPLITS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+
+
+class Scan:
+    """A walk through one folder, which notes every file that it does not use."""
+
+    def __init__(self) -> None:
+        self.left_out: list[LeftOut] = []
+
+    def class_photos(self, folder: Path) -> list[Path]:
+        """The photos in `folder` and in its subfolders, not those below; sorted."""
+        photos = self.photos_in(folder)
+        for sub in subfolders(folder):
+            photos += self.photos_in(sub)
+            for below in subfolders(sub):
+                self.leave_out(below, TOO_DEEP)
+        return sorted(photos)
+
+    def photos_under(self, folder: Path) -> list[Path]:
+        """The photos in `folder` and below it, however deep; sorted."""
+        below = (sub for sub in subfolders(folder) if not sub.is_symlink())
+        return sorted(
+            [*self.photos_in(folder), *(photo for sub in below for photo in self.photos_under(sub))]
+        )
+
+    def photos_in(self, folder: Path) -> list[Path]:
+        """The photos in `folder` itself; sorted."""
+        photos = []
+        for file in _files(folder):
+            if reason := _no_photo(file):
+                self.left_out.append(reason)
+            else:
+                photos.append(file)
+        return photos
+
+    def leave_out(self, folder: Path, reason: str = OUTSIDE) -> None:
+        """Nothing in `folder` or below it is used."""
+        self.leave_out_files(folder, reason)
+        for sub in subfolders(folder):
+            if not sub.is_symlink():
+                self.leave_out(sub, reason)
+
+    def leave_out_files(self, folder: Path, reason: str = OUTSIDE) -> None:
+        """No file in `folder` itself is used."""
+        self.left_out += [_no_photo(file) or LeftOut(file, reason) for file in _files(folder)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if not entry.is_dir())
+
+
+def _no_photo(file: Path) -> LeftOut | None:
+    """Why `file` is no photo, by its name and its kind; None where it is one."""
+    if _is_clutter(file.name):
+        return LeftOut(file, HIDDEN)
+    if file.suffix.lower() not in SUFFIXES:
+        return LeftOut(file, of_kind(file))
+    return None if file.is_file() else LeftOut(file, UNREADABLE, "no file")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Sorted; hidden ones and clutter left out."""
+    return sorted(f for f in folder.iterdir() if f.is_dir() and not _is_clutter(f.name))
+
+
+def split_folder(root: Path, split: str) -> Path | None:
+    """The folder in `root` that holds the class folders of a split, None where there is none.
+
+    A folder of that name with photos but without class folders is a class of that name.
+    """
+    named = (folder for folder in subfolders(root) if folder.name.lower() in SPLITS[split])
+    return next((f for f in named if any(_holds_photos(sub) for sub in subfolders(f))), None)
+
+
+def _holds_photos(folder: Path) -> bool:
+    places = (folder, *subfolders(folder))
+    return any(_no_photo(file) is None for place in places for file in _files(place))
+
+
+def _is_clutter(name: str) -> bool:
+    return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
