@@ -77,7 +77,7 @@ def _tune_in(
     config = _with_photos(config, prepared)
     if stored and stored.tuned_on:
         run_folder.check_unchanged(folder, config)
-    else:  # no run has come this far in this folder
+    elif lock.is_held():  # no run has come this far in this folder
         run_folder.write_config(folder, config)
     tagged = stored is None or stored.schema_version > 0
     checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, lock.is_held)

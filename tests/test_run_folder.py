@@ -14,6 +14,8 @@ from helpers import invoke, run_tune, write_photos
 
 import edge_sharpzo
 from edge_sharpzo import Classifier, UserError
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.events import Note
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
@@ -38,6 +40,17 @@ class Stopping:
         options = {"shots": 6, "budget": 300, **more}
         with pytest.raises(Killed):
             edge_sharpzo.tune(data, onnx=onnx, out=out, on_progress=kill, **options)
+
+
+class After:
+    """Asks to stop from the `looks`-th look on."""
+
+    def __init__(self, looks: int):
+        self.left = looks
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
 
 
 @pytest.fixture
@@ -346,3 +359,114 @@ def test_a_model_that_changes_under_a_run_gives_no_results(
     assert "changed while it was in use" in str(raised.value) or how == "deleted"
     for name in ("summary.json", "prompt.safetensors", "classifier.onnx"):
         assert not (tmp_path / "run" / name).exists()
+
+
+def renamed_away(out: Path) -> None:
+    out.rename(out.with_name("elsewhere"))
+
+
+def deleted(out: Path) -> None:
+    shutil.rmtree(out)
+
+
+def taken(out: Path) -> None:
+    """By another run, which has begun there meanwhile."""
+    out.rename(out.with_name("elsewhere"))
+    out.mkdir()
+    (out / ".lock").touch()
+    (out / "config.json").write_text("another run's")
+
+
+@pytest.mark.parametrize("moment", ["PhotosEncoded", "TuningStarts", "QueriesSpent"])
+@pytest.mark.parametrize("lose", [renamed_away, deleted, taken])
+def test_a_folder_that_is_lost_in_mid_run_costs_no_result(
+    lose: Callable[[Path], None],
+    moment: str,
+    tiny_onnx: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They go to a folder of their own, whole; what is in the old place stays as it is."""
+    monkeypatch.setattr("edge_sharpzo.runs.checkpoint.EVERY", 0.0)
+    out, said, done = tmp_path / "run", list[str](), list[bool]()
+
+    def listen(event: object) -> None:
+        if isinstance(event, Note):
+            said.append(event.text)
+        if type(event).__name__ == moment and not done:
+            done.append(True)
+            lose(out)
+
+    run = edge_sharpzo.tune(data, onnx=tiny_onnx, out=out, shots=6, budget=300, on_progress=listen)
+    assert run.folder == tmp_path / "run-2"
+    assert f"the results are in {run.folder}" in said[-1]
+    alone = edge_sharpzo.tune(data, onnx=tiny_onnx, out=tmp_path / "alone", shots=6, budget=300)
+    assert history(run.folder) == history(alone.folder)
+    assert {file.name for file in run.folder.iterdir()} == {
+        file.name for file in alone.folder.iterdir()
+    }
+    assert invoke("eval", run.folder, "--data", data).exit_code == 0
+    if lose is taken:
+        assert (out / "config.json").read_text() == "another run's"
+        assert sorted(file.name for file in out.iterdir()) == [".lock", "config.json"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no tensors", None])
+def test_an_interrupted_run_without_its_checkpoint_starts_over(
+    damage: bytes | None, tiny_onnx: Path, data: Path, tmp_path: Path
+) -> None:
+    """A summary alone does not make it finished."""
+    out = tmp_path / "run"
+    run = edge_sharpzo.tune(data, onnx=tiny_onnx, out=out, shots=6, budget=300, cancelled=After(12))
+    assert run.interrupted
+    if damage is not None:
+        (out / FILE).write_bytes(damage)
+        refused = resume(out)
+        assert refused.exit_code == 2
+        assert "delete it and resume, which then starts over" in refused.stderr
+    (out / FILE).unlink()
+    done = resume(out)
+    assert done.exit_code == 0, done.stderr
+    assert "there is no checkpoint yet: starting over" in done.stderr
+    alone = edge_sharpzo.tune(data, onnx=tiny_onnx, out=tmp_path / "alone", shots=6, budget=300)
+    assert history(out) == history(alone.folder)
+    assert resume(out).exit_code == 2  # now it is
+
+
+@pytest.mark.parametrize("content", [b"", b"half a pho", None])
+def test_a_training_photo_that_is_torn_before_resuming_is_named(
+    content: bytes | None, tiny_onnx: Path, data: Path, tmp_path: Path, stopping: Stopping
+) -> None:
+    out = tmp_path / "run"
+    stopping.tune(tiny_onnx, data, out)
+    photo = data / "train" / "red_things" / "002.png"
+    whole = photo.read_bytes()
+    if content is None:
+        photo.unlink()
+    else:
+        photo.write_bytes(content)
+    refused = resume(out)
+    assert refused.exit_code == 2
+    assert f"gone or unreadable: {photo}" in refused.stderr
+    photo.write_bytes(whole)
+    assert resume(out).exit_code == 0
+
+
+def test_a_run_finds_its_embedded_model_in_another_environment(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its contents: not any model that lies where the embedded one does."""
+    old, here = tmp_path / "python3.11" / "clip.onnx", tmp_path / "python3.13" / "clip.onnx"
+    for place in (old, here):
+        place.parent.mkdir()
+        shutil.copy(EMBEDDED_MODEL, place)
+    monkeypatch.setattr("edge_sharpzo.clip.embedded.EMBEDDED_MODEL", here)
+    out = tmp_path / "run"
+    edge_sharpzo.tune(data, onnx=old, out=out, shots=6, budget=300, cancelled=After(12))
+    old.unlink()
+    assert resume(out).exit_code == 0
+    before = invoke("predict", out, data / "test" / "red_things" / "000.png")
+    assert before.exit_code == 0, before.stderr
+    here.write_bytes(here.read_bytes() + b"\0")
+    assert "is gone: add --onnx" in invoke("eval", out, "--data", data).stderr

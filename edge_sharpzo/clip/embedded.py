@@ -1,6 +1,9 @@
 """Where the small model lies that comes with the package."""
 
+from contextlib import suppress
 from pathlib import Path
+
+from edge_sharpzo.system.errors import UserError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
@@ -16,6 +19,8 @@ def model_file(recorded: Path, sha256: str) -> Path:
     """
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-    if recorded.exists() or not EMBEDDED_MODEL.exists():
-        return recorded
-    return EMBEDDED_MODEL if ClipOnnx(EMBEDDED_MODEL).sha256 == sha256 else recorded
+    if not recorded.exists():
+        with suppress(UserError):
+            if ClipOnnx(EMBEDDED_MODEL).sha256 == sha256:
+                return EMBEDDED_MODEL
+    return recorded
