@@ -9,11 +9,14 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported
 import numpy as np
 import onnxruntime
+
+sys.path.insert(0, str(Path(__file__).parent))  # where `images` lies, whoever runs this file
 from images import UnreadableImageError, load_image, preprocess
 
 Answer = tuple[str, float, bool]  # class, probability, whether that is enough to be sure
