@@ -433,7 +433,7 @@ REFUSED: dict[str, tuple[str, bytes, str]] = {
         b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + bytes(30),
         "MB to decode",
     ),
-    "a strip": (".png", png(np.zeros((100_000, 1), np.uint8)), "too narrow a strip"),
+    "a strip": (".png", png(np.zeros((400_000, 1), np.uint8)), "too narrow a strip"),
     "nothing": (".jpg", b"", "not an image"),
     "a document": (".jpg", b"%PDF-1.7\n" + bytes(500), "not an image"),
 }

@@ -132,7 +132,7 @@ def png_content(file: BinaryIO) -> Content:
         end = min(at + 12 + length, size)
         if kind == b"IDAT" and pixels[1] in (0, at):
             pixels = (pixels[0] or at, end)
-        elif length <= most.get(kind, 0) and not pixels[1]:
+        elif kind in most and length <= most[kind] and not pixels[1]:
             del most[kind]
             content = file.read(length)
             header = content if kind == b"IHDR" else header
