@@ -12,7 +12,8 @@ from helpers import invoke, run_tune, tune
 from PIL import Image, ImageEnhance, ImageFilter
 
 from edge_sharpzo.clip.card import ImageCard, Interpolation, ResizeMode
-from edge_sharpzo.clip.images import SKETCH, load_image, preprocess, sketch
+from edge_sharpzo.clip.images import load_image, preprocess
+from edge_sharpzo.clip.sketch import SKETCH, sketch
 from edge_sharpzo.photos.copies import leave_out_copies, same_pictures
 from edge_sharpzo.photos.found import Photos
 

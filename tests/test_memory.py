@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import TextTower
@@ -94,6 +96,33 @@ def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_rss_mb"] <= 220
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory as Linux counts it")
+@pytest.mark.parametrize("limit", [220, 300])
+def test_large_photos_keep_to_the_limit_or_are_refused(
+    limit: int, photos: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "data"))
+    plain = Image.new("RGB", (6000, 4500), "red")
+    for name, mode in {
+        "rgb.png": "RGB",
+        "alpha.png": "RGBA",
+        "palette.gif": "P",
+        "cmyk.tif": "CMYK",
+        "plain.bmp": "RGB",
+        "grey.jpg": "L",
+        "colour.jpg": "RGB",
+        "colour.webp": "RGB",
+    }.items():
+        plain.convert(mode).save(data / "test" / "red_things" / name)
+    command = embedded_tune(data, tmp_path, "--budget", 100, "--max-memory", limit)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("alpha.png", "colour.webp", "cmyk.tif", "rgb.png"):
+        assert f"{name}: 6000 x 4500 pixels take" in done.stderr
+    assert ".jpg: " not in done.stderr  # decoded to a half
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_rss_mb"] <= limit
 
 
 def test_a_limit_below_what_a_tower_takes_says_what_would_do(photos: Path, tmp_path: Path) -> None:

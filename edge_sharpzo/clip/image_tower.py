@@ -10,13 +10,13 @@ import numpy as np
 
 from edge_sharpzo.clip.card import ModelCard
 from edge_sharpzo.clip.images import (
-    MAX_PIXELS,
+    MAX_BYTES,
     Photo,
     UnreadableImageError,
     load_image,
     preprocess,
-    sketch,
 )
+from edge_sharpzo.clip.sketch import sketch
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BATCH = 4  # photos in one call: more are no faster and hold more memory
 AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
 PHOTO_BYTES = 40_000_000  # that a photo takes in a large image tower
-PIXEL_BYTES = 12  # that a pixel of a photo takes while it is decoded and turned upright
+SHARE = 2  # the tower and the decoding of the next photos have half of what is left each
 
 
 class ImageTower:
@@ -94,7 +94,7 @@ class ImageTower:
             return
         if self._session is None:
             self._session = self._open()
-        batch_size = self._memory.fitting(BATCH, PHOTO_BYTES)
+        batch_size = self._memory.fitting(BATCH, SHARE * PHOTO_BYTES)
         ready = self._prepared(photos)
         for start in range(0, len(photos), batch_size):
             batch, pixels = [], []
@@ -122,11 +122,11 @@ class ImageTower:
         A thread decodes up to `AHEAD` photos ahead.
         """
         card = self._card.image
-        most_pixels = self._memory.fitting(MAX_PIXELS, PIXEL_BYTES)
+        most_bytes = self._memory.fitting(MAX_BYTES, SHARE)
 
         def prepare(photo: Photo) -> np.ndarray | str:
             try:
-                return preprocess(load_image(photo, most_pixels), card)
+                return preprocess(load_image(photo, most_bytes), card, most_bytes)
             except UnreadableImageError as error:
                 return str(error)
 

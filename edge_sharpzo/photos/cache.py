@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.clip.images import SKETCH
+from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.system.storage import cache_folder, clear_half_written
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-PREPROCESSING = 1  # raise when what the tower sees of a photo changes: old caches are then not read
+PREPROCESSING = 2  # raise when what the tower sees of a photo changes: old caches are then not read
 NAMES = ("keys", "features", "sketches")  # of the file's tensors
 
 
@@ -32,8 +32,9 @@ class FeatureCache:
     """
 
     def __init__(self, clip: "ClipOnnx", root: Path):
-        # Features differ in their last digits between providers and versions of onnxruntime.
-        place = f"{root.resolve()} {clip.provider} {version('onnxruntime')}"
+        # Features differ in their last digits between providers and versions of onnxruntime, and
+        # with less memory large photos are decoded to a part.
+        place = f"{root.resolve()} {clip.provider} {version('onnxruntime')} {clip.memory.mb}"
         place = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
         file = f"{clip.sha256[:16]}-{place[:16]}-{PREPROCESSING}.safetensors"
         self.path = cache_folder() / file

@@ -22,7 +22,7 @@ def leave_out_copies(
 ) -> tuple[np.ndarray, list[LeftOut]]:
     """Which of the `usable` photos [N], bool, are left once each picture is there once.
 
-    `sketches` [N, S], uint8, are what `clip.images.sketch` makes of them. Of copies the first
+    `sketches` [N, S], uint8, are what `clip.sketch` makes of them. Of copies the first
     stays. One content in two classes is left out altogether, for one of the labels is wrong;
     pictures that only look alike may be in two.
     """

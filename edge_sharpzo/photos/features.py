@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.clip.images import SKETCH
+from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.cache import FeatureCache, Row
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
     """Photos as the image tower sees them."""
 
     features: np.ndarray  # L2-normalised [N, D], float32; zero where a photo cannot be read
-    sketches: np.ndarray  # [N, SKETCH], uint8, see `clip.images.sketch`
+    sketches: np.ndarray  # [N, SKETCH], uint8, see `clip.sketch`
     readable: np.ndarray  # [N], bool
     unkept: str | None  # why the features could not be kept on disk
 

@@ -50,7 +50,7 @@ class Prepared:
     task: Task
     splits: Splits
     tuned_on: Photos  # those of `splits.train`, then those of `splits.val`
-    sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.images.sketch`
+    sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.sketch`
     held_out: Photos  # those of `splits.test`
     left_out: list[LeftOut]  # what lies among the photos and is not used
     seconds: float  # from the start until the photos were done

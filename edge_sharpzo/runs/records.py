@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edge_sharpzo.clip.images import SKETCH
+from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.system.errors import UserError
@@ -50,7 +50,7 @@ class RunConfig:
     tuned_on_sha256: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
     held_out_sha256: list[str] = field(default_factory=list)
-    tuned_on_sketches: list[str] = field(default_factory=list)  # hexadecimal, `clip.images.sketch`
+    tuned_on_sketches: list[str] = field(default_factory=list)  # hexadecimal, `clip.sketch`
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:

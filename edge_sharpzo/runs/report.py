@@ -10,10 +10,11 @@ import numpy as np
 
 from edge_sharpzo.classifier.calibration import reliability
 from edge_sharpzo.classifier.tuned import TunedPrompt
-from edge_sharpzo.clip.images import UnreadableImageError, load_image
+from edge_sharpzo.clip.images import MAX_BYTES, UnreadableImageError, load_image
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
+from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.system.text import percent
 from edge_sharpzo.tuning.loss import softmax
@@ -86,7 +87,7 @@ def write_report(
         matrix_names=[prompt.folders[i] for i in shown],
         matrix=confusion[np.ix_(shown, shown)].tolist(),
         left_out=classes - len(shown),
-        misread=_misread(prompt.folders, photos, probabilities),
+        misread=_misread(prompt.folders, photos, probabilities, config.options.max_memory),
         reliability=reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
     )
@@ -113,13 +114,16 @@ def _curves(records: Sequence[Record]) -> list[tuple[str, str]]:
     ]
 
 
-def _misread(folders: list[str], photos: Photos, probabilities: np.ndarray) -> list[Misread]:
+def _misread(
+    folders: list[str], photos: Photos, probabilities: np.ndarray, max_memory: int | None
+) -> list[Misread]:
     """The wrong answers with the highest probability."""
+    most_bytes = MemoryLimit(max_memory).fitting(MAX_BYTES, 1)
     guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     found: list[Misread] = []
     for index in sorted(np.flatnonzero(guesses != photos.labels), key=lambda i: -confidence[i]):
         try:
-            picture = load_image(photos.paths[index])
+            picture = load_image(photos.paths[index], most_bytes)
         except UnreadableImageError:  # it was there when it was encoded
             continue
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
