@@ -291,9 +291,9 @@ def test_a_photo_takes_no_more_memory_than_it_may(
     form, mode, more = KINDS[kind]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.linear_gradient("L").resize(SIZE).convert(mode).save(
-        tmp_path / "a.img", form, exif=exif, **more
-    )
+    grey = Image.linear_gradient("L").resize(SIZE)
+    picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257) if mode == "I;16" else grey
+    picture.convert(mode).save(tmp_path / "a.img", form, exif=exif, **more)
     done = subprocess.run(
         [sys.executable, "-c", FIRST_THAT_FITS, tmp_path / "a.img"],
         capture_output=True,

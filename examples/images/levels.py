@@ -1,5 +1,6 @@
 """Pixels of any kind in 8-bit RGB, by what the file says of its numbers, never by their values."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and not image.has_transparency_data:
         return image
     canvas = Image.new("RGB", image.size)
-    rows = max(1, _BAND // image.width)
-    for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+    for top, band in _bands(image):
         canvas.paste(_band(band, scale), (0, top))
     return canvas
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """The image in strips of full width, each with the row that it begins at."""
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
 def _band(band: Image.Image, scale: tuple[float, float] | None) -> Image.Image:
@@ -71,11 +77,13 @@ def _scale(image: Image.Image) -> tuple[float, float] | None:
 
 
 def _check_bits(image: Image.Image, scale: tuple[float, float] | None) -> None:
-    """Raises UnreadableImageError for 16 bits that look like those of a camera of fewer.
+    """Raises UnreadableImageError for a file of 16 bits that look like those of a camera of fewer.
 
     They would be nearly black. The file says that they are 16, the numbers say that they are not.
     """
-    if scale in ((0, 65535), (65535, 0)) and 0 < image.getextrema()[1] <= _FEWER_BITS:
+    if image.format is None or scale not in ((0, 65535), (65535, 0)):
+        return
+    if 0 < max(int(np.asarray(band).max()) for _, band in _bands(image)) <= _FEWER_BITS:
         raise UnreadableImageError(
             "16 bits of which the lowest 12 alone are used, which it does not say: "
             "convert it to 8 bits"
