@@ -1,24 +1,32 @@
 """How far probabilities can be trusted: a temperature, and the threshold of "not sure".
 
-The temperature is fitted on validation photos (Guo et al., "On Calibration of Modern Neural
-Networks", ICML 2017).
+The temperature (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017) is the likeliest
+one, given photos that the logits have not learnt from and what temperatures are like: calibrated
+logits vary about each photo's mean by about `PRIOR_SPREAD`, whatever their scale was before. So a
+few photos, all of them right, do not make a classifier certain.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge_sharpzo.classifier.heads import logit_deviation
 from edge_sharpzo.tuning.loss import softmax
 
-INVERSE_TEMPERATURES = 2.0 ** np.linspace(-5, 4, 73)  # that are tried
-COARSE_INVERSE_TEMPERATURES = tuple(2.0 ** (e / 2) for e in range(-8, 9))
-SURE = 0.9  # the share of sure answers that are right, on validation photos
+# Calibrated logits' deviation about each photo's mean, as it was for five sets of photos with 2, 4
+# and 16 shots; and the standard deviation of its logarithm.
+PRIOR_SPREAD, PRIOR_WIDTH = 2.0, 0.3
+FARTHEST = 8.0  # from the prior, in the logarithm of the temperature: 27 of its deviations
+_GOLDEN = (5**0.5 - 1) / 2
+COARSE_SPREADS = tuple(2.0 ** (e / 2) for e in range(-4, 9))
+SURE = 0.9  # the share of sure answers that are right
 BINS = 10
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What validation photos say about logits."""
+    """What photos say about logits."""
 
     temperature: float = 1.0  # logits are divided by it
     # An answer with less probability than this is not sure; None: nothing to tell by.
@@ -26,30 +34,60 @@ class Calibration:
 
 
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
-    """The temperature that suits logits [N, K] with labels [N] best, and the threshold after it.
-
-    The temperature has the lowest cross-entropy.
+    """The likeliest temperature of logits [N, K] with labels [N], and the threshold after it.
 
     The threshold is the lowest above which `SURE` of the answers are right; 1 where not even the
-    surest ones are.
+    surest ones are. None without photos.
     """
-    if not len(labels):
+    deviation = logit_deviation(logits) if len(labels) else 0.0
+    if not deviation > 0:
         return Calibration()
-    losses = {beta: tempered_losses(logits, labels, beta).mean() for beta in INVERSE_TEMPERATURES}
-    inverse = float(min(losses, key=losses.__getitem__))
+
+    def unlikely(log_spread: float) -> float:
+        """Minus the logarithm of the posterior."""
+        losses = tempered_losses(logits, labels, np.exp(log_spread) / deviation)
+        away = (log_spread - np.log(PRIOR_SPREAD)) / PRIOR_WIDTH
+        return float(losses.sum() + away**2 / 2)
+
+    middle = np.log(PRIOR_SPREAD)
+    inverse = np.exp(_least(unlikely, middle - FARTHEST, middle + FARTHEST)) / deviation
     probabilities = softmax(inverse * logits)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     enough = np.flatnonzero(share >= SURE)
     threshold = float(confidence[order[enough[-1]]]) if len(enough) else 1.0
-    return Calibration(1 / inverse, threshold)
+    return Calibration(float(1 / inverse), threshold)
+
+
+def prior_temperature(logits: np.ndarray) -> float:
+    """The temperature of logits [N, K] where no photo tells anything."""
+    return logit_deviation(logits) / PRIOR_SPREAD or 1.0
+
+
+def _least(function: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one minimum between `low` and `high` has it, within 0.001.
+
+    By golden sections.
+    """
+    inner = [high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)]
+    values = [function(place) for place in inner]
+    while high - low > 1e-3:
+        if values[0] < values[1]:
+            high = inner[1]
+            inner = [high - _GOLDEN * (high - low), inner[0]]
+            values = [function(inner[0]), values[0]]
+        else:
+            low = inner[0]
+            inner = [inner[1], low + _GOLDEN * (high - low)]
+            values = [values[1], function(inner[1])]
+    return (low + high) / 2
 
 
 def tempered_losses(logits: np.ndarray, labels: np.ndarray, inverse: float) -> np.ndarray:
     """Cross-entropy [N] of each row of logits [N, K] at the inverse temperature `inverse`."""
-    right = softmax(inverse * logits)[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(right, 1e-9))
+    scaled = inverse * (logits - logits.max(axis=1, keepdims=True))
+    return np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]
 
 
 def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -57,7 +95,8 @@ def calibrated_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     Logits of any scale compare by it.
     """
-    tried = (tempered_losses(logits, labels, beta) for beta in COARSE_INVERSE_TEMPERATURES)
+    deviation = logit_deviation(logits) or 1.0
+    tried = (tempered_losses(logits, labels, spread / deviation) for spread in COARSE_SPREADS)
     return min(tried, key=np.mean)
 
 

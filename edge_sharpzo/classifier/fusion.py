@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.classifier.calibration import Calibration, calibrate, calibrated_losses
+from edge_sharpzo.classifier.calibration import (
+    Calibration,
+    calibrate,
+    calibrated_losses,
+    prior_temperature,
+)
 from edge_sharpzo.classifier.heads import HEADS, LinearHead, logit_deviation
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.tuning.loss import cross_entropy, share_right
@@ -19,6 +24,10 @@ DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
 # The better of prompt and head gets at least this times the other's weight, since few photos judge
 # a mix badly.
 LEAD = 4.0
+# Parts that a class's photos are cut into, one after the other left out when heads are fitted to
+# see how sure they may be; and how much surer the whole head is than one that lacks a part.
+PARTS = 4
+WHOLE = 1.1
 
 
 @dataclass(frozen=True)
@@ -95,8 +104,61 @@ def fuse(
         added=alone.weighted(weight) if weight else None,
         alone_val=share_right(beside, labels),
         mixed_val=share_right(mixed, labels),
-        calibration=calibrate(mixed, labels),
+        calibration=_calibration(name, scale, validated, splits, weight, mixed),
     )
+
+
+def _calibration(
+    name: str,
+    scale: float,
+    text: np.ndarray,
+    splits: Splits,
+    weight: float,
+    validation: np.ndarray,
+) -> Calibration:
+    """Of the prompt and `weight` times the head, by photos that neither has learnt from.
+
+    Where the head leads and there are enough photos, all of them, each beside a head fitted
+    without it and its like; `text` has learnt of most, but hardly counts then. Else by the
+    validation photos, with logits `validation` [N, K]; without these by what is usual.
+    """
+    train, val = splits.train, splits.val
+    every = Split(*(np.concatenate(parts) for parts in zip(train, val, strict=True)))
+    shots = len(train.labels) / len(text)
+    least = int(np.bincount(every.labels, minlength=len(text)).min())
+    if weight >= 1 and least > 1 and (shots >= ENOUGH_SHOTS or not len(val.labels)):
+        beside = _crossed(name, scale, text, every, min(PARTS, least))
+        return calibrate((scale * every.features @ text.T + weight * beside) / WHOLE, every.labels)
+    if len(val.labels):
+        return calibrate(validation, val.labels)
+    known = _fitted(name, scale, text, train).logits(train.features)
+    return Calibration(prior_temperature(scale * train.features @ text.T + weight * known), None)
+
+
+def _crossed(name: str, scale: float, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:
+    """Logits [N, K] of heads that have not learnt from the photos that they judge.
+
+    Photos that are alike are left out together, or they would flatter the head.
+    """
+    logits = np.zeros((len(photos.labels), len(text)))
+    part = parts_of_like(photos, parts)
+    for left_out in range(parts):
+        here = part == left_out
+        rest = Split(photos.features[~here], photos.labels[~here])
+        logits[here] = _fitted(name, scale, text, rest).logits(photos.features[here])
+    return logits
+
+
+def parts_of_like(photos: Split, parts: int) -> np.ndarray:
+    """To which of `parts` each photo [N] belongs: its class's, cut along their main direction."""
+    part = np.zeros(len(photos.labels), int)
+    for label in np.unique(photos.labels):
+        places = np.flatnonzero(photos.labels == label)
+        rows = photos.features[places] - photos.features[places].mean(axis=0)
+        directions, lengths, _ = np.linalg.svd(rows, full_matrices=False)
+        order = np.argsort(directions[:, 0] * lengths[0], kind="stable")
+        part[places[order]] = np.arange(len(places)) * parts // len(places)
+    return part
 
 
 def chosen_weight(prompt: np.ndarray, head: np.ndarray, labels: np.ndarray) -> float:
