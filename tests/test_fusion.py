@@ -4,10 +4,19 @@ import numpy as np
 import pytest
 from helpers import clouds
 
-from edge_sharpzo.classifier.fusion import LEAD, Fusion, anchored, chosen_weight, fuse, settled
+from edge_sharpzo.classifier.calibration import calibration_error
+from edge_sharpzo.classifier.fusion import (
+    LEAD,
+    Fusion,
+    anchored,
+    chosen_weight,
+    fuse,
+    parts_of_like,
+    settled,
+)
 from edge_sharpzo.classifier.heads import HEADS
 from edge_sharpzo.photos.labelled import Split, Splits
-from edge_sharpzo.tuning.loss import share_right
+from edge_sharpzo.tuning.loss import share_right, softmax
 
 NOTHING = Split(np.zeros((0, 6), np.float32), np.zeros(0, np.int64))
 NOISE = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
@@ -156,3 +165,53 @@ def test_the_template_stays_where_it_validates_no_worse() -> None:
     # Nothing to judge by.
     kept, _ = settled(NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0)
     assert kept != pytest.approx(CENTRES, abs=0.02)
+
+
+def error(fusion: Fusion, prompt: np.ndarray, photos: Split) -> float:
+    logits = mixed_logits(fusion, photos.features @ prompt.T, photos.features)
+    found = calibration_error(softmax(logits / fusion.calibration.temperature), photos.labels)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("shots", [2, 4, 16])
+@pytest.mark.parametrize("spread", [0.6, 1.2])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_probabilities_mean_what_they_say(shots: int, spread: float, seed: int) -> None:
+    """Even where the prompt knows nothing, and two photos of each class are all there is."""
+    photos = Splits(
+        Split(*clouds(10 + seed, shots, spread=spread)),
+        Split(*clouds(20 + seed, min(shots, 4), spread=spread)),
+        Split(*clouds(30 + seed, 200, spread=spread)),
+        NOTHING,
+    )
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=True)
+    assert error(fusion, NOISE, photos.test) < (0.16 if shots > 2 else 0.3)
+
+
+def test_photos_that_are_alike_are_left_out_together() -> None:
+    features, labels = clouds(0, 4, spread=1.0)
+    twice = Split(np.repeat(features, 2, axis=0) + np.float32(1e-4), np.repeat(labels, 2))
+    part = parts_of_like(twice, 4)
+    assert (part[::2] == part[1::2]).all()
+    assert np.bincount(part).tolist() == [8, 8, 8, 8]
+
+
+def test_copies_of_every_photo_make_no_head_surer() -> None:
+    """As a burst of a camera does, which no look at single photos finds out."""
+    features, labels = clouds(0, 8, spread=1.2)
+    jitter = np.random.default_rng(0).normal(0, 0.01, (4, *features.shape)).astype(np.float32)
+    burst = Split((features + jitter).reshape(-1, features.shape[1]), np.tile(labels, 4))
+    test = Split(*clouds(2, 200, spread=1.2))
+    photos = Splits(burst, burst, test, NOTHING)
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=True)
+    assert error(fusion, NOISE, test) < 0.17
+
+
+@pytest.mark.parametrize("shots", [1, 2, 3])
+def test_without_validation_probabilities_are_modest(shots: int) -> None:
+    train, test = Split(*clouds(0, shots, spread=1.0)), Split(*clouds(2, 100, spread=1.0))
+    photos = Splits(train, NOTHING, test, NOTHING)
+    fusion = fuse("ensemble", 1.0, NOISE, NOISE, photos, mix=True)
+    assert (fusion.calibration.threshold is None) == (shots == 1)
+    assert error(fusion, NOISE, test) < (0.5 if shots == 1 else 0.3)

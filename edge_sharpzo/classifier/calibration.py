@@ -15,9 +15,10 @@ from edge_sharpzo.classifier.heads import logit_deviation
 from edge_sharpzo.tuning.loss import softmax
 
 # Calibrated logits' deviation about each photo's mean, as it was for five sets of photos with 2, 4
-# and 16 shots; and the standard deviation of its logarithm.
-PRIOR_SPREAD, PRIOR_WIDTH = 2.0, 0.3
-FARTHEST = 8.0  # from the prior, in the logarithm of the temperature: 27 of its deviations
+# and 16 shots; and the standard deviation of its logarithm, for less and for more certainty: a few
+# wrong answers must be able to take it away, a few right ones hardly give it.
+PRIOR_SPREAD, PRIOR_WIDTHS = 2.3, (0.7, 0.2)
+FARTHEST = 8.0  # from the prior, in the logarithm of the temperature: more than data can move it
 _GOLDEN = (5**0.5 - 1) / 2
 COARSE_SPREADS = tuple(2.0 ** (e / 2) for e in range(-4, 9))
 SURE = 0.9  # the share of sure answers that are right
@@ -46,8 +47,8 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     def unlikely(log_spread: float) -> float:
         """Minus the logarithm of the posterior."""
         losses = tempered_losses(logits, labels, np.exp(log_spread) / deviation)
-        away = (log_spread - np.log(PRIOR_SPREAD)) / PRIOR_WIDTH
-        return float(losses.sum() + away**2 / 2)
+        away = log_spread - np.log(PRIOR_SPREAD)
+        return float(losses.sum() + (away / PRIOR_WIDTHS[int(away > 0)]) ** 2 / 2)
 
     middle = np.log(PRIOR_SPREAD)
     inverse = np.exp(_least(unlikely, middle - FARTHEST, middle + FARTHEST)) / deviation

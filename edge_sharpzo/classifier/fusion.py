@@ -27,7 +27,7 @@ LEAD = 4.0
 # Parts that a class's photos are cut into, one after the other left out when heads are fitted to
 # see how sure they may be; and how much surer the whole head is than one that lacks a part.
 PARTS = 4
-WHOLE = 1.1
+WHOLE = 1.15
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _crossed(name: str, scale: float, text: np.ndarray, photos: Split, parts: in
 
     Photos that are alike are left out together, or they would flatter the head.
     """
-    logits = np.zeros((len(photos.labels), len(text)))
+    logits = np.zeros((len(photos.labels), len(text)), np.float32)
     part = parts_of_like(photos, parts)
     for left_out in range(parts):
         here = part == left_out
