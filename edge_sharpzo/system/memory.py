@@ -3,9 +3,13 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import available_mb
 
 _STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 MB = 1_000_000
@@ -17,6 +21,17 @@ def resident() -> int | None:
     """Bytes of memory that this process holds; None where the system does not tell."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _writable() -> int | None:
+    """Bytes of memory of its own that this process has asked for; None where nobody tells.
+
+    What Linux counts against RLIMIT_DATA.
+    """
+    try:
+        return int(_STATM.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
 
@@ -109,3 +124,59 @@ class MemoryLimit:
         """
         left = self.left()
         return most if left is None else int(max(1, min(most, left // max(each, 1))))
+
+    @contextmanager
+    def kept(self, most: int) -> Iterator[None]:
+        """Within it the system refuses this process more than `most` further bytes.
+
+        Or more than the limit leaves, or than the machine has. For the work on what others have
+        written: it then fails, by MemoryError or an error of the engine, where it would take the
+        machine down. Where the system has no such limit, nothing is refused.
+        """
+        asked_for = _writable() if sys.platform == "linux" else None
+        if asked_for is None:
+            yield
+            return
+        left = [most, (available_mb() or most) * MB]
+        if self.mb is not None:
+            left.append(max(RESERVE, self.mb * MB - (resident() or 0)))
+        with _ceiling.lowered(asked_for + min(left)):
+            yield
+
+
+class _Ceiling:
+    """The system's limit on this process's memory: the highest that one of its threads asks for."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked: list[int] = []
+        self._before = (-1, -1)
+
+    @contextmanager
+    def lowered(self, limit: int) -> Iterator[None]:
+        """Within it the process gets no more than `limit` bytes."""
+        import resource
+
+        with self._lock:
+            if not self._asked:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)
+            self._asked.append(limit)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.remove(limit)
+                self._set()
+
+    def _set(self) -> None:
+        import resource
+
+        soft, hard = self._before
+        asked = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        if self._asked:
+            soft = min([max(self._asked), *asked])
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+_ceiling = _Ceiling()
