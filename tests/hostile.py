@@ -91,20 +91,35 @@ def doubled(times: int, output: str) -> Edit:
     return before_output(output, nodes)
 
 
-def with_constants(output: str, operator: str, *arrays: Any, **attributes: Any) -> Edit:
-    """A node of constants whose largest number is added to a tower's output."""
+def with_constants(
+    output: str, operator: str, *arrays: Any, late: bool = False, **attributes: Any
+) -> Edit:
+    """A node of constants whose largest number is added to a tower's output.
+
+    If `late`, the engine cannot know them before it runs: a nothing of the tower's is added.
+    """
     given = [(f"c{i}", array) for i, array in enumerate(arrays)]
-    names = [name for name, _ in given]
+    names = [f"{name}.late" if late else name for name, _ in given]
 
     def nodes(start: str) -> list[onnx.NodeProto]:
+        nothing = [
+            helper.make_node("ReduceMax", [start], ["reduced"], keepdims=0),
+            helper.make_node("Mul", ["reduced", "zero"], ["nothing"]),
+        ]
+        for name, _ in given:
+            nothing += [
+                helper.make_node("CastLike", ["nothing", name], [f"{name}.nothing"]),
+                helper.make_node("Add", [name, f"{name}.nothing"], [f"{name}.late"]),
+            ]
         return [
+            *(nothing if late else []),
             helper.make_node(operator, names, ["bomb"], **attributes),
             helper.make_node("ReduceMax", ["bomb"], ["most"], keepdims=0),
             helper.make_node("Cast", ["most"], ["number"], to=TensorProto.FLOAT),
             helper.make_node("Add", [start, "number"], [output]),
         ]
 
-    return before_output(output, nodes, *given)
+    return before_output(output, nodes, *given, ("zero", np.float32(0)))
 
 
 def nested(operator: str) -> Edit:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ TEXT, IMAGE = "text_features", "image_features"
 NOT_OURS = "is not what edge-sharpzo's export writes"
 SIZE = np.array([200_000, 200_000])
 LINE = np.ones(10**6, np.float32)
+ALONE = "takes nothing but weights"
 MEMORY = "needs more memory than this machine has left"
 
 GRAPHS: dict[str, tuple[Edit, str]] = {
@@ -63,17 +65,23 @@ GRAPHS: dict[str, tuple[Edit, str]] = {
         "'Resize'",
     ),
     "random numbers": (with_constants(TEXT, "RandomNormal", shape=[3]), "'RandomNormal'"),
-    "a huge expansion": (with_constants(TEXT, "Expand", LINE[:1], SIZE), MEMORY),
-    "a huge range": (with_constants(TEXT, "Range", 0, 10**12, 1), MEMORY),
+    "an expansion of weights": (with_constants(TEXT, "Expand", LINE[:1], SIZE), ALONE),
+    "a range of weights": (with_constants(TEXT, "Range", 0, 10**12, 1), ALONE),
+    "a product of weights": (with_constants(TEXT, "MatMul", LINE[:, None], LINE[None]), ALONE),
+    "a huge expansion": (with_constants(TEXT, "Expand", LINE[:1], SIZE, late=True), MEMORY),
+    "a huge range": (with_constants(TEXT, "Range", 0, 10**12, 1, late=True), MEMORY),
     "a huge frame": (
-        with_constants(IMAGE, "Pad", LINE[:4].reshape(2, 2), [SIZE[0]] * 4),
+        with_constants(IMAGE, "Pad", LINE[:4].reshape(2, 2), [SIZE[0]] * 4, late=True),
         MEMORY,
     ),
     "an outer product": (
-        with_constants(TEXT, "MatMul", LINE[:, None], LINE[None]),
+        with_constants(TEXT, "MatMul", LINE[:, None], LINE[None], late=True),
         MEMORY,
     ),
-    "a sum of all with all": (with_constants(IMAGE, "Add", LINE[:, None], LINE[None]), MEMORY),
+    "a sum of all with all": (
+        with_constants(IMAGE, "Add", LINE[:, None], LINE[None], late=True),
+        MEMORY,
+    ),
     "text features doubled": (doubled(45, TEXT), MEMORY),
     "image features doubled": (doubled(45, IMAGE), MEMORY),
     "token embeddings doubled": (doubled(45, "token_embeddings"), MEMORY),
@@ -465,6 +473,29 @@ def test_what_is_no_file_is_not_waited_for(name: str, kind: str, place: Place) -
 def test_any_change_is_answered(seed: int, place: Place, stopped: Path) -> None:
     for command in hostile.mutated(seed, place, stopped):
         answered(command)
+
+
+def test_a_graph_that_does_not_end_is_cut_off(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sharpzo.clip.session.SECONDS", 0.5)
+    monkeypatch.setattr("edge_sharpzo.clip.session.SECONDS_PER_MB", 0.0)
+
+    def nodes(start: str) -> list[onnx.NodeProto]:
+        names = ["large", *(f"m{i}" for i in range(1000))]
+        return [
+            helper.make_node("ReduceMax", [start], ["most"], keepdims=0),
+            helper.make_node("Mul", ["matrix", "most"], ["large"]),
+            *(helper.make_node("MatMul", [a, "matrix"], [b]) for a, b in pairwise(names)),
+            helper.make_node("ReduceMax", [names[-1]], ["number"], keepdims=0),
+            helper.make_node("Add", [start, "number"], [TEXT]),
+        ]
+
+    matrix = np.eye(1500, dtype=np.float32)
+    model = place.edited_model(before_output(TEXT, nodes, ("matrix", matrix)))
+    done = answered(["doctor", "--onnx", model, "--threads", 1])
+    assert done.exit_code == 2
+    assert "it was still busy after 0 s" in done.stderr or "after 1 s" in done.stderr
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux counts them")

@@ -158,7 +158,10 @@ def _check(card: ModelCard) -> None:
     told = [card.name, card.weights, card.precision, text.words]
     told += [each for each in (card.weights_sha256, card.licence) if each is not None]
     told += [*card.versions, *card.versions.values()]
-    _require(all(isinstance(each, str) and is_line(each) for each in told), "a text is no line")
+    _require(
+        all(isinstance(each, str) and len(each) <= 1000 and is_line(each) for each in told),
+        "a text is no line",
+    )
     _require(
         len(image.size) == 2 and all(_whole(side, 1, MAX_IMAGE_SIDE) for side in image.size),
         f"image size {image.size}",

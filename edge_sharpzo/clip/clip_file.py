@@ -17,7 +17,7 @@ from edge_sharpzo.clip.onnx.trust import check_model, locations
 from edge_sharpzo.clip.session import Feeds, Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import sums_bytes_exactly
+from edge_sharpzo.system.machine import sums_bytes_exactly, usable_cores
 from edge_sharpzo.system.memory import MB, MemoryLimit, return_freed_memory
 
 if TYPE_CHECKING:
@@ -223,17 +223,19 @@ class ClipOnnx:
         """
         from edge_sharpzo.clip.providers import open_session
 
-        model, what = self.tower(tower, integer), f"the {tower} tower"
+        model = self.tower(tower, integer)
         weights = weight_bytes(model.graph)
-        self.memory.require(weights, what)
+        self.memory.require(weights, f"the {tower} tower")
         # The image tower's threads would wait actively on the core that decodes the next photos.
         active = tower != Tower.IMAGE
         session = Session(
             lambda: open_session(
                 model, self.folder, self.provider, self.threads, wait_actively=active
             ),
-            f"{what} of {self.path}",
+            tower,
+            self.path,
             weights,
+            self.threads or usable_cores(),
             lambda feeds: self._output_shape(tower, feeds),
             self.memory,
         )

@@ -1,25 +1,29 @@
 """The one way to the engine: opening and running a tower, with memory, time and errors in hand."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from threading import Timer
+from pathlib import Path
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.memory import MB, MemoryLimit
+from edge_sharpzo.system.memory import MB, MemoryLimit, thread_stack
 from edge_sharpzo.system.text import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Feeds = Mapping[str, np.ndarray]
-# A session may take so much beyond the process that opens it. Copies of weights, as float32 where
-# they are stored in 8 bits, and what one call computes; a large photo is decoded at the same time.
-COPIES, ROOM = 8, 2000 * MB
-# A call may last so long: some hundred operations for each byte of weights, at a billion a second.
-SECONDS, SECONDS_PER_MB = 30.0, 1.0
+# A session may take so much beyond the process that opens it: copies of its weights, as float32
+# where they are stored in 8 bits, and what one call computes.
+COPIES = 8
+ROOM = {Tower.TOKENS: 200 * MB, Tower.TEXT: 1000 * MB, Tower.IMAGE: 2000 * MB}  # photos decoded too
+# A call may last so long: a thousand operations for each byte of weights, at a billion a second.
+SECONDS, SECONDS_PER_MB = 15.0, 1.0
 # What onnxruntime says where it gets no memory.
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
 
@@ -35,20 +39,23 @@ class Session:
     def __init__(
         self,
         open_session: "Callable[[], onnxruntime.InferenceSession]",
-        what: str,
+        tower: Tower,
+        where: Path,
         weights: int,
+        threads: int,
         shape: Callable[[Feeds], tuple[int, ...]],
         memory: MemoryLimit,
     ):
         """Opens it.
 
-        `what` names the tower in messages, `weights` is their size in bytes, `shape` says what
-        shape the tower's output has for some feeds. Raises UserError.
+        `where` is the model file, `weights` are those of the tower in bytes, `threads` are those
+        that the engine starts, `shape` says what shape the output has for some feeds. Raises
+        UserError.
         """
-        self._what, self._shape, self._memory = what, shape, memory
-        self._room = ROOM + COPIES * weights
+        self._what, self._shape, self._memory = f"the {tower} tower of {where}", shape, memory
+        self._room = ROOM[tower] + COPIES * weights
         self._seconds = SECONDS + SECONDS_PER_MB * weights / MB
-        with self._errors("open"):
+        with self._errors("open", idle=threads * thread_stack()):
             self._session = open_session()
 
     def run(self, outputs: None, feeds: Feeds) -> list[np.ndarray]:
@@ -59,15 +66,13 @@ class Session:
         """
         import onnxruntime
 
-        options = onnxruntime.RunOptions()
-        timer = Timer(self._seconds, setattr, (options, "terminate", True))
-        timer.daemon = True
+        options, done = onnxruntime.RunOptions(), Event()
         with self._errors("run"):
-            timer.start()
+            Thread(target=_watch, args=(options, done, self._seconds), daemon=True).start()
             try:
                 (found,) = self._session.run(outputs, dict(feeds), options)
             finally:
-                timer.cancel()
+                done.set()
             self._check(found, self._shape(feeds))
         return [found]
 
@@ -85,10 +90,13 @@ class Session:
             )
 
     @contextmanager
-    def _errors(self, verb: str) -> Iterator[None]:
-        """Raises UserError for whatever the engine raises, in the memory that the tower may take"""
+    def _errors(self, verb: str, idle: int = 0) -> Iterator[None]:
+        """Raises UserError for whatever the engine raises, in the memory that the tower may take.
+
+        And `idle` bytes more that are asked for and not used.
+        """
         try:
-            with self._memory.kept(self._room):
+            with self._memory.kept(self._room, idle):
                 yield
         except UserError:
             raise
@@ -114,3 +122,12 @@ class Session:
             "another model",
             field="max_memory",
         )
+
+
+def _watch(options: "onnxruntime.RunOptions", done: Event, seconds: float) -> None:
+    """Ends a call that has been busy for so long; a process that was stopped was not."""
+    began = time.process_time()
+    while not done.wait(seconds):
+        if time.process_time() - began >= seconds:
+            options.terminate = True
+            return

@@ -14,6 +14,7 @@ from edge_sharpzo.system.machine import available_mb
 _STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 MB = 1_000_000
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+STACK = 8 * MB  # of a thread, where the system sets no limit
 RESERVE = 16 * MB  # left free under a limit: what NumPy and Python take between two looks
 
 
@@ -34,6 +35,16 @@ def _writable() -> int | None:
         return int(_STATM.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
+
+
+def thread_stack() -> int:
+    """Bytes that a new thread asks for; it uses hardly any of them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return STACK
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return STACK if soft == resource.RLIM_INFINITY else max(soft, STACK)
 
 
 def peak_mb() -> float | None:
@@ -126,12 +137,13 @@ class MemoryLimit:
         return most if left is None else int(max(1, min(most, left // max(each, 1))))
 
     @contextmanager
-    def kept(self, most: int) -> Iterator[None]:
+    def kept(self, most: int, idle: int = 0) -> Iterator[None]:
         """Within it the system refuses this process more than `most` further bytes.
 
-        Or more than the limit leaves, or than the machine has. For the work on what others have
-        written: it then fails, by MemoryError or an error of the engine, where it would take the
-        machine down. Where the system has no such limit, nothing is refused.
+        Or more than the limit leaves, or than the machine has; `idle` come on top, bytes that are
+        asked for and not used. For the work on what others have written: it then fails, by
+        MemoryError or an error of the engine, where it would take the machine down. Where the
+        system has no such limit, nothing is refused.
         """
         asked_for = _writable() if sys.platform == "linux" else None
         if asked_for is None:
@@ -140,7 +152,7 @@ class MemoryLimit:
         left = [most, (available_mb() or most) * MB]
         if self.mb is not None:
             left.append(max(RESERVE, self.mb * MB - (resident() or 0)))
-        with _ceiling.lowered(asked_for + min(left)):
+        with _ceiling.lowered(asked_for + min(left) + idle):
             yield
 
 

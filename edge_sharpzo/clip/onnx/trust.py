@@ -21,6 +21,12 @@ _OPERATORS = """
     Where
 """
 OPERATORS = frozenset(_OPERATORS.split())
+# Of these the engine may make more weights when it opens a model: no more than it has.
+OF_WEIGHTS = frozenset(
+    {"Cast", "Constant", "DequantizeLinear", "Identity", "Reshape", "Split", "Squeeze"}
+    | {"Transpose", "Unsqueeze"}
+)
+MOST_WORK = 64  # bytes that it may touch for it, for each byte of weights
 _FIELDS = {
     "model": "ir_version opset_import producer_name producer_version domain model_version "
     "doc_string graph metadata_props",
@@ -62,6 +68,26 @@ def check_model(model: ModelProto, folder: Path) -> None:
             _check_inside(tensor)
     if outside > sum(files.values()):
         raise ValueError("its weights overlap")
+    _check_of_weights(model.graph)
+
+
+def _check_of_weights(graph: GraphProto) -> None:
+    """Raises ValueError for nodes that compute with weights alone, beyond changes of their form.
+
+    The engine runs them when it opens the model, and nothing stops it there.
+    """
+    sizes = {"": 0} | {tensor.name: _bytes(tensor) for tensor in graph.initializer}
+    most, work = MOST_WORK * (sum(sizes.values()) + 1_000_000), 0
+    for node in graph.node:
+        if not all(name in sizes for name in node.input):
+            continue
+        if node.op_type not in OF_WEIGHTS:
+            raise ValueError(f"its '{node.op_type}' takes nothing but weights")
+        size = sum(sizes[name] for name in node.input) + node.ByteSize()
+        sizes |= dict.fromkeys(node.output, size)
+        work += size
+    if work > most:
+        raise ValueError("it turns its weights round and round")
 
 
 def locations(graph: GraphProto) -> set[str]:
@@ -94,7 +120,7 @@ def _size(folder: Path, name: str) -> int:
     """Bytes of a file of weights, which lies in `folder` itself."""
     file = folder / name
     if Path(name).name != name or "\0" in name or file.is_symlink() or not file.is_file():
-        raise FileNotFoundError(name)
+        raise FileNotFoundError(name[:100])
     return file.stat().st_size
 
 
