@@ -18,7 +18,7 @@ from edge_sharpzo.clip.session import Feeds, Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import sums_bytes_exactly, usable_cores
-from edge_sharpzo.system.memory import MB, MemoryLimit, return_freed_memory
+from edge_sharpzo.system.memory import MB, MemoryLimit, PlannedLimit, return_freed_memory
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.image_tower import ImageTower
@@ -221,7 +221,7 @@ class ClipOnnx:
 
         Raises UserError where the provider or the memory limit does not allow it.
         """
-        from edge_sharpzo.clip.providers import open_session
+        from edge_sharpzo.clip.providers import CPU, open_session
 
         model = self.tower(tower, integer)
         weights = weight_bytes(model.graph)
@@ -237,7 +237,7 @@ class ClipOnnx:
             weights,
             self.threads or usable_cores(),
             lambda feeds: self._output_shape(tower, feeds),
-            self.memory,
+            self.memory if self.provider == CPU else PlannedLimit(self.memory.mb),
         )
         return_freed_memory()  # copies of the weights that only the opening needed
         return session

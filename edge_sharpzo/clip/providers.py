@@ -38,6 +38,7 @@ _FULL = {
     Provider.OPENVINO: "OpenVINOExecutionProvider",
     Provider.XNNPACK: "XnnpackExecutionProvider",
 }
+CPU = _FULL[Provider.CPU]
 AUTO = "auto"
 # What `auto` tries, in this order. The others build engines or round to half precision: they are
 # used only when they are named.

@@ -156,6 +156,18 @@ class MemoryLimit:
             yield
 
 
+class PlannedLimit(MemoryLimit):
+    """A limit that is planned by and not enforced.
+
+    Drivers of accelerators ask for far more memory than they use.
+    """
+
+    @contextmanager
+    def kept(self, most: int, idle: int = 0) -> Iterator[None]:  # noqa: ARG002 - the base's
+        """Nothing is refused."""
+        yield
+
+
 class _Ceiling:
     """The system's limit on this process's memory: the highest that one of its threads asks for."""
 
