@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.clip.images import Photo
@@ -93,6 +93,8 @@ class Classifier:
                 "model, or tune again",
                 field="onnx",
             )
+        if not prompt.fits(clip.card):
+            raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
         return cls(clip, prompt, folder)
 
     def __repr__(self) -> str:

@@ -33,6 +33,28 @@ CARDS: dict[str, tuple[str, Any]] = {
     "image size as text": ("image.size", ["32", "32"]),
     "image size as number": ("image.size", 32),
     "image size not whole": ("image.size", [32.5, 32]),
+    "image size in floats": ("image.size", [32.0, 32.0]),
+    "image size true": ("image.size", [True, 32]),
+    "mean beyond float32": ("image.mean", [1e308, 0, 0]),
+    "mean beyond a float": ("image.mean", [10**400, 0, 0]),
+    "std of almost zero": ("image.std", [1e-30, 0.5, 0.5]),
+    "name in a list": ("name", ["x"]),
+    "name of two lines": ("name", "a\nb"),
+    "name of half a letter": ("name", "\ud800"),
+    "licence as number": ("licence", 5),
+    "versions in a list": ("versions", ["torch"]),
+    "versions in numbers": ("versions", {"torch": 2}),
+    "width in floats": ("text.width", 32.0),
+    "context length true": ("text.context_length", True),
+    "feature dim in floats": ("feature_dim", 24.0),
+    "two start tokens in a packed layout": ("text.start", [1, 2]),
+    "no start token in a packed layout": ("text.start", []),
+    "a packed layout read at the last token": ("text.pool", "last"),
+    "padding huge": ("text.pad", HUGE),
+    "end in floats": ("text.end", [1.0]),
+    "embedding std beyond float32": ("text.embedding_std", 1e300),
+    "logit bias beyond a float": ("logit_bias", -(10**400)),
+    "logit scale true": ("logit_scale", True),
     "image size huge": ("image.size", [HUGE, HUGE]),
     "mean of two": ("image.mean", [0.5, 0.5]),
     "mean NaN": ("image.mean", [NAN, 0.5, 0.5]),
@@ -158,10 +180,10 @@ def inside(edit: Callable[[onnx.NodeProto], object]) -> Callable[[onnx.ModelProt
     return change
 
 
-def constant_elsewhere(node: onnx.NodeProto) -> None:
+def constant_elsewhere(model: onnx.ModelProto) -> None:
     tensor = TensorProto(name="t", data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../secret")
-    node.attribute.append(helper.make_attribute("value", tensor))
+    model.graph.node.append(helper.make_node("Constant", [], ["t"], value=tensor))
 
 
 def own_function(model: onnx.ModelProto) -> None:
@@ -184,13 +206,13 @@ GRAPHS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     ),
     "a foreign operator in a branch": (
         inside(lambda node: setattr(node, "domain", "evil.corp")),
-        "uses the operator evil.corp.Identity",
+        "(it holds the operator 'If')",
     ),
     "a constant outside its folder": (
-        inside(constant_elsewhere),
-        "needs its weights in ../secret beside it",
+        constant_elsewhere,
+        "a constant of it holds 'external_data'",
     ),
-    "a function of its own": (own_function, "defines operators of its own (Relu6)"),
+    "a function of its own": (own_function, "(a model of it holds 'functions')"),
     "no card": (metadata(CARD_KEY, None), "was not exported by edge-sharpzo"),
     "no tokenizer": (metadata(TOKENIZER_KEY, None), "was not exported by edge-sharpzo"),
     "an empty tokenizer": (metadata(TOKENIZER_KEY, ""), "carries a damaged tokenizer"),
@@ -204,7 +226,7 @@ GRAPHS: dict[str, tuple[Callable[[onnx.ModelProto], object], str]] = {
     "a deeply nested card": (metadata(CARD_KEY, "[" * 100_000), "damaged model card"),
     "a node missing": (without_node, "onnxruntime cannot open"),
     "an opset of the future": (another_opset, "onnxruntime cannot open"),
-    "weights too short": (wrong_weights, "onnxruntime cannot open"),
+    "weights too short": (wrong_weights, "is not of the size that its shape says"),
 }
 
 

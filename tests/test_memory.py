@@ -15,7 +15,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.system import memory
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.memory import MB, MemoryLimit, peak_mb, resident
+from edge_sharpzo.system.memory import MB, MemoryLimit, PlannedLimit, peak_mb, resident
 
 EMBEDDED = Path(__file__).parent.parent / "models" / "lite-clip" / "clip.onnx"
 
@@ -46,6 +46,25 @@ def test_without_a_limit_everything_fits() -> None:
     assert limit.left() is None
     assert limit.fitting(16, 10**15) == 16
     limit.require(10**15, "a tower")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as Linux counts them")
+def test_what_is_beyond_what_is_kept_is_refused_and_only_then() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    free, tight = MemoryLimit(), MemoryLimit(-(-(resident() or 0) // MB) + 60)
+    for kept in (free.kept(50 * MB), tight.kept(10**12), free.kept(20 * MB, idle=30 * MB)):
+        with kept:
+            np.ones(3 * MB)
+            with pytest.raises(MemoryError):
+                np.ones(30 * MB)
+        assert resource.getrlimit(resource.RLIMIT_DATA) == before
+    with free.kept(10 * MB), free.kept(100 * MB):  # of two threads: neither is in the other's way
+        np.ones(8 * MB)
+    with PlannedLimit().kept(1):
+        np.ones(30 * MB)
+    assert resource.getrlimit(resource.RLIMIT_DATA) == before
 
 
 @pytest.mark.parametrize("mb", [0, -5])

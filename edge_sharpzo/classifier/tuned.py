@@ -9,9 +9,11 @@ import numpy as np
 
 from edge_sharpzo.classifier.calibration import Calibration
 from edge_sharpzo.classifier.heads import LinearHead
+from edge_sharpzo.clip.card import MOST_SCALE, ModelCard
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.storage import as_type, parse_json
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
+from edge_sharpzo.system.text import first_line, is_line
 
 PROMPT = "prompt.safetensors"
 
@@ -76,13 +78,18 @@ class TunedPrompt:
         try:
             prompt = _read(file)
         except (OSError, KeyError, ValueError, TypeError, OverflowError) as error:
-            raise UserError(f"{file} is damaged ({error}): tune again") from error
+            raise UserError(f"{file} is damaged ({first_line(error, 200)}): tune again") from error
         if not _is_whole(prompt):
             raise UserError(
-                f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes): "
-                "tune again"
+                f"{file} is damaged (its features do not fit its {len(prompt.folders)} classes, or "
+                "a number is none): tune again"
             )
         return prompt
+
+    def fits(self, card: ModelCard) -> bool:
+        """Whether the sizes of its vectors are those of the model."""
+        sizes = (self.text_features.shape[1], self.context.shape[1])
+        return sizes == (card.feature_dim, card.text.width)
 
 
 def _read(file: Path) -> TunedPrompt:
@@ -90,34 +97,34 @@ def _read(file: Path) -> TunedPrompt:
     head = None
     if "head" in metadata:
         head = LinearHead(metadata["head"], tensors["head_weight"], tensors["head_bias"])
-    labels, told = parse_json(metadata["labels"]), parse_json(metadata["calibration"])
-    threshold = told["threshold"]
+    labels = as_type(parse_json(metadata["labels"]), dict[str, list[str]])
     return TunedPrompt(
         context=tensors["context"],
         text_features=tensors["text_features"],
-        folders=list(labels["folders"]),
-        names=list(labels["names"]),
+        folders=labels["folders"],
+        names=labels["names"],
         template=metadata["template"],
         logit_scale=float(metadata["logit_scale"]),
         model_sha256=metadata["model_sha256"],
         head=head,
-        calibration=Calibration(
-            float(told["temperature"]), None if threshold is None else float(threshold)
-        ),
+        calibration=as_type(parse_json(metadata["calibration"]), Calibration),
     )
 
 
 def _is_whole(prompt: TunedPrompt) -> bool:
-    """Whether shapes fit each other and all numbers are finite."""
+    """Whether shapes fit each other and all numbers make sense."""
     text, head, calibration = prompt.text_features, prompt.head, prompt.calibration
-    numbers = (prompt.logit_scale, calibration.temperature, calibration.threshold or 0.0)
+    threshold = calibration.threshold
+    parts = [prompt.context, text, *((head.weight, head.bias) if head else ())]
     return bool(
-        text.ndim == 2
-        and len(text) == len(prompt.folders) == len(prompt.names)
+        all(part.dtype == np.float32 and np.isfinite(part).all() for part in parts)
+        and (text.ndim, prompt.context.ndim) == (2, 2)
+        and len(text) == len(prompt.folders) == len(prompt.names) > 0
         and len(set(prompt.folders)) == len(prompt.folders)
-        and all(isinstance(name, str) for name in (*prompt.folders, *prompt.names))
-        and all(math.isfinite(number) for number in numbers)
-        and calibration.temperature > 0
+        and all(is_line(name) for name in (*prompt.folders, *prompt.names))
+        and 0 < prompt.logit_scale <= MOST_SCALE
+        and 0 < calibration.temperature < math.inf
+        and (threshold is None or 0 <= threshold <= 1)
         and (head is None or head.fits(*text.shape))
         and all(np.isfinite(part).all() for part in prompt.linear())
     )

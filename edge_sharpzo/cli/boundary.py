@@ -14,6 +14,7 @@ import typer
 
 from edge_sharpzo.runs.options import TuneOptions, info_of
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
+from edge_sharpzo.system.text import one_line
 
 # Options by the names that the library's messages call them; `top` is the command line's own.
 _FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown} | {
@@ -43,11 +44,14 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        typer.echo(f"edge-sharpzo: {as_flags(str(error))}", err=True)
+        typer.echo(f"edge-sharpzo: {one_line(as_flags(str(error)))}", err=True)
         raise typer.Exit(2) from None
     except BrokenPipeError:  # `| head`: nobody reads on, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(128 + 13) from None  # as a program that SIGPIPE ends
+    except MemoryError:
+        typer.echo("edge-sharpzo: memory ran out: free some, or take fewer photos", err=True)
+        raise typer.Exit(2) from None
     except OSError as error:
         typer.echo(f"edge-sharpzo: {os_error_text(error)}", err=True)
         raise typer.Exit(2) from None

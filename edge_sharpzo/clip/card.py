@@ -1,7 +1,6 @@
 """The model card in `clip.onnx`'s own metadata: everything the device must know of a model."""
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -9,12 +8,14 @@ from typing import Any
 
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.text import first_line, is_line
 
 FORMAT = 1
 CARD_KEY = "edge_sharpzo"
 TOKENIZER_KEY = "tokenizer.json"
 
-MAX_IMAGE_SIDE = 2048
+MAX_IMAGE_SIDE, MOST_WIDTH, MOST_TOKENS = 2048, 1 << 16, 1 << 24
+MOST_SCALE = 10_000.0  # of logits
 
 
 class ResizeMode(StrEnum):
@@ -146,7 +147,7 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
         _check(card)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
-            f"{path} carries a damaged model card ({error}): export it again"
+            f"{path} carries a damaged model card ({first_line(error, 120)}): export it again"
         ) from error
     return card
 
@@ -154,37 +155,58 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
 def _check(card: ModelCard) -> None:
     """Raises ValueError for values that no exporter writes."""
     image, text = card.image, card.text
-
-    def require(holds: bool, what: str) -> None:
-        if not holds:
-            raise ValueError(what)
-
-    def numbers(values: tuple[Any, ...], count: int) -> bool:
-        return len(values) == count and all(
-            isinstance(v, int | float) and math.isfinite(v) for v in values
-        )
-
-    def ids(values: tuple[Any, ...]) -> bool:
-        return len(values) <= 8 and all(isinstance(v, int) and v >= 0 for v in values)
-
-    whole = (image.fill, text.width, text.context_length, text.pad, text.n_ctx, card.feature_dim)
-    require(all(isinstance(value, int) for value in whole), "a number is not whole")
-    require(0 <= image.fill <= 255, "image fill")
-    require(
-        numbers(image.size, 2) and all(0 < s <= MAX_IMAGE_SIDE and s == int(s) for s in image.size),
+    told = [card.name, card.weights, card.precision, text.words]
+    told += [each for each in (card.weights_sha256, card.licence) if each is not None]
+    told += [*card.versions, *card.versions.values()]
+    _require(
+        all(isinstance(each, str) and len(each) <= 1000 and is_line(each) for each in told),
+        "a text is no line",
+    )
+    _require(
+        len(image.size) == 2 and all(_whole(side, 1, MAX_IMAGE_SIDE) for side in image.size),
         f"image size {image.size}",
     )
-    require(
-        numbers(image.mean, 3) and numbers(image.std, 3) and min(image.std) > 0, "image mean or std"
+    _require(_whole(image.fill, 0, 255), "image fill")
+    _require(
+        len(image.mean) == len(image.std) == 3
+        and all(_number(each, -1000, 1000) for each in image.mean)
+        and all(_number(each, 1e-6, 1000) for each in image.std),
+        "image mean or std",
     )
-    require(0 < text.width <= 65536 and 0 < text.context_length <= 4096, "text size")
-    require(ids(text.start) and ids(text.end) and text.pad >= 0, "token ids")
-    require(0 < text.n_ctx < text.context_length and text.words.strip() != "", "initial context")
-    require(
-        numbers((text.embedding_std, card.logit_scale, card.logit_bias), 3),
-        "a number is not finite",
+    _require(
+        _whole(text.width, 1, MOST_WIDTH)
+        and _whole(card.feature_dim, 1, MOST_WIDTH)
+        and _whole(text.context_length, 1, 4096),
+        "text size",
     )
-    require(
-        text.embedding_std > 0 and 0 < card.logit_scale <= 10_000 and card.feature_dim > 0,
-        "a scale is not positive",
+    ids = [*text.start, *text.end, text.pad]
+    _require(len(ids) <= 17 and all(_whole(each, 0, MOST_TOKENS) for each in ids), "token ids")
+    _require(
+        text.layout != Layout.PACKED or (len(text.start), text.pool) == (1, Pool.END),
+        "a packed layout without one start token, or not read at the end token",
     )
+    _require(
+        _whole(text.n_ctx, 1, text.context_length - 1) and text.words.strip() != "",
+        "initial context",
+    )
+    _require(
+        _number(text.embedding_std, 1e-9, 1e4)
+        and _number(card.logit_scale, 1e-9, MOST_SCALE)
+        and _number(card.logit_bias, -1e6, 1e6),
+        "a scale is not a positive number",
+    )
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ValueError(what)
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    """Whether `value` is a whole number within bounds; JSON's true and 1.0 are none."""
+    return type(value) is int and least <= value <= most
+
+
+def _number(value: Any, least: float, most: float) -> bool:
+    """Whether `value` is a number within bounds; NaN is not."""
+    return type(value) in (int, float) and least <= value <= most

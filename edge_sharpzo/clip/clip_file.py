@@ -12,20 +12,21 @@ from edge_sharpzo.clip.card import TOKENIZER_KEY, ModelCard, parse_card
 from edge_sharpzo.clip.onnx.graph_file import read_graph
 from edge_sharpzo.clip.onnx.integer import multiply_in_integers
 from edge_sharpzo.clip.onnx.messages import ModelProto
-from edge_sharpzo.clip.onnx.parts import keep_output, nested_graphs, weight_bytes
+from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
+from edge_sharpzo.clip.onnx.trust import check_model, locations
+from edge_sharpzo.clip.session import Feeds, Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import sums_bytes_exactly
-from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
+from edge_sharpzo.system.machine import sums_bytes_exactly, usable_cores
+from edge_sharpzo.system.memory import MB, MemoryLimit, PlannedLimit, return_freed_memory
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from edge_sharpzo.clip.image_tower import ImageTower
     from edge_sharpzo.clip.images import Photo
     from edge_sharpzo.clip.prompts import Prompts
 
 MAX_GRAPH_BYTES = 2**31  # what protobuf reads
+GRAPH_ROOM = 500 * MB  # that reading a graph without its weights may take
 
 
 class ClipOnnx:
@@ -63,6 +64,7 @@ class ClipOnnx:
         self.provider = provider
         self.memory = memory or MemoryLimit()
         model = self._load()
+        self._check_graph(model)
         self.card: ModelCard = parse_card(_metadata(model), str(self.path))
         produced = {output.name for output in model.graph.output}
         if missing := [name for name in OUTPUTS.values() if name not in produced]:
@@ -70,13 +72,7 @@ class ClipOnnx:
                 f"{self.path} has no output {missing[0]}: export it again with this version"
             )
         self._check_shapes(model)
-        external = {
-            entry.value
-            for tensor in model.graph.initializer
-            for entry in tensor.external_data
-            if entry.key == "location"
-        }
-        beside = sorted(external - {self._file.name})
+        beside = sorted(locations(model.graph) - {self._file.name})
         self._files = [self._file, *(self.folder / name for name in beside)]
         self._stamps = self._stamped()
 
@@ -108,9 +104,9 @@ class ClipOnnx:
                 )
 
     def _load(self) -> ModelProto:
-        """The graph without its weights.
+        """The graph without its weights. Only `__init__` looks through what it holds.
 
-        The file is untrusted: only standard operators, no data outside its folder.
+        After that the file is known not to have changed.
         """
         if not self._file.is_file():
             raise UserError(
@@ -127,36 +123,28 @@ class ClipOnnx:
             f"{self.path} is not an ONNX file, or it is damaged: copy it again or export it anew"
         )
         try:
-            model = read_graph(self._file)
+            with self.memory.kept(GRAPH_ROOM):
+                model = read_graph(self._file)
         except Exception as error:  # protobuf's own errors, whose class depends on its backend
             raise UserError(damaged) from error
         if not model.graph.node:
             raise UserError(damaged)
-        self._distrust(model)
         return model
 
-    def _distrust(self, model: ModelProto) -> None:
-        """Raises UserError for operators that are not ONNX's own and for weights elsewhere."""
-        if model.functions:
+    def _check_graph(self, model: ModelProto) -> None:
+        """Raises UserError for what no export writes, and for weights that are not beside it."""
+        try:
+            check_model(model, self.folder)
+        except FileNotFoundError as error:
             raise UserError(
-                f"{self.path} defines operators of its own ({model.functions[0].name}): not loaded"
-            )
-        for graph in nested_graphs(model.graph):
-            for node in graph.node:
-                if node.domain not in ("", "ai.onnx"):
-                    raise UserError(
-                        f"{self.path} uses the operator {node.domain}.{node.op_type}, "
-                        "which is not ONNX's own: not loaded"
-                    )
-            attributes = [attribute for node in graph.node for attribute in node.attribute]
-            inner = [tensor for a in attributes for tensor in (a.t, *a.tensors)]
-            entries = (e for tensor in [*graph.initializer, *inner] for e in tensor.external_data)
-            for place in (Path(entry.value) for entry in entries if entry.key == "location"):
-                if place.name != str(place) or not (self.folder / place).is_file():
-                    raise UserError(
-                        f"{self.path} needs its weights in {place} beside it: "
-                        f"copy that file to {self.folder} too"
-                    )
+                f"{self.path} needs its weights in {error} beside it, in a file and no link: "
+                f"copy that file to {self.folder} too"
+            ) from error
+        except ValueError as error:
+            raise UserError(
+                f"{self.path} is not what edge-sharpzo's export writes ({error}): not loaded. "
+                "Copy it again or export it anew"
+            ) from error
 
     @cached_property
     def sha256(self) -> str:
@@ -201,12 +189,8 @@ class ClipOnnx:
         """The tokenizer. Raises UserError for a damaged one."""
         from edge_sharpzo.clip.prompts import Prompts
 
-        try:
-            return Prompts.of_card(self.card.text, _metadata(self._load())[TOKENIZER_KEY])
-        except UserError:
-            raise
-        except Exception as error:  # the tokenizers library raises bare Exception
-            raise UserError(f"{self.path} carries a damaged tokenizer: export it again") from error
+        self._check_stamps()
+        return Prompts.of_card(self.card.text, _metadata(self._load())[TOKENIZER_KEY])
 
     def close_tokenizer(self) -> None:
         """Frees the tokenizer (40 MB), which only the start needs; `prompts` opens it again."""
@@ -229,7 +213,7 @@ class ClipOnnx:
 
         return ImageTower(lambda: self.session(Tower.IMAGE, True), self.card, self.memory)
 
-    def session(self, tower: Tower, integer: bool = False) -> "onnxruntime.InferenceSession":
+    def session(self, tower: Tower, integer: bool = False) -> Session:
         """A session of one tower.
 
         Where the model's weights are stored in 8 bits, `integer` takes the products in integers:
@@ -237,21 +221,35 @@ class ClipOnnx:
 
         Raises UserError where the provider or the memory limit does not allow it.
         """
-        from edge_sharpzo.clip.providers import open_session
+        from edge_sharpzo.clip.providers import CPU, open_session
 
         model = self.tower(tower, integer)
-        self.memory.require(weight_bytes(model.graph), f"the {tower} tower")
+        weights = weight_bytes(model.graph)
+        self.memory.require(weights, f"the {tower} tower")
         # The image tower's threads would wait actively on the core that decodes the next photos.
-        session = open_session(
-            model,
-            self.folder,
-            self.provider,
-            self.threads,
-            wait_actively=tower != Tower.IMAGE,
-            what=f"the {tower} tower of {self.path}",
+        active = tower != Tower.IMAGE
+        session = Session(
+            lambda: open_session(
+                model, self.folder, self.provider, self.threads, wait_actively=active
+            ),
+            tower,
+            self.path,
+            weights,
+            self.threads or usable_cores(),
+            lambda feeds: self._output_shape(tower, feeds),
+            self.memory if self.provider == CPU else PlannedLimit(self.memory.mb),
         )
         return_freed_memory()  # copies of the weights that only the opening needed
         return session
+
+    def _output_shape(self, tower: Tower, feeds: Feeds) -> tuple[int, ...]:
+        """What shape the output of `tower` has for these inputs."""
+        card = self.card
+        if tower == Tower.IMAGE:
+            return (len(feeds["pixel_values"]), card.feature_dim)
+        if tower == Tower.TEXT:
+            return (len(feeds["ctx"]), len(feeds["eot"]), card.feature_dim)
+        return (len(feeds["token_ids"]), card.text.width)
 
     def tower(self, name: Tower, integer: bool = False) -> ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
@@ -266,9 +264,12 @@ class ClipOnnx:
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions.
 
-        The table is read for this call alone.
+        The table is read for this call alone. Raises UserError for rows that are no finite numbers.
         """
-        return self.session(Tower.TOKENS).run(None, {"token_ids": np.asarray(ids, np.int64)})[0]
+        (rows,) = self.session(Tower.TOKENS).run(None, {"token_ids": np.asarray(ids, np.int64)})
+        if not np.isfinite(rows).all():
+            raise UserError(f"the token table of {self.path} is damaged: export it again")
+        return rows
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:

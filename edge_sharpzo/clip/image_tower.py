@@ -21,7 +21,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
 if TYPE_CHECKING:
-    import onnxruntime
+    from edge_sharpzo.clip.session import Session
 
 BATCH = 4  # photos in one call: more are no faster and hold more memory
 AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
@@ -38,13 +38,13 @@ class ImageTower:
 
     def __init__(
         self,
-        open_session: "Callable[[], onnxruntime.InferenceSession]",
+        open_session: "Callable[[], Session]",
         card: ModelCard,
         memory: MemoryLimit,
     ):
         """Use `ClipOnnx.image_tower`. `memory` limits how many photos are worked on at once."""
         self._open, self._card, self._memory = open_session, card, memory
-        self._session: onnxruntime.InferenceSession | None = None
+        self._session: Session | None = None
 
     def __enter__(self) -> Self:
         return self

@@ -3,14 +3,17 @@
 import html
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from tokenizers import Tokenizer
 
 from edge_sharpzo.clip.card import Cleaning, TextCard
+from edge_sharpzo.clip.tokenizer_file import trusted
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import first_line
 
 DEFAULT_WORDS = "a photo of a"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -39,6 +42,19 @@ def clean_text(text: str, mode: Cleaning) -> str:
     return text if mode == Cleaning.WHITESPACE else text.lower()
 
 
+@contextmanager
+def _tokenizer_errors() -> Iterator[None]:
+    """Raises UserError for whatever the tokenizers library raises; a panic is no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise UserError(
+            f"the model carries a damaged tokenizer ({first_line(error, 120)}): export it again"
+        ) from error
+
+
 class Prompts:
     """A model's tokenizer with its start, end and padding tokens.
 
@@ -51,10 +67,12 @@ class Prompts:
     """
 
     def __init__(self, tokenizer_json: str, ids: TokenIds, words: str = DEFAULT_WORDS):
-        """`tokenizer_json` is of the tokenizers library; `words` are the model's own context."""
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        """`tokenizer_json` is of the tokenizers library; `words` are the model's own context.
+
+        Raises UserError for one that is damaged, or may take any amount of time or memory.
+        """
+        with _tokenizer_errors():
+            self._tokenizer = Tokenizer.from_str(trusted(tokenizer_json))
         self._clean = ids.clean
         self.start, self.end, self.pad = list(ids.start), list(ids.end), ids.pad
         self.context_length = ids.context_length
@@ -68,7 +86,9 @@ class Prompts:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text` alone."""
-        return self._tokenizer.encode(clean_text(text, self._clean), add_special_tokens=False).ids
+        text = clean_text(text, self._clean)
+        with _tokenizer_errors():
+            return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def padded(self, text: str) -> list[int]:
         """`context_length` ids: start, text, end, padding; what open_clip's tokenizer returns."""
@@ -97,6 +117,10 @@ class Prompts:
         words, _, after = template.partition("{}")
         words = words if self.encode(words) else self._words
         context = self.encode(words)
+        if not context:
+            raise UserError(
+                f"the model reads nothing in its own words '{words[:80]}': export it again"
+            )
         if context_tokens is not None:
             context = (context * (context_tokens // len(context) + 1))[-context_tokens:]
         rows = [self.encode(name + after) + self.end for name in names]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.system.storage import cache_folder
+from edge_sharpzo.system.text import first_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -37,11 +38,12 @@ _FULL = {
     Provider.OPENVINO: "OpenVINOExecutionProvider",
     Provider.XNNPACK: "XnnpackExecutionProvider",
 }
+CPU = _FULL[Provider.CPU]
 AUTO = "auto"
 # What `auto` tries, in this order. The others build engines or round to half precision: they are
 # used only when they are named.
 AUTOMATIC = (Provider.CUDA, Provider.CPU)
-QUIET, SILENT = 3, 4  # onnxruntime's severities: errors, fatal errors
+SILENT = 4  # onnxruntime's severity of fatal errors
 
 
 def resolve(asked: str) -> str:
@@ -65,18 +67,17 @@ def open_session(
     threads: int,
     *,
     wait_actively: bool,
-    what: str,
 ) -> "onnxruntime.InferenceSession":
     """A session of `model`, whose external data lies in `folder`.
 
-    `threads` 0 is onnxruntime's choice; `wait_actively` lets them spin between calls; `what` names
-    the model in messages. Raises UserError where onnxruntime lacks the provider, cannot open the
-    model, or falls back to another provider.
+    `threads` 0 is onnxruntime's choice; `wait_actively` lets them spin between calls. Raises
+    UserError where onnxruntime lacks the provider or falls back to another one, and onnxruntime's
+    own errors: `Session` is what calls it.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = QUIET
+    options.log_severity_level = SILENT  # errors come as exceptions
     options.intra_op_num_threads = threads
     entries = {
         "session.model_external_initializers_file_folder_path": str(folder),
@@ -93,12 +94,9 @@ def open_session(
             f"this onnxruntime has no provider '{provider}'. It has: {', '.join(available)}",
             field="provider",
         )
-    try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=[(provider, settings(provider))]
-        )
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise UserError(f"onnxruntime cannot open {what}: {_first_line(error, 200)}") from error
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=[(provider, settings(provider))]
+    )
     if provider not in (used := session.get_providers()):
         raise UserError(
             f"onnxruntime fell back from {provider} to {used[0]}: use `provider=cpu`, "
@@ -129,7 +127,7 @@ def why_not(provider: str) -> str | None:
             model.SerializeToString(), options, providers=[(provider, settings(provider))]
         )
     except Exception as error:  # onnxruntime's exceptions share no base class
-        return _first_line(error, 120)
+        return first_line(error, 120)
     return None if provider in session.get_providers() else "its driver or libraries do not load"
 
 
@@ -160,7 +158,3 @@ def announcement(provider: str) -> str | None:
             f"engines are kept in {place}"
         )
     return None
-
-
-def _first_line(error: Exception, most: int) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:most]

@@ -15,9 +15,8 @@ from edge_sharpzo.clip.card import Layout, Pool
 from edge_sharpzo.clip.towers import Tower
 
 if TYPE_CHECKING:
-    import onnxruntime
-
     from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.session import Session
 
 MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 # Class tokens in one packed sequence. Attention grows with the square of its length, and each
@@ -83,7 +82,7 @@ class TextTower:
         classes: Sequence[Sequence[int]],
         n_ctx: int,
         integer: bool = False,
-        session: "onnxruntime.InferenceSession | None" = None,
+        session: "Session | None" = None,
     ):
         """`classes` holds each class's own token ids behind the context, end tokens included.
 

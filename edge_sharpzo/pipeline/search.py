@@ -19,6 +19,7 @@ from edge_sharpzo.runs.checkpoint import Checkpoints
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
 from edge_sharpzo.system.stopping import Stop
+from edge_sharpzo.system.text import first_line
 from edge_sharpzo.tuning.budget import Budget
 from edge_sharpzo.tuning.loop import Watch, run_loop
 from edge_sharpzo.tuning.loss import FewShotLoss
@@ -98,7 +99,9 @@ def search(
         seconds = 60 * options.minutes + task.started + prepared.seconds - time.monotonic()
     optimizer = chosen.make(objective.dim, objective.loss, options.seed, difference)
     return_freed_memory()
-    state = _restored(checkpoints, optimizer, listen) if checkpoints and resume else None
+    state = None
+    if checkpoints and resume:
+        state = _restored(checkpoints, optimizer, objective.dim, as_written.shape, listen)
     done = sum(state.queries.values()) if state else 0
     listen(TuningStarts(chosen.planned, done, seconds, seconds_per_query))
 
@@ -153,18 +156,31 @@ def _measured_noise(
     return found.step if found.step > SHORTEST_STEP else 0.0, seconds_per_query
 
 
-def _restored(checkpoints: Checkpoints, optimizer: Optimizer, listen: Listener) -> LoopState | None:
-    """The loop's state in the last checkpoint, and `optimizer` as it was then."""
+def _restored(
+    checkpoints: Checkpoints,
+    optimizer: Optimizer,
+    dim: int,
+    shape: tuple[int, ...],
+    listen: Listener,
+) -> LoopState | None:
+    """The loop's state in the last checkpoint, and `optimizer` as it was then.
+
+    `dim` of points and the `shape` of their text features are those of this run.
+    """
     stored = checkpoints.read()
     if stored is None:
         listen(Note("there is no checkpoint yet: starting over"))
         return None
     state, method = stored
     try:
+        for prompt in (state.best, state.before_refit):
+            if prompt and (prompt.point.shape, prompt.text.shape) != ((dim,), shape):
+                raise ValueError("a prompt of another size")
         optimizer.restore(method)
-    except (KeyError, IndexError, ValueError) as error:
+    except Exception as error:  # a method meets arrays of any kind here
         raise UserError(
-            f"{checkpoints.path} is of another version ({error}): tune again"
+            f"{checkpoints.path} is damaged, or of another version ({first_line(error, 200)}): "
+            "tune again"
         ) from error
     listen(Note(f"going on after {sum(state.queries.values()):,} queries"))
     return state

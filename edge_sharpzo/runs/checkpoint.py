@@ -4,15 +4,19 @@ A safetensors file: no pickle.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
-from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.storage import as_type, parse_json
 from edge_sharpzo.system.tensors import Tensors, load_tensors, save_tensors
+from edge_sharpzo.system.text import first_line
 from edge_sharpzo.tuning.methods.state import State
 from edge_sharpzo.tuning.records import Best, LoopState, Record
 
@@ -78,10 +82,10 @@ class Checkpoints:
         try:
             tensors, metadata = load_tensors(self.path)
             found = _parsed(tensors, metadata["progress"])
-        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, KeyError, ValueError) as error:
             raise UserError(
-                f"{self.path} is damaged ({error}): delete it and resume, which then starts over, "
-                "or tune again"
+                f"{self.path} is damaged ({first_line(error, 200)}): delete it and resume, which "
+                "then starts over, or tune again"
             ) from error
         if self._run is not None and metadata.get(RUN) != self._run:
             raise UserError(
@@ -95,22 +99,45 @@ class Checkpoints:
         self.path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class _Progress:
+    """The loop's state but for its arrays, as it is stored."""
+
+    records: list[Record]
+    prompts: dict[str, Record]
+    queries: dict[str, int]
+    validated_at: int
+    bad: int
+    seconds: float
+
+
 def _parsed(tensors: Tensors, text: str) -> tuple[LoopState, State]:
-    progress = parse_json(text)
+    """Raises KeyError or ValueError for what no run writes."""
+    progress = as_type(parse_json(text), _Progress)
     prompts = {
-        name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], Record(**record))
-        for name, record in progress["prompts"].items()
+        name: Best(tensors[f"{name}.point"], tensors[f"{name}.text"], record)
+        for name, record in progress.prompts.items()
     }
+    records = [*progress.records, *progress.prompts.values()]
+    counts = [progress.validated_at, progress.bad, *progress.queries.values()]
+    counts += [number for record in records for number in (record.queries, record.step)]
+    if not progress.records or not all(0 <= count < 2**53 for count in counts):
+        raise ValueError("it holds no record, or a number that is no count")
+    if not 0 <= progress.seconds < math.inf:
+        raise ValueError("its seconds are no time")
+    for prompt in prompts.values():
+        if not prompt.point.dtype.kind == prompt.text.dtype.kind == "f":
+            raise ValueError("a prompt of it is of another type")
+        if not np.isfinite(prompt.point).all():
+            raise ValueError("a prompt of it is no finite numbers")
     loop = LoopState(
-        records=[Record(**record) for record in progress["records"]],
+        records=progress.records,
         best=prompts["best"],
-        queries={str(kind): int(count) for kind, count in progress["queries"].items()},
+        queries=progress.queries,
         before_refit=prompts.get("validated"),
-        looked_at=int(progress["validated_at"]),
-        bad=int(progress["bad"]),
-        seconds=float(progress["seconds"]),
+        looked_at=progress.validated_at,
+        bad=progress.bad,
+        seconds=progress.seconds,
     )
-    if not loop.records:
-        raise ValueError("it holds no record")
     method = {n.removeprefix(METHOD): a for n, a in tensors.items() if n.startswith(METHOD)}
     return loop, method

@@ -71,6 +71,7 @@ def as_path(kind: Any, value: Any) -> Any:
     raise ValueError(f"expected a path, got {type(value).__name__}")
 
 
+MOST_QUERIES = 2**53  # whole numbers that a float still tells apart
 MOST_THREADS = 4096  # more than any machine has
 THREADS_HELP = "threads of onnxruntime; 0: all cores this process may use, -1: all but one"
 PROVIDER_HELP = f"execution provider: {AUTO}, {', '.join(Provider)}"
@@ -141,7 +142,7 @@ class TuneOptions:
     budget: int | None = _option(
         None,
         "queries to spend; a query is one loss evaluation of one candidate",
-        allowed=lambda n: n >= 1,
+        allowed=lambda n: 1 <= n <= MOST_QUERIES,
         cure="give the number of queries to spend, at least 1",
     )
     minutes: float | None = _option(

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +16,10 @@ from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import parse_json, write_text
+from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
+from edge_sharpzo.system.text import is_line
 
+MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 SINCE_0_1_0 = {"engine"}  # options that older files lack
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -67,6 +71,17 @@ class RunConfig:
         rows = b"".join(map(bytes.fromhex, self.tuned_on_sketches))
         return np.frombuffer(rows, np.uint8).reshape(-1, SKETCH)
 
+    def check(self) -> None:
+        """Raises ValueError for what no run writes."""
+        digests = {digest for _, digest in self.photos()} - {""}  # as many paths as digests
+        if not all(_is_digest(each) for each in (*digests, self.model_sha256)):
+            raise ValueError("a checksum of it is none")
+        if len(self.folders) != len(self.names) or len(set(self.folders)) < len(self.folders):
+            raise ValueError("its classes are not told apart")
+        if not all(is_line(each) for each in (*self.folders, *self.names)):
+            raise ValueError("a class of it is no line of text")
+        self.sketches()
+
     @cached_property
     def fingerprint(self) -> str:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
@@ -87,8 +102,7 @@ class RunConfig:
         file = folder / CONFIG
         try:
             config = _read(file, cls)
-            config.photos()  # as many paths as digests
-            config.sketches()
+            config.check()
             return config
         except (OSError, ValueError) as error:
             raise UserError(
@@ -217,6 +231,17 @@ class Summary:
     versions: dict[str, str]
     schema_version: int = SCHEMA_VERSION
 
+    def check(self) -> None:
+        """Raises ValueError for what no run writes."""
+        for value in _values(self):
+            if isinstance(value, str) and not is_line(value):
+                raise ValueError(f"{value[:40]!r} is no line of text")
+            if isinstance(value, int | float) and not 0 <= value < MOST:
+                raise ValueError(f"{str(value)[:20]} is no number that a run has")
+        every = (getattr(self.accuracy, each.name) for each in fields(self.accuracy))
+        if any(share is not None and share > 1 for s in every for share in (s.val, s.test)):
+            raise ValueError("an accuracy is above 100 %")
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         made: dict[str, Any] = _as_json(self)
@@ -237,7 +262,9 @@ class Summary:
                 "`edge-sharpzo tune` printed it"
             )
         try:
-            return _read(file, cls)
+            summary = _read(file, cls)
+            summary.check()
+            return summary
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{file} is damaged, or made by another version ({error}): tune again"
@@ -278,9 +305,7 @@ def _missing_options(written: Any) -> set[str]:
 
 def _read(file: Path, kind: type[Read]) -> Read:
     """The record in `file`. Raises OSError, or ValueError with what does not fit."""
-    import msgspec  # here: a run that writes its records does without it
-
-    found = parse_json(file.read_text(encoding="utf8"))
+    found = parse_json(read_text(file))
     if not isinstance(found, dict):
         raise ValueError("it is no JSON object")
     version = found.setdefault("schema_version", 0)
@@ -288,7 +313,22 @@ def _read(file: Path, kind: type[Read]) -> Read:
         raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
     if kind is RunConfig and (missing := _missing_options(found.get("options"))):
         raise ValueError(f"options lacks '{min(missing)}'")
-    try:
-        return msgspec.convert(found, kind, dec_hook=as_path)
-    except msgspec.ValidationError as error:
-        raise ValueError(str(error).replace("`", "'")) from error
+    return as_type(found, kind, as_path)
+
+
+def _values(record: Any) -> Iterator[Any]:
+    """What a record holds, and what its parts hold: no lists, dictionaries or dataclasses."""
+    if is_dataclass(record):
+        record = [getattr(record, each.name) for each in fields(record)]
+    if isinstance(record, dict):
+        record = [*record, *record.values()]
+    if isinstance(record, list):
+        for each in record:
+            yield from _values(each)
+    else:
+        yield record
+
+
+def _is_digest(text: str) -> bool:
+    """Whether `text` is a SHA-256 in hexadecimal."""
+    return re.fullmatch("[0-9a-f]{64}", text) is not None

@@ -3,13 +3,18 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import available_mb
 
 _STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 MB = 1_000_000
 _M_MMAP_THRESHOLD = -3  # glibc's malloc.h
+STACK = 8 * MB  # of a thread, where the system sets no limit
 RESERVE = 16 * MB  # left free under a limit: what NumPy and Python take between two looks
 
 
@@ -19,6 +24,27 @@ def resident() -> int | None:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _writable() -> int | None:
+    """Bytes of memory of its own that this process has asked for; None where nobody tells.
+
+    What Linux counts against RLIMIT_DATA.
+    """
+    try:
+        return int(_STATM.read_text().split()[5]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def thread_stack() -> int:
+    """Bytes that a new thread asks for; it uses hardly any of them."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return STACK
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    return STACK if soft == resource.RLIM_INFINITY else max(soft, STACK)
 
 
 def peak_mb() -> float | None:
@@ -109,3 +135,72 @@ class MemoryLimit:
         """
         left = self.left()
         return most if left is None else int(max(1, min(most, left // max(each, 1))))
+
+    @contextmanager
+    def kept(self, most: int, idle: int = 0) -> Iterator[None]:
+        """Within it the system refuses this process more than `most` further bytes.
+
+        Or more than the limit leaves, or than the machine has; `idle` come on top, bytes that are
+        asked for and not used. For the work on what others have written: it then fails, by
+        MemoryError or an error of the engine, where it would take the machine down. Where the
+        system has no such limit, nothing is refused.
+        """
+        asked_for = _writable() if sys.platform == "linux" else None
+        if asked_for is None:
+            yield
+            return
+        left = [most, (available_mb() or most) * MB]
+        if self.mb is not None:
+            left.append(max(RESERVE, self.mb * MB - (resident() or 0)))
+        with _ceiling.lowered(asked_for + min(left) + idle):
+            yield
+
+
+class PlannedLimit(MemoryLimit):
+    """A limit that is planned by and not enforced.
+
+    Drivers of accelerators ask for far more memory than they use.
+    """
+
+    @contextmanager
+    def kept(self, most: int, idle: int = 0) -> Iterator[None]:  # noqa: ARG002 - the base's
+        """Nothing is refused."""
+        yield
+
+
+class _Ceiling:
+    """The system's limit on this process's memory: the highest that one of its threads asks for."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._asked: list[int] = []
+        self._before = (-1, -1)
+
+    @contextmanager
+    def lowered(self, limit: int) -> Iterator[None]:
+        """Within it the process gets no more than `limit` bytes."""
+        import resource
+
+        with self._lock:
+            if not self._asked:
+                self._before = resource.getrlimit(resource.RLIMIT_DATA)
+            self._asked.append(limit)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.remove(limit)
+                self._set()
+
+    def _set(self) -> None:
+        import resource
+
+        soft, hard = self._before
+        asked = [limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY]
+        if self._asked:
+            soft = min([max(self._asked), *asked])
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+_ceiling = _Ceiling()

@@ -7,7 +7,11 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+MOST_TEXT = 32_000_000  # bytes of a file of settings or results
+DEEPEST = 32  # nesting of JSON
+Typed = TypeVar("Typed")
 
 try:
     import fcntl
@@ -96,12 +100,50 @@ def write_text(path: Path, text: str) -> None:
     write_atomic(path, lambda part: part.write_text(text, encoding="utf8"))
 
 
+def read_text(path: Path) -> str:
+    """What an untrusted file says, UTF-8.
+
+    Raises OSError, or ValueError for what is no text, or no file, or no small one: a pipe or a
+    device would never end.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no file")
+    if (size := path.stat().st_size) > MOST_TEXT:
+        raise ValueError(f"it is larger than any ({size // 1_000_000} MB)")
+    return path.read_text(encoding="utf8")
+
+
 def parse_json(text: str) -> Any:
     """The value of untrusted JSON.
 
     Raises ValueError for what is none, and for nesting that would exhaust the stack.
     """
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    if nesting(value) > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    return value
+
+
+def as_type(value: Any, kind: type[Typed], hook: Callable[[Any, Any], Any] | None = None) -> Typed:
+    """A value of JSON as `kind`, a dataclass or a type of the standard library.
+
+    `hook` makes what msgspec does not know. Raises ValueError with what does not fit.
+    """
+    import msgspec  # here: most commands do without it
+
+    try:
+        return msgspec.convert(value, kind, dec_hook=hook)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error).replace("`", "'")) from error
+
+
+def nesting(value: Any) -> int:
+    """How deeply lists and dictionaries of JSON lie in each other."""
+    depth, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        depth += 1
+        level = [i for each in level for i in (each.values() if isinstance(each, dict) else each)]
+    return depth

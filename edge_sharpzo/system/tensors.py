@@ -11,6 +11,7 @@ from safetensors.numpy import save
 from edge_sharpzo.system.storage import write_atomic
 
 DIGEST = "sha256"  # of names, shapes, dtypes, contents and metadata; files of 0.1.0 have none
+MOST_BYTES = 1_000_000_000
 Tensors = dict[str, np.ndarray]
 
 
@@ -25,13 +26,22 @@ def save_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: dict[s
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Tensors and metadata of a file. Raises OSError, or ValueError where it is damaged."""
+    """Tensors and metadata of a file, which is untrusted: numbers of NumPy's own types.
+
+    Raises OSError, or ValueError where it is damaged, no file, or larger than any that is written.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file")
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise ValueError(f"it is larger than any ({size // 1_000_000} MB)")
     try:
         with safe_open(path, "np") as stored:
             metadata = dict(stored.metadata() or {})
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, AttributeError) as error:  # the latter: types NumPy lacks
         raise ValueError(str(error)) from error
+    if odd := [name for name, array in tensors.items() if array.dtype.kind not in "biuf"]:
+        raise ValueError(f"'{odd[0]}' is of an unknown type")
     written = metadata.pop(DIGEST, None)
     if written is not None and written != _digest(tensors, metadata):
         raise ValueError("its contents do not match its checksum")

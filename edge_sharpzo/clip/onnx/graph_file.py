@@ -12,6 +12,8 @@ from pathlib import Path
 from edge_sharpzo.clip.onnx.messages import ModelProto, TensorProto
 
 LARGE = 4096  # bytes
+# Beside the weights: models of open_clip take a tenth of each.
+MOST_FIELDS, MOST_PARSED = 200_000, 1 << 26  # fields, bytes
 _COPIED = 1 << 20  # bytes copied at once
 # Field numbers of onnx.proto, https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
@@ -21,28 +23,32 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5  # protobuf's wire types
 def read_graph(path: Path) -> ModelProto:
     """The model in `path`, large initialisers as external data of that same file.
 
-    Raises ValueError, or protobuf's own errors, for what is no ONNX file.
+    Raises ValueError, or protobuf's own errors, for what is no ONNX file, or one with more beside
+    its weights than a model has.
     """
     model = ModelProto()
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for number, start, first, end in _fields(data, 0, len(data)):
+        reader = _Reader(data)
+        for number, start, first, end in reader.fields(0, len(data)):
             if number != _GRAPH:
-                model.MergeFromString(data[start:end])
+                model.MergeFromString(reader.taken(start, end))
                 continue
-            for inner, start, content, stop in _fields(data, first, end):
+            for inner, start, content, stop in reader.fields(first, end):
                 if inner == _INITIALIZER:
-                    _add_initializer(model.graph.initializer.add(), data, content, stop, path.name)
+                    _add_initializer(
+                        model.graph.initializer.add(), reader, content, stop, path.name
+                    )
                 else:
-                    model.graph.MergeFromString(data[start:stop])
+                    model.graph.MergeFromString(reader.taken(start, stop))
     return model
 
 
 def _add_initializer(
-    tensor: TensorProto, data: mmap.mmap, start: int, end: int, location: str
+    tensor: TensorProto, reader: "_Reader", start: int, end: int, location: str
 ) -> None:
-    for number, begin, content, stop in _fields(data, start, end):
+    for number, begin, content, stop in reader.fields(start, end):
         if number != _RAW_DATA or stop - content < LARGE:
-            tensor.MergeFromString(data[begin:stop])
+            tensor.MergeFromString(reader.taken(begin, stop))
             continue
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (("location", location), ("offset", content), ("length", stop - content)):
@@ -94,27 +100,44 @@ def _as_varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
-def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a protobuf message: number, and three places in the data.
+class _Reader:
+    """The fields of a protobuf file, as long as there are no more of them than a model has."""
 
-    Where the field starts, where its content starts, where it ends.
-    """
-    while position < end:
-        start = position
-        key, position = _varint(data, position, end)
-        wire, content = key & 7, position
-        if wire == _VARINT:
-            _, position = _varint(data, position, end)
-        elif wire == _LENGTH:
-            length, content = _varint(data, position, end)
-            position = content + length
-        elif wire in (_FIXED64, _FIXED32):
-            position += 8 if wire == _FIXED64 else 4
-        else:
-            raise ValueError(f"wire type {wire}")
-        if position > end:
-            raise ValueError("a field ends behind its message")
-        yield key >> 3, start, content, position
+    def __init__(self, data: mmap.mmap):
+        self._data = data
+        self._fields, self._bytes = 0, 0  # read so far
+
+    def taken(self, start: int, end: int) -> bytes:
+        """A part of the file, to be parsed."""
+        self._bytes += end - start
+        if self._bytes > MOST_PARSED:
+            raise ValueError("it holds more beside its weights than a model does")
+        return self._data[start:end]
+
+    def fields(self, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """The fields of a message: number, and three places in the data.
+
+        Where the field starts, where its content starts, where it ends.
+        """
+        while position < end:
+            start = position
+            key, position = _varint(self._data, position, end)
+            wire, content = key & 7, position
+            if wire == _VARINT:
+                _, position = _varint(self._data, position, end)
+            elif wire == _LENGTH:
+                length, content = _varint(self._data, position, end)
+                position = content + length
+            elif wire in (_FIXED64, _FIXED32):
+                position += 8 if wire == _FIXED64 else 4
+            else:
+                raise ValueError(f"wire type {wire}")
+            if position > end:
+                raise ValueError("a field ends behind its message")
+            self._fields += 1
+            if self._fields > MOST_FIELDS:
+                raise ValueError("it holds more parts than a model does")
+            yield key >> 3, start, content, position
 
 
 def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:

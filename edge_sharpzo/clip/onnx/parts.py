@@ -1,6 +1,6 @@
-"""Cuts a graph down to one of its towers, and looks through what a graph holds."""
+"""Cuts a graph down to one of its towers, and says how much memory that takes."""
 
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 from edge_sharpzo.clip.onnx.messages import GraphProto, ModelProto, TensorProto
@@ -18,16 +18,6 @@ def weight_bytes(graph: GraphProto) -> int:
         if entry.key == "length"
     )
     return sum(int(size) * (2 if kind == TensorProto.FLOAT16 else 1) for kind, size in stored)
-
-
-def nested_graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """The graph and those inside its nodes."""
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node:
-                    yield from nested_graphs(inner)
 
 
 def keep_output(model: ModelProto, output: str) -> None:

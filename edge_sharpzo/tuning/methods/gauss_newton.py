@@ -18,9 +18,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import ConvexLoss
 from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
-from edge_sharpzo.tuning.methods.state import State
+from edge_sharpzo.tuning.methods.state import State, check_array
 from edge_sharpzo.tuning.noise import SHORTEST_STEP
 
 # Jacobian entries kept at most, 64 MB, or one round's: many classes shorten the window.
@@ -126,6 +127,11 @@ class GaussNewton:
         """Losses [P] and outputs [P, ...] of the asked points."""
         assert outputs is not None
         outputs = self._loss.coordinates(outputs)
+        if self._output is not None and outputs.shape[1:] != self._output.shape:
+            raise UserError(
+                f"the text features are of the size {outputs.shape[1:]}, those of the checkpoint "
+                f"of {self._output.shape}: it is of another run, tune again"
+            )
         if self.kind == Kind.START:
             best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
             self._point, self._output = self._starts[best].copy(), outputs[best].copy()
@@ -220,7 +226,12 @@ class GaussNewton:
         return held | {"numbers": numbers}
 
     def restore(self, state: State) -> None:
-        """Continues where `state` was taken, in an object made with the same arguments."""
+        """Continues where `state` was taken, in an object made with the same arguments.
+
+        Raises ValueError for arrays that no such object had.
+        """
+        _check_state(state, len(self._signs), len(self.settings.damping_factors))
+        self._output = None
         for name in _ARRAYS:
             if name in state:
                 setattr(self, f"_{name}", state[name].copy())
@@ -230,6 +241,44 @@ class GaussNewton:
         self.kind = _KINDS[int(state["numbers"][4])]
 
 
+def _check_state(state: State, dim: int, dampings: int) -> None:
+    """Raises KeyError or ValueError for arrays that no run with points of `dim` numbers had."""
+    for name, (array_kind, ndim) in _FORMS.items():
+        check_array(name, state[name], array_kind, ndim)
+    point, indices, columns, candidates = (
+        state[name] for name in ("point", "indices", "columns", "candidates")
+    )
+    value, damping, swept, step, kind = state["numbers"]
+    count, output = len(indices), state.get("output")
+    width = columns.shape[1] if output is None else output.size
+    if not (
+        point.shape == (dim,)
+        and np.isfinite(point).all()
+        and np.isfinite(candidates).all()
+        and len(np.unique(indices)) == count == len(columns)
+        and np.isin(indices, np.arange(dim)).all()
+        and (count == 0 or columns.shape[1] == width)
+        and not np.isnan(value)
+        and 0 < damping < np.inf
+        and 0 <= swept <= dim
+        and 0 <= step < 2**53
+    ):
+        raise ValueError("arrays that do not fit each other")
+    shapes = (state["steps"].shape, candidates.shape)
+    asked = _KINDS[int(kind)] == Kind.CANDIDATES
+    if asked and (output is None or shapes != ((dampings, count), (dampings, dim))):
+        raise ValueError("candidates that do not fit the columns")
+
+
+# Kinds of numbers, as NumPy has them, and axes of what a state holds beside the output.
+_FORMS = {
+    "numbers": ("f", 1),
+    "point": ("f", 1),
+    "indices": ("i", 1),
+    "columns": ("f", 2),
+    "steps": ("f", 2),
+    "candidates": ("f", 2),
+}
 _KINDS = tuple(Kind)
 _ARRAYS = ("point", "output", "indices", "columns", "steps", "candidates")
 

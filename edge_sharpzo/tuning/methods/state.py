@@ -53,13 +53,27 @@ class Replayed(ABC):
         }
 
     def restore(self, state: State) -> None:
-        """Hears `state` again, in an object made with the same arguments."""
-        parts = (
-            np.split(state["told"], np.cumsum(state["sizes"])[:-1]) if len(state["sizes"]) else []
-        )
-        for part, is_observation in zip(parts, state["observations"], strict=True):
+        """Hears `state` again, in an object made with the same arguments.
+
+        Raises ValueError for arrays that no such object was told.
+        """
+        told, sizes, observations = (state[name] for name in ("told", "sizes", "observations"))
+        check_array("told", told, "f", 1)
+        check_array("sizes", sizes, "i", 1)
+        check_array("observations", observations, "b", 1)
+        if (sizes < 0).any() or (sizes > len(told)).any() or sizes.sum() != len(told):
+            raise ValueError("sizes that do not fit what was told")
+        parts = np.split(told, np.cumsum(sizes)[:-1]) if len(sizes) else []
+        for part, is_observation in zip(parts, observations, strict=True):
+            if len(part) != (2 if is_observation else len(self.ask())):
+                raise ValueError("answers to other questions")
             if is_observation:
                 self.observe(float(part[0]), float(part[1]))
             else:
-                self.ask()
                 self.tell(part)
+
+
+def check_array(name: str, array: np.ndarray, kind: str, ndim: int) -> None:
+    """Raises ValueError unless NumPy's `kind` of an array's numbers is this, with `ndim` axes."""
+    if (array.dtype.kind, array.ndim) != (kind, ndim):
+        raise ValueError(f"'{name}' is {array.dtype} with {array.ndim} axes")
