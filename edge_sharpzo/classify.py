@@ -1,6 +1,6 @@
 """A finished run at work: `Classifier` answers for photos and measures itself on labelled ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -112,6 +112,24 @@ class Classifier:
         with self._lock:
             features = self._tower.encode_all(list(photos))
         return self.answers(features)
+
+    def stream(
+        self, photos: Sequence[Photo], progress: Callable[[int], object] = lambda done: None
+    ) -> Iterator[Prediction | str]:
+        """For each photo in turn an answer, or why it cannot be read, as soon as it is known.
+
+        `progress` hears how many photos are done.
+        """
+        unreadable: dict[int, str] = {}
+        following = 0
+        with self._clip.image_tower() as tower:
+            for rows, features in tower.batches(photos, unreadable.__setitem__, progress):
+                answers = dict(zip(rows, self.answers(features), strict=True))
+                done = max([following - 1, *rows, *unreadable]) + 1
+                for index in range(following, done):
+                    yield answers[index] if index in answers else unreadable.pop(index)
+                following = done
+        yield from (unreadable[index] for index in range(following, len(photos)))
 
     def encode(
         self, photos: Sequence[Photo], skipped: Callable[[int, str], None]

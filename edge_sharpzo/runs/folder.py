@@ -84,10 +84,15 @@ def clear_half_written(folder: Path) -> None:
             part.unlink(missing_ok=True)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether nothing is left to resume: the results are there, and no checkpoint."""
+    return (folder / SUMMARY).exists() and not Checkpoints(folder).path.exists()
+
+
 def resumed_options(folder: Path) -> TuneOptions:
     """The options that the run in `folder` was started with. Raises UserError if it is finished."""
     config = RunConfig.read(folder)
-    if (folder / SUMMARY).exists() and not Checkpoints(folder).path.exists():
+    if is_finished(folder):
         raise UserError(f"{folder} is finished: tune again with another `out`", "resume")
     return replace(config.options, out=folder)
 
