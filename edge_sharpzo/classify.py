@@ -17,6 +17,7 @@ from edge_sharpzo.photos.features import encode_photos
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -77,6 +78,7 @@ class Classifier:
                 f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
             )
         folder = Path(run).absolute()
+        check_device()
         with os_errors_told():
             prompt = TunedPrompt.load(folder)
             model = Path(onnx) if onnx is not None else _model_of(folder)

@@ -184,7 +184,7 @@ def test_a_closed_terminal_ends_every_command(name: str, place: Place) -> None:
     assert b"Traceback" not in ended.stderr
 
 
-# Speaks after every step, checkpoints often, and sends itself a signal in the third step and
+# Speaks after every step, and sends itself a signal in the third step and
 # wherever else it is asked to.
 STRUCK = """
 import os, signal, sys
@@ -193,7 +193,7 @@ import edge_sharpzo.cli.tune as command
 import edge_sharpzo.runs.checkpoint as checkpoint
 from edge_sharpzo import pipeline
 from edge_sharpzo.cli import app
-display.PLAIN_EVERY = checkpoint.EVERY = 0
+display.PLAIN_EVERY = 0
 sent, *where = sys.argv[1].split(",")
 def strike():
     os.kill(os.getpid(), getattr(signal, sent))
