@@ -1,4 +1,6 @@
-"""Every command on every terminal, and on none: odd encodings, closed streams, signals."""
+"""Every command on every terminal, and on none: odd encodings, closed streams, signals, and text
+that would steer it.
+"""
 
 import contextlib
 import csv
@@ -7,18 +9,26 @@ import io
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from helpers import Place, tune, write_photos
+from helpers import Place, photo, tune, write_photos
+from typer.testing import CliRunner
 
 from edge_sharpzo import Classifier
+from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.cli import app
+from edge_sharpzo.cli.boundary import as_flags
 from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 COMMANDS: dict[str, str] = {
     "tune": "tune --onnx {onnx} --data {data} --out {tmp}/new --shots 6 --budget 40",
@@ -448,3 +458,161 @@ def test_odd_lists_on_standard_input(listed: bytes, words: str, place: Place) ->
     assert ended.returncode == 2
     assert words in ended.stderr.decode()
     assert b"Traceback" not in ended.stderr
+
+
+# What a terminal would obey, reorder or hide: in names of files, classes and models, and in files.
+HOSTILE = {
+    "a title": "\x1b]0;owned\x07",
+    "a colour of eight bits": "\x9b31m",
+    "another direction": "\u202egnp.exe",
+    "an isolate": "\u2067x\u2069",
+    "a second line": "a\nedge-sharpzo: all is well",
+    "a line of another kind": "a\u2028b",
+    "a line begun again": "a\rsafe",
+    "a mark without a width": "a\u200bb",
+    "bytes that are no text": "\udcff\udc9b",
+    "rich's marks": "[bold red]x[/bold red] [/]",
+}
+
+
+def is_safe(printed: bytes) -> bool:
+    """Whether nothing of it but line ends acts on a terminal."""
+    text = printed.decode("utf8")  # raises for bytes that are no text
+    plain = text.replace("\r\n", "\n").replace("\n", "")
+    return all(unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp") for c in plain)
+
+
+def on_a_terminal(*arguments: object, listed: str | None = None) -> Any:
+    """A command in this process, whose output is safe, and on stderr one line for each fault."""
+    given = None if listed is None else os.fsencode(listed)
+    words = [str(word) for word in arguments]
+    ended = CliRunner().invoke(app, words, input=given, catch_exceptions=False)
+    assert is_safe(ended.stdout_bytes), ended.stdout_bytes
+    assert is_safe(ended.stderr_bytes), ended.stderr_bytes
+    return ended
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_names_of_files_are_shown_and_not_obeyed(kind: str, place: Place) -> None:
+    name = HOSTILE[kind].replace("/", "|")
+    folder = place.tmp / f"photos {name}"
+    folder.mkdir()
+    shutil.copy(photo(place), folder / f"{name}.png")
+    (folder / f"bad {name}.png").write_bytes(b"no photo")
+    for more in ([], ["--csv"], ["--json"]):
+        ended = on_a_terminal("predict", place.run, folder, *more)
+        assert ended.exit_code == 0
+        assert len(ended.stderr.splitlines()) == 1
+        assert len(ended.stdout.splitlines()) == {"": 1, "--csv": 3}.get("".join(more), 26)
+    files = [row["file"] for row in json.loads(ended.stdout)]
+    assert [Path(file).name for file in files] == sorted(os.listdir(folder))  # noqa: PTH208
+    for arguments in (
+        ["predict", place.run, place.tmp / name],
+        ["predict", place.tmp / name, folder],
+        ["eval", place.run, "--data", folder],
+        ["tune", "--data", folder, "--onnx", place.onnx],
+        ["tune", "--data", place.photos, "--onnx", place.tmp / name],
+        ["tune", "--resume", place.tmp / name],
+        ["info", place.tmp / name],
+        ["compare", place.tmp / name, place.run],
+        ["doctor", "--provider", name],
+        ["doctor", "--onnx", name],
+        [f"--{name}"],
+        [name],
+        ["tune", f"--{name}"],
+        ["tune", "--shots", name],
+        ["info", place.run, name],
+        ["tune", "--data", place.photos, "--method", name],
+    ):
+        ended = on_a_terminal(*arguments)
+        assert ended.exit_code == 2, arguments
+        assert ended.stderr.splitlines()[-1].startswith("edge-sharpzo: "), arguments
+        assert not ended.stderr.splitlines()[-1].startswith("edge-sharpzo: all is well")
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_what_files_hold_is_shown_and_not_obeyed(kind: str, place: Place) -> None:
+    text = HOSTILE[kind]
+    run = Path(shutil.copytree(place.run, place.tmp / "run"))
+    summary = json.loads((run / "summary.json").read_text())
+    summary |= {"method": text, "stopped_because": text, "provider": text}
+    summary["model"]["name"] = text
+    (run / "summary.json").write_text(json.dumps(summary))
+    assert json.loads(on_a_terminal("info", run).stdout)["method"] == text
+    assert json.loads(on_a_terminal("compare", run, run, "--json").stdout)[0]["model"] == text
+    table = on_a_terminal("compare", run, run).stdout
+    if kind == "rich's marks":
+        assert text in " ".join(table.split())
+    card = place.edited_card('"name": "', f'"name": {json.dumps(text)[:-1]}')
+    on_a_terminal("info", card)
+    on_a_terminal("doctor", "--onnx", card)
+    (run / "config.json").write_text(json.dumps({text: text, "options": text}))
+    for command in (["tune", "--resume", run], ["predict", run, place.photos]):
+        on_a_terminal(*command)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_names_of_classes_are_shown_and_not_obeyed(kind: str, place: Place) -> None:
+    run = Path(shutil.copytree(place.run, place.tmp / "run"))
+    prompt = TunedPrompt.load(run)
+    # JSON's escapes keep what is no text.
+    labels = {"folders": [f"{HOSTILE[kind]}{i}" for i in range(3)], "names": prompt.names}
+    tensors, metadata = load_tensors(run / "prompt.safetensors")
+    save_tensors(run / "prompt.safetensors", tensors, metadata | {"labels": json.dumps(labels)})
+    for more in ([], ["--csv"], ["--json"]):
+        on_a_terminal("predict", run, photo(place), *more)
+    on_a_terminal("eval", run, "--data", place.photos)
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\ufe63", "\t=", "\r="])
+def test_a_spreadsheet_computes_nothing(
+    sign: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder("here"))
+    name = f"{sign}1+1.png"
+    shutil.copy(photo(place), name)
+    ended = on_a_terminal("predict", place.run, "-", "--csv", listed=f"{name}\nplain.png\n")
+    rows = list(csv.DictReader(io.StringIO(ended.stdout)))
+    assert rows[0]["file"] == (
+        "\\" + name.replace("\t", "t").replace("\r", "r") if sign[1:] else f"'{name}"
+    )
+    assert rows[1]["file"] == "plain.png"
+    assert 0 < float(rows[0]["probability"]) <= 1
+    ended = on_a_terminal("predict", place.run, "-", "--json", listed=f"{name}\n")
+    assert json.loads(ended.stdout)[0]["file"] == name
+
+
+FLAGS = [
+    ("`shots=0`: ask for one", (), "--shots 0: ask for one"),
+    ("add `onnx`, or leave `preset` out", (), "add --onnx, or leave --preset out"),
+    ("choose another (`context_tokens`).", (), "choose another (--context-tokens)."),
+    ("go on by `resume=my run`, or", (), "go on by --resume 'my run', or"),
+    ("go on by `resume=a`b`", (), "go on by --resume 'a`b'"),
+    ("`make export` on a workstation", (), "`make export` on a workstation"),
+    ("/photos/`shots`/x holds none", (), "/photos/`shots`/x holds none"),
+    ("class '`head`' has 2, `shots` asks for 4", (), "class '`head`' has 2, --shots asks for 4"),
+    ("my`out`put is a file", (), "my`out`put is a file"),
+    ("`data` holds no photos: give `data`", ("`data`x", "a`out`"), None),
+    ("`seed`s/a is gone", ("`seed`s/a",), "`seed`s/a is gone"),
+    (
+        "in a `budget` folder: give `budget`s",
+        ("a `budget` folder",),
+        "in a `budget` folder: give `budget`s",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "given", "wanted"), FLAGS)
+def test_options_become_flags_and_what_others_wrote_does_not(
+    text: str, given: tuple[str, ...], wanted: str | None
+) -> None:
+    assert as_flags(text, given) == (wanted or "--data holds no photos: give --data")
+
+
+def test_a_folder_that_is_called_as_an_option(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place.folder("here"))
+    Path("`shots`").mkdir()
+    monkeypatch.setattr("sys.argv", ["edge-sharpzo", "predict", "run", "`shots`"])
+    assert "`shots` holds no photos" in on_a_terminal("predict", place.run, "`shots`").stderr
