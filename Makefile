@@ -7,7 +7,7 @@ PRECISION ?= fp32
 ACTIVATION ?=
 INTEGER_PRODUCTS ?= as-is
 
-.PHONY: help setup setup-dev demo export model test test-all torture arm64 lint types bench bench-accuracy reproduce clean
+.PHONY: help setup setup-dev demo export model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,15 @@ test: .venv-dev/ready  ## the fast tests; INTEGER_PRODUCTS=on or off as if on an
 test-all: .venv-dev/ready  ## the slow ones too: full-size models
 	.venv-dev/bin/python -m pytest -m 'slow or not slow'
 
+models/build/tiny/clip.onnx: .venv-dev/ready
+	PYTHONPATH=.:tests .venv-dev/bin/python -c 'from helpers import TINY, export_model; export_model(TINY.parent, "vit")'
+
+test-lowest: models/build/tiny/clip.onnx  ## without torch, at the lowest versions of packages that are allowed
+	tools/device_tests.sh lowest '$(PYTHON)'
+
+test-pythons: models/build/tiny/clip.onnx  ## without torch, on each other Python from 3.11 that is here
+	tools/device_tests.sh newest
+
 torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resumes it
 	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest tests/test_resume.py -k killed_run
 
@@ -74,4 +83,4 @@ reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: 
 	.venv-dev/bin/python -m benchmarks.reproduce --data '$(DATA)' --onnx models/reproduce.onnx
 
 clean:  ## delete environments and build outputs; runs/ and exported models stay
-	rm -rf .venv .venv-dev dist models/build
+	rm -rf .venv .venv-* dist models/build

@@ -1,6 +1,6 @@
 """A finished run at work: `Classifier` answers for photos and measures itself on labelled ones."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutG
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -82,6 +83,7 @@ class Classifier:
                 f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
             )
         folder = Path(run).absolute()
+        check_device()
         with os_errors_told():
             prompt = TunedPrompt.load(folder)
             model = Path(onnx) if onnx is not None else _model_of(folder)
@@ -119,6 +121,24 @@ class Classifier:
         with self._lock:
             features = self._tower.encode_all(list(photos))
         return self.answers(features)
+
+    def stream(
+        self, photos: Sequence[Photo], progress: Callable[[int], object] = lambda done: None
+    ) -> Iterator[Prediction | str]:
+        """For each photo in turn an answer, or why it cannot be read, as soon as it is known.
+
+        `progress` hears how many photos are done.
+        """
+        unreadable: dict[int, str] = {}
+        following = 0
+        with self._clip.image_tower() as tower:
+            for rows, features, _ in tower.batches(photos, unreadable.__setitem__, progress):
+                answers = dict(zip(rows, self.answers(features), strict=True))
+                done = max([following - 1, *rows, *unreadable]) + 1
+                for index in range(following, done):
+                    yield answers[index] if index in answers else unreadable.pop(index)
+                following = done
+        yield from (unreadable[index] for index in range(following, len(photos)))
 
     def encode(
         self, photos: Sequence[Photo], skipped: Callable[[int, str], None]

@@ -28,6 +28,9 @@ VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers
 RESNET = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "patch_size": None}
 
 
+TINY = Path(__file__).parent.parent / "models" / "build" / "tiny" / "clip.onnx"
+
+
 # One small member of every tower family that open_clip has configurations of.
 FAMILIES: dict[str, dict[str, Any]] = {
     "vit": {"vision_cfg": VIT, "text_cfg": TEXT},
@@ -139,6 +142,16 @@ class Exported:
 
     source: Any
     onnx: Path
+
+
+def export_model(folder: Path, family: str) -> Exported:
+    """A model of a family, exported to `clip.onnx` in `folder`."""
+    from export.convert import export
+    from export.source import load_source
+
+    source = load_source(f"local-dir:{write_model(folder / 'model', family)}", None)
+    export(source, folder / "clip.onnx", "fp32")
+    return Exported(source, folder / "clip.onnx")
 
 
 def write_photos(folder: Path, hue: int, count: int, seed: int, start: int = 0) -> None:

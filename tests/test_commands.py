@@ -422,17 +422,41 @@ def test_gauss_newton_from_python(tiny_onnx: Path, photos: Path) -> None:
     assert objective.contexts(optimizer.solution[None])[0].shape == objective.initial_context.shape
 
 
-def test_a_release_of_onnxruntime_that_crashes_on_arm_is_refused(
-    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("found", ["1.21.0", "1.20.1", "1.9.0", "0.5.0", "1.21.0.dev20250101"])
+def test_a_release_of_onnxruntime_that_does_not_work_is_refused(
+    found: str,
+    run: Path,
+    tiny_onnx: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from edge_sharpzo.system import machine
 
-    monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
-    monkeypatch.setattr(machine, "versions", lambda: {"onnxruntime": "1.21.0"})
+    monkeypatch.setattr(machine, "versions", lambda: {"onnxruntime": found})
     for command in (
         ["doctor", "--onnx", tiny_onnx],
         ["tune", "--onnx", tiny_onnx, "--data", photos, "--out", tmp_path / "run"],
+        ["predict", run, photos],
+        ["eval", run, "--data", photos],
     ):
         result = invoke(*command)
         assert result.exit_code == 2
-        assert "pip install 'onnxruntime!=1.21.0'" in result.stderr
+        assert "pip install 'onnxruntime>=1.21.1'" in result.stderr
+
+
+@pytest.mark.parametrize("found", ["1.21.1", "1.22.0.dev20250101", "1.100.0", "2.0.0", "unknown"])
+def test_other_releases_of_onnxruntime_are_tried(
+    found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_sharpzo.system import machine
+
+    monkeypatch.setattr(machine, "versions", lambda: {"onnxruntime": found})
+    machine.check_device()
+
+
+def test_the_oldest_onnxruntime_is_the_one_that_the_package_asks_for() -> None:
+    from edge_sharpzo.system.machine import OLDEST_ONNXRUNTIME
+
+    wanted = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    assert f'"onnxruntime>={".".join(map(str, OLDEST_ONNXRUNTIME))}"' in wanted

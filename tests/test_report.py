@@ -9,18 +9,23 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
+from edge_sharpzo.photos.dataset import Photos
 from helpers import run_tune, tune, write_photos
 
+from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import (
     Accuracies,
     ClassifierScores,
     HeadScores,
+    RunConfig,
     Scores,
     Summary,
 )
-from edge_sharpzo.runs.report import advice
+from edge_sharpzo.runs.report import advice, write_report
+from edge_sharpzo.tuning.records import Record
 
 SECTIONS = (
     "What to try next",
@@ -184,6 +189,50 @@ def test_charts() -> None:
     ]
     assert numbers[0] < numbers[2]
     assert numbers[1] < numbers[3]  # lower values lie lower, at a larger y
+
+
+@pytest.mark.parametrize(
+    ("hostile", "shown"),
+    [
+        ('<meta http-equiv="refresh" content="0;url=//x">', "&lt;meta http-equiv=&quot;refresh"),
+        ("</text></svg><script>", "&lt;/text&gt;&lt;/svg&gt;&lt;script&gt;"),
+        ('"><img src=x onerror=1>', "&quot;&gt;&lt;img src=x"),
+        ("\u202eab\udcff\n", "\\u202eab\\xff\\n"),
+    ],
+)
+def test_what_others_wrote_is_text_in_charts(hostile: str, shown: str) -> None:
+    curve = line_chart([Line(hostile, [0, 10], [1.0, 0.5])], hostile, [(5, hostile)])
+    assert curve.count(shown) == 5  # the label that is read aloud has two
+    assert hostile not in curve
+    outline(f"<p>{curve}</p>")
+
+
+@pytest.mark.parametrize(
+    "hostile", ['<meta http-equiv="refresh">', "\u202ea\udcff\x1b", "{{ 7*7 }}"]
+)
+def test_what_others_wrote_is_text_in_the_page(hostile: str, run: Path, tmp_path: Path) -> None:
+    summary, config = Summary.read(run), RunConfig.read(run)
+    prompt = TunedPrompt.load(run)
+    prompt = replace(prompt, folders=[f"{hostile}{i}" for i in range(len(prompt.folders))])
+    summary = replace(
+        summary,
+        method=hostile,
+        model=replace(summary.model, name=hostile, sha256=hostile),
+        stopped_because=hostile,
+        provider=hostile,
+        versions={hostile: hostile},
+        queries=replace(summary.queries, by_kind={hostile: 1}),
+    )
+    config = replace(config, options=replace(config.options, template=hostile))
+    records = [Record(n, n, hostile, 1.0, 0.5, 1.0, False) for n in (0, 10)]
+    root = Path("photos")
+    photos = Photos([root / f"{hostile}.png"] * 3, np.arange(3))
+    features = np.eye(3, prompt.text_features.shape[1], dtype=np.float32)
+    write_report(tmp_path, summary, config, records, prompt, photos, features)
+    page = (tmp_path / "report.html").read_text(encoding="utf8")
+    outline(page)
+    assert page.count("{{ 7*7 }}") > 10 if hostile == "{{ 7*7 }}" else hostile not in page
+    assert not re.search("[\u202e\x1b]", page)
 
 
 def test_advice_fits_the_result(run: Path) -> None:

@@ -1,15 +1,17 @@
 """`edge-sharpzo compare`: finished runs side by side."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag
+from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import percent, shown
 
 if TYPE_CHECKING:
     from edge_sharpzo.runs.records import AnyScores, Summary
@@ -27,11 +29,11 @@ def command(
 
         rows = [_flat(run, Summary.read(run)) for run in runs]
         if as_json:
-            print_json(rows)
+            out_json(rows)
             return
         _print_table(rows)
         if names := _differing(rows):
-            print(f"these runs differ in {names}: their accuracies cannot be compared")
+            out(f"these runs differ in {names}: their accuracies cannot be compared")
 
 
 def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
@@ -62,17 +64,26 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    import io
 
-    table = Table("", *(escape(Path(row["run"]).name) for row in rows), box=None)
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    def cells(values: Iterable[object]) -> list[Text]:
+        return [Text(shown(str(value))) for value in values]
+
+    names = cells(Path(row["run"]).name for row in rows)
+    table = Table("", *(Column(name) for name in names), box=None)
     for name in list(rows[0])[1:]:
         is_share = name.endswith((", held-out", ", validation"))
-        table.add_row(
-            name, *(percent(row[name]) if is_share else escape(str(row[name])) for row in rows)
-        )
-    Console().print(table)
+        table.add_row(name, *cells(percent(row[name]) if is_share else row[name] for row in rows))
+    # Drawn apart from the terminal, of whose width alone it makes use.
+    drawn = Console(file=io.StringIO(), width=Console().width)
+    with drawn.capture() as capture:
+        drawn.print(table)
+    for line in capture.get().splitlines():
+        out(line.rstrip())
 
 
 def _differing(rows: list[dict[str, Any]]) -> str:

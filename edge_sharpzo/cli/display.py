@@ -1,14 +1,16 @@
 """Shows a run while it goes on: a live bar on a terminal, plain lines elsewhere; on stderr."""
 
 import math
+import sys
 import time
 from pathlib import Path
-from typing import Self
+from typing import IO, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edge_sharpzo.cli.boundary import as_flags
+from edge_sharpzo.cli.terminal import Patient
 from edge_sharpzo.events import (
     Event,
     Note,
@@ -19,7 +21,7 @@ from edge_sharpzo.events import (
     SolutionSeen,
     TuningStarts,
 )
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import percent, shown
 from edge_sharpzo.tuning.records import Record
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
@@ -29,17 +31,19 @@ class Display:
     """What a command shows of its progress; a context manager."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(file=cast(IO[str], Patient(sys.stderr)), highlight=False)
         self._live = self._console.is_terminal
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             TimeRemainingColumn(),
             console=self._console,
             disable=not self._live,
             transient=True,
+            redirect_stdout=False,  # results are no part of the display
+            redirect_stderr=False,
         )
         self._photos = self._bars.add_task("photos", total=None, status="", visible=False)
         self._queries = self._bars.add_task("queries", total=None, status="", visible=False)
@@ -68,13 +72,13 @@ class Display:
             case TuningStarts():
                 self._start(event)
             case QueriesSpent(used, stage):
-                self._bars.update(self._queries, completed=used, description=stage)
+                self._bars.update(self._queries, completed=used, description=shown(stage))
             case SolutionSeen(record):
                 self._record(record)
 
     def say(self, text: str) -> None:
         """One line for the user."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(shown(text), markup=False, soft_wrap=True)
 
     def skipped(self, path: Path, reason: str) -> None:
         """A photo that cannot be read."""

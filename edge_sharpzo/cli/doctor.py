@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag, ThreadsFlag
+from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 
 NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
@@ -33,21 +34,21 @@ def command(
 
         found = _examined(onnx, usable_threads(threads), resolve(provider))
         if as_json:
-            print_json(found)
+            out_json(found)
             return
-        print(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
+        out(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
         free = found["available_memory_mb"]
         memory = "memory unknown" if free is None else f"{free} MB of memory free"
-        print(f"{found['cores']} cores, {memory}, photo features kept in {found['cache']}")
+        out(f"{found['cores']} cores, {memory}, photo features kept in {found['cache']}")
         for name, answer in found["providers"].items():
-            print(f"provider {name:9} {answer}")
-        print(
+            out(f"provider {name:9} {answer}")
+        out(
             f"{found['model']}, {found['classes']} classes, {found['provider']}, "
             f"{found['threads']} threads: {found['ms_per_query']} ms per query"
         )
-        print(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
+        out(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
         step = found["difference_step"]
-        print(f"noise of the text tower: {found['noise_floor']:.0e}; difference step {step:.2g}")
+        out(f"noise of the text tower: {found['noise_floor']:.0e}; difference step {step:.2g}")
 
 
 def _examined(onnx: Path, threads: int, provider: str) -> dict[str, Any]:

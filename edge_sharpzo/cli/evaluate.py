@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.system.text import percent
 
@@ -40,8 +41,8 @@ def command(
                 if note:
                     display.say(f"note: {note}")
         if as_json:
-            print_json(asdict(result))
+            out_json(asdict(result))
             return
-        print(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
+        out(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
         for name, value in result.by_class.items():
-            print(f"  {percent(value):>7}  {name}")
+            out(f"  {percent(value):>7}  {name}")

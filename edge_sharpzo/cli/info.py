@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import user_errors
+from edge_sharpzo.cli.terminal import out_json
 
 
 def command(
@@ -14,7 +15,7 @@ def command(
 ) -> None:
     """Prints what a model file or a run holds, as JSON."""
     with user_errors():
-        print_json(_of_run(target) if target.is_dir() else _of_model(target))
+        out_json(_of_run(target) if target.is_dir() else _of_model(target))
 
 
 def _of_run(folder: Path) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """`edge-sharpzo predict`: classifies photos with a finished run."""
 
 import codecs
-import csv
+import math
 import os
 import sys
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.cli.terminal import is_terminal, out, out_csv, out_json_list, say
+from edge_sharpzo.photos.left_out import grouped, told
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import percent
+
+if TYPE_CHECKING:
+    from edge_sharpzo.classify import Classifier
 
 STDIN = Path("-")
 
@@ -27,7 +34,8 @@ def command(
     onnx: OnnxFlag = None,
     threads: ThreadsFlag = 0,
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="print file, class and probability as CSV")
+        bool,
+        typer.Option("--csv", help="print file, class and probability as CSV for spreadsheets"),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -39,54 +47,59 @@ def command(
             raise UserError(f"`top={top}`: ask for at least one class", field="top")
         from edge_sharpzo.classify import Classifier
 
-        rows = _rows(Classifier.load(run, onnx, threads), images, top)
-        if as_json:
-            print_json(rows)
-        elif as_csv:
-            columns = ["file", "class", "probability", "sure", "error"]
-            writer = csv.DictWriter(sys.stdout, columns, extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-        else:
-            for row in rows:
-                if "error" not in row:
-                    print(_line(row))
+        classifier = Classifier.load(run, onnx, threads)
+        with closing(_rows(classifier, listed_photos(images), top)) as rows:
+            if as_json:
+                out_json_list(rows)
+            elif as_csv:
+                out_csv(["file", "class", "probability", "sure", "error"], rows)
+            else:
+                for row in rows:
+                    if "error" not in row:
+                        out(_line(row))
 
 
-def _rows(classifier: Any, images: list[Path], top: int) -> list[dict[str, Any]]:
-    """For each photo `{file, class, probability, sure, top}`, or `{file, error}`."""
+def _rows(classifier: "Classifier", photos: list[Path], top: int) -> Generator[dict[str, Any]]:
+    """For each photo `{file, class, probability, sure, top}`, or `{file, error}`, as they come.
+
+    Raises UserError at the end if none could be read.
+    """
     from edge_sharpzo.cli.display import Display
 
-    photos, display = listed_photos(images), Display()
-    errors: dict[int, str] = {}
-    features, readable = classifier.encode(photos, errors.__setitem__)
-    if not readable.any():
-        index, reason = next(iter(errors.items()))
-        raise UserError(
-            f"none of the {len(photos)} files is a photo that can be read "
-            f"({photos[index]}: {reason})"
-        )
-    answers = iter(classifier.answers(features[readable]))
-    rows: list[dict[str, Any]] = []
-    for index, photo in enumerate(photos):
-        if index in errors:
-            display.skipped(photo, errors[index])
-            rows.append({"file": str(photo), "error": errors[index]})
-            continue
-        answer = next(answers)
-        likely = list(answer.probabilities.items())[:top]
-        best = [{"class": name, "probability": round(p, 6)} for name, p in likely]
-        rows.append({"file": str(photo), **best[0], "sure": answer.sure, "top": best})
-    return rows
+    any_readable, display = False, Display()
+
+    def progress(done: int) -> None:
+        display.photos(done, len(photos))
+
+    # On one terminal the answers are progress enough, and a bar would come between them.
+    is_shown = is_terminal(sys.stderr) and not is_terminal(sys.stdout)
+    with display if is_shown else nullcontext():
+        answers = classifier.stream(photos, progress if is_shown else lambda done: None)
+        for photo, answer in zip(photos, answers, strict=True):
+            if isinstance(answer, str):
+                display.skipped(photo, answer)
+                yield {"file": str(photo), "error": answer}
+                continue
+            any_readable = True
+            likely = list(answer.probabilities.items())[:top]
+            best = [{"class": name, "probability": _down(p, 6)} for name, p in likely]
+            yield {"file": str(photo), **best[0], "sure": answer.sure, "top": best}
+    if not any_readable:
+        raise UserError(f"none of the {len(photos)} files is a photo that can be read")
 
 
 def _line(row: dict[str, Any]) -> str:
     def said(entry: dict[str, Any]) -> str:
-        return f"{entry['class']} {percent(entry['probability'])}"
+        return f"{entry['class']} {percent(_down(entry['probability'], 3))}"
 
     others = ", ".join(said(entry) for entry in row["top"][1:])
     doubt = "" if row["sure"] else "not sure: "
     return f"{row['file']}: {doubt}{said(row)}" + (f"  ({others})" if others else "")
+
+
+def _down(share: float, digits: int) -> float:
+    """Rounded down, so that nothing but certainty reads as 100 %."""
+    return math.floor(share * 10**digits) / 10**digits
 
 
 def _listed_on_stdin() -> list[Path]:
@@ -94,8 +107,10 @@ def _listed_on_stdin() -> list[Path]:
     if sys.stdin is None or sys.stdin.closed:
         raise UserError("standard input is closed: give photos as arguments, or a list through it")
     content = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else sys.stdin.read().encode()
-    lines = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)).splitlines()
-    return [Path(line) for line in lines if line.strip()]
+    if b"\0" in content:
+        raise UserError("standard input holds NUL bytes: give one path on each line, as UTF-8")
+    lines = os.fsdecode(content.removeprefix(codecs.BOM_UTF8)).split("\n")
+    return [Path(line.removesuffix("\r")) for line in lines if line.strip()]
 
 
 def listed_photos(images: list[Path]) -> list[Path]:
@@ -105,12 +120,12 @@ def listed_photos(images: list[Path]) -> list[Path]:
     """
     from edge_sharpzo.photos.scan import SUFFIXES, Scan
 
-    found: list[Path] = []
+    found, scan = list[Path](), Scan()
     for image in images:
         if image == STDIN:
             found += _listed_on_stdin()
         elif image.is_dir():
-            photos = Scan().photos_under(image)
+            photos = scan.photos_under(image)
             if not photos:
                 kinds = ", ".join(sorted(SUFFIXES)[:4])
                 raise UserError(f"{image} holds no photos ({kinds} ...)")
@@ -119,4 +134,6 @@ def listed_photos(images: list[Path]) -> list[Path]:
             found.append(image)
     if not found:
         raise UserError("standard input names no photos: give one path on each line")
+    if not_used := told(grouped(scan.left_out)):
+        say(f"note: {not_used}")
     return found

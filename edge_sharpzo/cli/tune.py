@@ -1,15 +1,17 @@
 """`edge-sharpzo tune`: from a folder of photos to a tuned prompt."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import print_json, user_errors
+from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
+from edge_sharpzo.cli.interrupts import Interrupts, Signals
+from edge_sharpzo.cli.terminal import out, out_json, say
 from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.runs.options import check_source
 from edge_sharpzo.system.errors import Cancelled
@@ -38,12 +40,11 @@ def command(
     **options: Any,
 ) -> None:
     """Tunes the prompt on labelled photos and writes a run folder."""
-    with user_errors():
+    with user_errors() as signals:
         given = [name for name in options if _was_given(context, name)]
         check_source(options["data"], resume, given)
         from edge_sharpzo import run
         from edge_sharpzo.cli.display import Display
-        from edge_sharpzo.cli.interrupts import Interrupts, sigterm_as_interrupt
         from edge_sharpzo.runs.folder import resumed_options
         from edge_sharpzo.runs.options import TuneOptions
         from edge_sharpzo.system.memory import return_large_arrays_at_once
@@ -51,42 +52,48 @@ def command(
 
         chosen = resumed_options(resume) if resume else TuneOptions(**options)
         return_large_arrays_at_once()
-        with sigterm_as_interrupt(), Display() as display, _hint_of_resuming(display):
-            folder, summary = run.tune(
-                chosen,
-                display.hear,
-                Interrupts(),
-                resume=resume is not None,
-                overwrite=overwrite,
-            )
-        if as_json:
-            print_json({"run": str(folder), **summary.as_dict()})
-        else:
-            _print_summary(summary, folder)
-        if summary.stopped_because == StopReason.INTERRUPTED:
-            raise _interrupted(folder)
+        display = Display()
+        with _hint_of_resuming(display, resume, signals):
+            with display:
+                folder, summary = run.tune(
+                    chosen,
+                    display.hear,
+                    Interrupts(signals),
+                    resume=resume is not None,
+                    overwrite=overwrite,
+                )
+            with suppress(BrokenPipeError):  # all is in the run's folder, whoever listens
+                if as_json:
+                    out_json({"run": str(folder), **summary.as_dict()})
+                else:
+                    _print_summary(summary, folder)
+            if summary.stopped_because == StopReason.INTERRUPTED:
+                raise Cancelled
 
 
 @contextmanager
-def _hint_of_resuming(display: "Display") -> Iterator[None]:
-    """An interrupt before the search says how to go on, too."""
+def _hint_of_resuming(display: "Display", resume: Path | None, signals: Signals) -> Iterator[None]:
+    """An interrupt says how to go on, where the run has begun and there is something left to do."""
+    from edge_sharpzo.runs.folder import is_finished
+
     try:
         yield
     except (KeyboardInterrupt, Cancelled):
-        if display.folder is None:
+        signals.end()
+        folder = display.folder or resume
+        if folder is None or is_finished(folder):
             raise
-        raise _interrupted(display.folder) from None
-
-
-def _interrupted(folder: Path) -> typer.Exit:
-    again = f"edge-sharpzo tune --resume {quote(str(_from_here(folder)))}"
-    typer.echo(f"interrupted; go on with: {again}", err=True)
-    return typer.Exit(130)
+        again = f"edge-sharpzo tune --resume {quote(str(_from_here(folder)))}"
+        say(f"interrupted; go on with: {again}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _from_here(folder: Path) -> Path:
     """The folder as one would type it."""
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it is deleted
+        return folder
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
@@ -97,12 +104,12 @@ def _was_given(context: typer.Context, option: str) -> bool:
 
 def _print_summary(summary: "Summary", folder: Path) -> None:
     data, accuracy, seconds = summary.data, summary.accuracy, summary.seconds
-    print(
+    out(
         f"{data.classes} classes; {data.train} training, {data.val} validation, "
         f"{data.test} held-out photos"
     )
     if not_used := told(data.left_out):
-        print(not_used)
+        out(not_used)
     rows: dict[str, AnyScores] = {
         "zero-shot": accuracy.zero_shot,
         "tuned prompt": accuracy.tuned,
@@ -111,23 +118,23 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     }
     for label, scores in rows.items():
         val, test = percent(scores.val), percent(scores.test)
-        print(f"{label:16} validation {val:>7}   held-out {test:>7}")
-    print(_verdict(accuracy))
+        out(f"{label:16} validation {val:>7}   held-out {test:>7}")
+    out(_verdict(accuracy))
     kinds = ", ".join(
         f"{count:,} {kind.replace('_', '-')}" for kind, count in summary.queries.by_kind.items()
     )
-    print(f"{summary.queries.total:,} queries ({kinds})")
-    print(
+    out(f"{summary.queries.total:,} queries ({kinds})")
+    out(
         f"{seconds.features:.1f} s for photos, {seconds.tuning:.1f} s tuning; "
         f"stopped: {summary.stopped_because}"
     )
     before, after = accuracy.zero_shot.val, accuracy.tuned.val
     if before is not None and after is not None and after < before:
-        print(
+        out(
             "tuning lost to the template as written on validation photos: "
             "try more shots, or keep the template"
         )
-    print(f"run: {_from_here(folder)}")
+    out(f"run: {_from_here(folder)}")
 
 
 def _verdict(accuracy: "Accuracies") -> str:

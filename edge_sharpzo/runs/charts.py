@@ -1,9 +1,15 @@
-"""Line charts as SVG text, drawn in the colours of the page around them."""
+"""Line charts as SVG text, drawn in the colours of the page around them.
+
+Labels are escaped here, since the page takes a chart as it is.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
+
+from edge_sharpzo.system.text import shown
 
 WIDTH, HEIGHT = 480, 240  # a phone shows it at nearly this size
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 26, 36  # margins
@@ -52,10 +58,12 @@ def line_chart(
 
     named = " and ".join(line.label for _, line, _ in drawn)
     label = f"{named} against {x_label}"
-    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">']
+    parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_text(label)}">']
     parts += _axes(x_ticks, y_ticks, place, percent)
     middle = (WIDTH + LEFT) / 2
-    parts.append(f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{x_label}</text>')
+    parts.append(
+        f'<text x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{_text(x_label)}</text>'
+    )
     parts += _marks(marks, place)
     for index, _, points in drawn:
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
@@ -63,8 +71,13 @@ def line_chart(
     for column, (index, line, _) in enumerate(drawn):
         x = LEFT + 140 * column
         parts.append(f'<line class="line-{index}" x1="{x}" x2="{x + 20}" y1="8" y2="8"/>')
-        parts.append(f'<text x="{x + 26}" y="12">{line.label}</text>')
+        parts.append(f'<text x="{x + 26}" y="12">{_text(line.label)}</text>')
     return "".join([*parts, "</svg>"])
+
+
+def _text(label: object) -> str:
+    """A label, which may come out of a checkpoint that anybody has written, as text of the page."""
+    return escape(shown(str(label)))
 
 
 def _points(line: Line) -> Points:
@@ -94,7 +107,7 @@ def _marks(marks: Sequence[tuple[float, str]], place: Place) -> list[str]:
         at = place(x, 0)[0]
         line = f'x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"'
         parts.append(f'<line class="mark" {line}/>')
-        parts.append(f'<text class="mark" x="{at + 4:.1f}" y="{TOP + 8}">{label}</text>')
+        parts.append(f'<text class="mark" x="{at + 4:.1f}" y="{TOP + 8}">{_text(label)}</text>')
     return parts
 
 

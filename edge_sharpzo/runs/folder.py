@@ -96,15 +96,22 @@ def write_config(folder: Path, config: RunConfig) -> None:
         raise unwritable(folder, error) from error
 
 
-def resumed_options(folder: Path) -> TuneOptions:
-    """The options that the run in `folder` was started with. Raises UserError if it is finished."""
-    config = RunConfig.read(folder)
-    # An interrupted run has a summary too; one whose checkpoint was deleted starts over.
-    if (
+def is_finished(folder: Path) -> bool:
+    """Whether nothing is left to resume: the results are there, and no checkpoint.
+
+    An interrupted run has results too; one whose checkpoint was deleted starts over.
+    """
+    return (
         (folder / SUMMARY).exists()
         and not Checkpoints(folder).path.exists()
         and Summary.read(folder).stopped_because != StopReason.INTERRUPTED
-    ):
+    )
+
+
+def resumed_options(folder: Path) -> TuneOptions:
+    """The options that the run in `folder` was started with. Raises UserError if it is finished."""
+    config = RunConfig.read(folder)
+    if is_finished(folder):
         raise UserError(f"{folder} is finished: tune again with another `out`", "resume")
     model = model_file(config.options.onnx, config.model_sha256)
     return replace(config.options, out=folder, onnx=model)

@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
 from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.storage import write_text
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import percent, shown
 from edge_sharpzo.tuning.loss import softmax
 from edge_sharpzo.tuning.records import START, Record
 
@@ -65,6 +66,7 @@ def write_report(
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["percent"] = percent
     probabilities = softmax(prompt.logits(features))
@@ -91,8 +93,13 @@ def write_report(
         reliability=reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
     )
-    # File names may be no text.
-    write_text(folder / REPORT, page.encode(errors="replace").decode())
+    write_text(folder / REPORT, page)
+
+
+def _shown(value: Any) -> Any:
+    """A value of the page: names of files and classes are anybody's, charts are our own."""
+    is_ours = isinstance(value, int | float) or hasattr(value, "__html__")
+    return value if is_ours else shown(str(value))
 
 
 def _curves(records: Sequence[Record]) -> list[tuple[str, str]]:

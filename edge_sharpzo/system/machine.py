@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,8 +13,9 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 _CPUINFO = Path("/proc/cpuinfo")
-# On import, on a Raspberry Pi 4: microsoft/onnxruntime issues 23957, 24112, 24512.
-CRASHES_ON_ARM = ("1.21.0",)
+# Older releases look for a model's weights in the current folder; 1.21.0 dies on import on a
+# Raspberry Pi 4 (microsoft/onnxruntime issues 23957, 24112, 24512).
+OLDEST_ONNXRUNTIME = (1, 21, 1)
 
 
 def usable_cores() -> int:
@@ -57,7 +59,7 @@ def versions() -> dict[str, str]:
 def check_device() -> None:
     """Raises UserError where onnxruntime cannot work.
 
-    On a 32-bit system, for which there is none, and for a release of it that crashes here.
+    On a 32-bit system, for which there is none, and for a release of it that is too old.
 
     To be called before onnxruntime is imported.
     """
@@ -67,10 +69,11 @@ def check_device() -> None:
             "(Raspberry Pi OS comes as one)"
         )
     found = versions()["onnxruntime"]
-    if platform.machine() in ("aarch64", "arm64") and found in CRASHES_ON_ARM:
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", found)  # none where another package brings it
+    if numbers and tuple(map(int, numbers.groups())) < OLDEST_ONNXRUNTIME:
+        oldest = ".".join(map(str, OLDEST_ONNXRUNTIME))
         raise UserError(
-            f"onnxruntime {found} dies of an illegal instruction on many 64-bit Arm cores: pip "
-            f"install 'onnxruntime!={found}'"
+            f"onnxruntime {found} is too old or crashes here: pip install 'onnxruntime>={oldest}'"
         )
 
 

@@ -3,6 +3,8 @@
 import unicodedata
 
 LINE_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of controls and separators
+UNSEEN = (*LINE_BREAKS, "Cf", "Cs")  # and those of marks that reorder or hide text, and of no text
+JOINERS = "\u200c\u200d"  # such marks that scripts and emoji are written with
 
 
 def percent(value: float | None) -> str:
@@ -24,11 +26,25 @@ def is_line(value: str) -> bool:
     return is_text(value) and all(unicodedata.category(c) not in LINE_BREAKS for c in value)
 
 
-def one_line(value: str) -> str:
-    """`value` with what is no text for one line, as `is_line` has it, written as escapes."""
-    return "".join(c if is_line(c) else ascii(c)[1:-1] for c in value)
-
-
 def first_line(error: BaseException, most: int) -> str:
     """What an error says, up to its first line break or `most` characters; its class otherwise."""
     return (str(error).splitlines() or [type(error).__name__])[0][:most]
+
+
+def shown(value: str) -> str:
+    """`value` as one line that a terminal shows, and neither obeys nor reorders.
+
+    Line breaks, controls, marks of direction and bytes that are no text become escapes, as `\\x1b`.
+    """
+    if value.isprintable():
+        return value
+    return "".join(
+        _escape(c) if unicodedata.category(c) in UNSEEN and c not in JOINERS else c for c in value
+    )
+
+
+def _escape(character: str) -> str:
+    byte = ord(character) - 0xDC00
+    if 0x80 <= byte <= 0xFF:  # a byte of a file's name that is no text, as Python holds it
+        return f"\\x{byte:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# The fast tests as on a device: without torch. For continuous integration beside `make test`.
+#   tools/device_tests.sh lowest PYTHON   the lowest versions that pyproject.toml allows
+#   tools/device_tests.sh newest          the newest ones, on each Python that this machine has,
+#                                         but for the one of .venv-dev
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+run() {  # name of the environment, python, resolution, arguments for pytest
+    local venv=".venv-$1"
+    "$2" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+    # First the package alone: test tools are taken at their newest.
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --resolution "$3" -e .
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" -e '.[test]'
+    "$venv/bin/python" -m pytest "${@:4}"
+}
+
+if [ "$1" = lowest ]; then
+    run lowest "$2" lowest-direct
+    exit
+fi
+known=$(.venv-dev/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+for version in 3.11 3.12 3.13 3.14; do
+    [ "$version" != "$known" ] || continue
+    found=
+    for python in "python$version" "$(pyenv root 2> /dev/null || true)"/versions/"$version".*/bin/python; do
+        if "$python" -c 'import ensurepip, venv' 2> /dev/null; then found=$python; break; fi
+    done
+    if [ -z "$found" ]; then echo "python$version is not on this machine"; continue; fi
+    echo "== python$version"
+    # Slow ones whose subject is the same on every Python.
+    run "$version" "$found" highest --ignore=tests/test_resume.py --ignore=tests/test_docs.py
+done
