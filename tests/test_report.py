@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from edge_sharpzo.photos.dataset import Photos
+from edge_sharpzo.photos.found import Photos
 from helpers import run_tune, tune, write_photos
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
