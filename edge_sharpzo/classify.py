@@ -132,12 +132,10 @@ class Classifier:
         unreadable: dict[int, str] = {}
         following = 0
         with self._clip.image_tower() as tower:
-            for rows, features, _ in tower.batches(photos, unreadable.__setitem__, progress):
-                answers = dict(zip(rows, self.answers(features), strict=True))
-                done = max([following - 1, *rows, *unreadable]) + 1
-                for index in range(following, done):
-                    yield answers[index] if index in answers else unreadable.pop(index)
-                following = done
+            for seen in tower.each(photos, unreadable.__setitem__, progress):
+                yield from (unreadable[index] for index in range(following, seen.place))
+                yield self.answers(seen.features[None])[0]
+                following = seen.place + 1
         yield from (unreadable[index] for index in range(following, len(photos)))
 
     def encode(

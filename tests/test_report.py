@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from edge_sharpzo.photos.found import Photos
 from helpers import run_tune, tune, write_photos
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import (
     Accuracies,

@@ -323,12 +323,12 @@ def test_a_terminal_that_is_closed(nohup: bool, place: Place, terminal: tuple[in
 SLOW = """
 import sys, time
 from edge_sharpzo.clip.image_tower import ImageTower
-original = ImageTower.batches
-def batches(self, *arguments):
-    for batch in original(self, *arguments):
-        time.sleep(0.4)
-        yield batch
-ImageTower.batches = batches
+original = ImageTower.each
+def each(self, *arguments):
+    for seen in original(self, *arguments):
+        time.sleep(0.1)
+        yield seen
+ImageTower.each = each
 from edge_sharpzo.cli import app
 app(sys.argv[1:])
 """
@@ -378,7 +378,7 @@ def test_answers_come_while_photos_are_encoded(
     answers = Classifier.load(place.run).stream(files)
     first = next(answers)
     assert not isinstance(first, str)
-    assert len(decoded) <= image_tower.BATCH + image_tower.AHEAD < len(files)
+    assert len(decoded) <= 1 + image_tower.AHEAD < len(files)
     rest = list(answers)
     assert len(decoded) == len(files) == 1 + len(rest)
 
@@ -406,17 +406,17 @@ def test_streamed_answers_are_in_order_and_those_of_all_at_once(
     assert index == len(files) - 1
 
 
-# Sends itself a signal when two batches are out.
+# Sends itself a signal when eight answers are out.
 INTERRUPTED = """
 import os, signal, sys
 from edge_sharpzo.clip.image_tower import ImageTower
-original = ImageTower.batches
-def batches(self, *arguments):
-    for done, batch in enumerate(original(self, *arguments)):
-        if done == 2:
+original = ImageTower.each
+def each(self, *arguments):
+    for done, seen in enumerate(original(self, *arguments)):
+        if done == 8:
             os.kill(os.getpid(), getattr(signal, sys.argv[1]))
-        yield batch
-ImageTower.batches = batches
+        yield seen
+ImageTower.each = each
 from edge_sharpzo.cli import app
 app(sys.argv[2:])
 """

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -23,10 +23,16 @@ from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 if TYPE_CHECKING:
     from edge_sharpzo.clip.session import Session
 
-BATCH = 4  # photos in one call: more are no faster and hold more memory
-AHEAD = 2 * BATCH  # photos decoded ahead of the tower, while it computes
-PHOTO_BYTES = 40_000_000  # that a photo takes in a large image tower
+AHEAD = 8  # photos decoded ahead of the tower, while it computes
 SHARE = 2  # the tower and the decoding of the next photos have half of what is left each
+
+
+class Seen(NamedTuple):
+    """A photo as the tower sees it."""
+
+    place: int  # of the photo in the list
+    features: np.ndarray  # L2-normalised [D], float32
+    sketch: np.ndarray  # [SKETCH], uint8, see `clip.sketch`
 
 
 class ImageTower:
@@ -42,7 +48,7 @@ class ImageTower:
         card: ModelCard,
         memory: MemoryLimit,
     ):
-        """Use `ClipOnnx.image_tower`. `memory` limits how many photos are worked on at once."""
+        """Use `ClipOnnx.image_tower`. `memory` limits what photos are decoded."""
         self._open, self._card, self._memory = open_session, card, memory
         self._session: Session | None = None
 
@@ -62,12 +68,12 @@ class ImageTower:
         """Features [N, D], float32, and which photos could be read [N], bool.
 
         A photo that cannot be read has a row of zeros; `skipped` hears its index and the reason.
-        `progress` hears how many photos are done, after each call of the tower.
+        `progress` hears how many photos are done, after each of them.
         """
         features = np.zeros((len(photos), self._card.feature_dim), np.float32)
         readable = np.zeros(len(photos), bool)
-        for rows, values, _ in self.batches(photos, skipped, progress):
-            features[rows], readable[rows] = values, True
+        for seen in self.each(photos, skipped, progress):
+            features[seen.place], readable[seen.place] = seen.features, True
         return features, readable
 
     def encode_all(self, photos: Sequence[Photo]) -> np.ndarray:
@@ -80,41 +86,31 @@ class ImageTower:
 
         return self.encode(photos, refuse)[0]
 
-    def batches(
+    def each(
         self,
         photos: Sequence[Photo],
         skipped: Callable[[int, str], object],
         progress: Callable[[int], object] = lambda done: None,
-    ) -> Iterator[tuple[list[int], np.ndarray, np.ndarray]]:
-        """What `encode` returns, call by call: indices of n photos, their features [n, D].
+    ) -> Iterator[Seen]:
+        """What `encode` returns, photo by photo, as soon as it is known.
 
-        And their sketches [n, SKETCH], uint8.
+        One photo in a call, whatever the tower: in integers all that share a call are rounded with
+        one scale, and a photo's features would depend on its neighbours.
         """
         if not photos:
             return
         if self._session is None:
             self._session = self._open()
-        batch_size = self._memory.fitting(BATCH, SHARE * PHOTO_BYTES)
-        ready = self._prepared(photos)
-        for start in range(0, len(photos), batch_size):
-            batch, pixels = [], []
-            places = range(start, min(start + batch_size, len(photos)))
-            # `places` first: at its end nothing is taken from `ready`.
-            for index, values in zip(places, ready, strict=False):
-                if isinstance(values, str):
-                    skipped(index, values)
+        for index, values in enumerate(self._prepared(photos)):
+            if isinstance(values, str):
+                skipped(index, values)
+            else:
+                features = self._session.run(None, {"pixel_values": values[None]})[0][0]
+                if np.isfinite(features).all():
+                    yield Seen(index, features, sketch(values, self._card.image))
                 else:
-                    pixels.append(values)
-                    batch.append(index)
-            if batch:
-                features = self._session.run(None, {"pixel_values": np.stack(pixels)})[0]
-                finite = np.isfinite(features).all(axis=1)
-                for index in (i for i, good in zip(batch, finite, strict=True) if not good):
                     skipped(index, "the image tower makes no finite numbers of it")
-                seen = np.stack([sketch(values, self._card.image) for values in pixels])
-                good = [index for index, fine in zip(batch, finite, strict=True) if fine]
-                yield good, features[finite], seen[finite]
-            progress(places.stop)
+            progress(index + 1)
 
     def _prepared(self, photos: Sequence[Photo]) -> Iterator[np.ndarray | str]:
         """Each photo's pixel values [3, H, W], or why it cannot be used.

@@ -53,14 +53,14 @@ def encode_photos(
     progress(before, len(photos))
     try:
         with clip.image_tower() as tower:
-            for rows, values, seen in tower.batches(
+            for seen in tower.each(
                 [photos[index][0] for index in todo],
                 lambda index, reason: skipped(photos[todo[index]][0], reason),
                 lambda done: progress(before + done, len(photos)),
             ):
-                places = [todo[row] for row in rows]
-                features[places], sketches[places], readable[places] = values, seen, True
-                keeper.add({photos[i][1]: Row(features[i], sketches[i]) for i in places})
+                place, row = todo[seen.place], Row(seen.features, seen.sketch)
+                features[place], sketches[place], readable[place] = *row, True
+                keeper.add(photos[place][1], row)
     finally:  # an interrupted run has not encoded its photos in vain
         keeper.write()
     return Encoded(features, sketches, readable, keeper.failed)
@@ -79,8 +79,8 @@ class _Keeper:
     def get(self, key: bytes) -> Row | None:
         return self._cache.get(key) if self._cache and key else None
 
-    def add(self, rows: dict[bytes, Row]) -> None:
-        self._new |= rows
+    def add(self, key: bytes, row: Row) -> None:
+        self._new[key] = row
         if time.monotonic() - self._written >= KEEP_EVERY:
             self.write()
 
