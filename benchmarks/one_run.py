@@ -146,7 +146,8 @@ def _scores(
 ) -> Result:
     """Accuracies on held-out photos: of the finished classifier, and of each prompt `seen`."""
     finished, test = finish(problem, found), problem.splits.test
-    scores = assess(problem, found, finished).accuracy
+    assessed = assess(problem, found, finished)
+    scores = assessed.accuracy
     # Held-out photos are looked at for the curve alone: nothing is chosen by them.
     curve = [(r.queries, round(s, 2), accuracy(t, *test)) for r, t, s in seen]
     return {
@@ -155,6 +156,7 @@ def _scores(
         "head": scores.head.name,
         "head_held_out": scores.head.test,
         "fused_held_out": scores.classifier.test,
+        "calibration_error": assessed.calibration.error,
         "curve": curve[:: max(1, len(curve) // 60)],
     }
 
