@@ -21,6 +21,7 @@ from benchmarks.timing import fastest, record, save
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.images import load_image, preprocess
 from edge_sharpzo.clip.towers import Tower
+from edge_sharpzo.photos.digests import PhotoFile
 from edge_sharpzo.photos.features import encode_photos
 from edge_sharpzo.system.machine import usable_cores
 from export.source import Source
@@ -53,7 +54,9 @@ class ImageSides:
 
     def ours(self) -> np.ndarray:
         """The whole path of `tune`, session included, without its cache."""
-        return encode_photos(self.clip, [(photo, b"-") for photo in self.photos], None).features
+        return encode_photos(
+            self.clip, [PhotoFile(photo, b"-") for photo in self.photos], None
+        ).features
 
     def pytorch(self) -> np.ndarray:
         """open_clip's transform and `encode_image`, in batches as large as ours."""

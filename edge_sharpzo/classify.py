@@ -194,8 +194,8 @@ class Classifier:
 
         with os_errors_told():
             found = find_labelled(root, prompt.folders, prompt.names, mapping)
-            photos = found.photos.with_digests(skip)
-            seen = encode_photos(self._clip, photos.files(), root, progress, skip)
+            photos = found.photos.read(skip)
+            seen = encode_photos(self._clip, photos.files, root, progress, skip)
         if not seen.readable.any():
             raise UserError(f"no photo under {root} can be read", field="data")
         known = self._tuned_on(photos, seen.sketches)
@@ -228,8 +228,8 @@ class Classifier:
         paths, digests = set(config.tuned_on), set(config.tuned_on_sha256) - {""}
         known = np.array(
             [
-                digest.hex() in digests or str(path.resolve()) in paths
-                for path, digest in photos.files()
+                file.digest.hex() in digests or str(file.path.resolve()) in paths
+                for file in photos.files
             ]
         )
         known[[place for place, _ in same_pictures(sketches, config.sketches())]] = True

@@ -121,10 +121,10 @@ def _with_photos(config: RunConfig, prepared: Prepared) -> RunConfig:
     return replace(
         config,
         tuned_on=[str(path.resolve()) for path in tuned_on.paths],
-        tuned_on_sha256=[digest.hex() for digest in tuned_on.digests],
+        tuned_on_sha256=[file.digest.hex() for file in tuned_on.files],
         tuned_on_sketches=[sketch.tobytes().hex() for sketch in prepared.sketches],
         held_out=[str(path.resolve()) for path in held_out.paths],
-        held_out_sha256=[digest.hex() for digest in held_out.digests],
+        held_out_sha256=[file.digest.hex() for file in held_out.files],
     )
 
 

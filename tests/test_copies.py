@@ -15,6 +15,7 @@ from edge_sharpzo.clip.card import ImageCard, Interpolation, ResizeMode
 from edge_sharpzo.clip.images import load_image, preprocess
 from edge_sharpzo.clip.sketch import SKETCH, sketch
 from edge_sharpzo.photos.copies import leave_out_copies, same_pictures
+from edge_sharpzo.photos.digests import PhotoFile
 from edge_sharpzo.photos.found import Photos
 
 CARD = ImageCard(
@@ -99,10 +100,11 @@ def test_blocks_of_many_are_as_one_by_one() -> None:
 def left(contents: str, labels: str, looks: str, unusable: str = "") -> tuple[str, list[str]]:
     """Which photos, named by letters, are left, and why the others are not."""
     names = "abcdefgh"[: len(contents)]
+    pairs = zip(names, contents, strict=True)
     photos = Photos(
         [Path(name) for name in names],
         np.array([int(label) for label in labels]),
-        [content.encode() for content in contents],
+        [PhotoFile(Path(name), content.encode()) for name, content in pairs],
     )
     sketches = np.stack([sketched(picture(int(look))) for look in looks])
     usable = np.array([name not in unusable for name in names])

@@ -19,7 +19,7 @@ from edge_sharpzo.clip.images import (
     preprocess,
     why_no_file,
 )
-from edge_sharpzo.photos.digests import digest_photos
+from edge_sharpzo.photos.digests import PhotoFile, read_files
 
 MEAN, STD = (0.48, 0.46, 0.41), (0.27, 0.26, 0.28)
 
@@ -314,5 +314,5 @@ def test_a_huge_file_is_refused_before_it_is_read(gigabytes: float, tmp_path: Pa
     with pytest.raises(UnreadableImageError, match="more than the 500 MB"):
         load_image(file)
     told: list[str] = []
-    assert digest_photos([file], lambda path, reason: told.append(reason)) == [b""]
+    assert read_files([file], lambda path, reason: told.append(reason)) == [PhotoFile(file, b"")]
     assert told == [why_no_file(file)]

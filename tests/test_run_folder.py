@@ -418,7 +418,7 @@ def test_an_interrupted_run_without_its_checkpoint_starts_over(
 ) -> None:
     """A summary alone does not make it finished."""
     out = tmp_path / "run"
-    run = edge_sharpzo.tune(data, onnx=tiny_onnx, out=out, shots=6, budget=300, cancelled=After(12))
+    run = edge_sharpzo.tune(data, onnx=tiny_onnx, out=out, shots=6, budget=300, cancelled=After(45))
     assert run.interrupted
     if damage is not None:
         (out / FILE).write_bytes(damage)
@@ -463,7 +463,7 @@ def test_a_run_finds_its_embedded_model_in_another_environment(
         shutil.copy(EMBEDDED_MODEL, place)
     monkeypatch.setattr("edge_sharpzo.clip.embedded.EMBEDDED_MODEL", here)
     out = tmp_path / "run"
-    edge_sharpzo.tune(data, onnx=old, out=out, shots=6, budget=300, cancelled=After(12))
+    edge_sharpzo.tune(data, onnx=old, out=out, shots=6, budget=300, cancelled=After(45))
     old.unlink()
     assert resume(out).exit_code == 0
     before = invoke("predict", out, data / "test" / "red_things" / "000.png")

@@ -1,6 +1,7 @@
 """The same photos, options and seed give the same numbers, whatever else is so."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Exported
+from helpers import Exported, write_photos
 
 import edge_sharpzo
 from edge_sharpzo.photos import encode_photos, find_photos
@@ -68,7 +69,7 @@ def test_what_the_cache_had_seen_changes_no_features(
     known: int, eight_bits: Path, photos: Path
 ) -> None:
     clip = edge_sharpzo.ClipOnnx(eight_bits)
-    files = find_photos(photos).photos.with_digests(print).files()
+    files = find_photos(photos).photos.read(print).files
     whole = encode_photos(clip, files, None).features
     encode_photos(clip, files[::-1][:known], photos)
     assert np.array_equal(encode_photos(clip, files, photos).features, whole)
@@ -89,3 +90,36 @@ def test_the_environments_threads_change_no_history(
         assert done.returncode == 0, done.stderr
     one, *others = ((tmp_path / threads / "history.jsonl").read_bytes() for threads in "128")
     assert others == [one, one]
+
+
+def rewritten(file: Path) -> None:
+    write_photos(file.parent, 30, 1, seed=99, start=int(file.stem))
+
+
+def replaced(file: Path) -> None:
+    other = file.with_name("other.tmp")
+    shutil.copy(file, other)
+    other.replace(file)
+
+
+@pytest.mark.parametrize("change", [rewritten, replaced, Path.unlink])
+def test_a_photo_that_changes_while_photos_are_encoded_is_not_taken_for_what_it_was(
+    change: Callable[[Path], None], tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Nor do its features stay in the cache under the old contents."""
+    data = Path(shutil.copytree(photos, tmp_path / "data"))
+    clip, told = edge_sharpzo.ClipOnnx(tiny_onnx), dict[Path, str]()
+    files = find_photos(data).photos.read(print).files
+    late = files[30].path
+    kept = shutil.copy(late, tmp_path / "kept.png")
+
+    def progress(done: int, total: int) -> None:
+        if done == 5:
+            change(late)
+
+    seen = encode_photos(clip, files, data, progress, told.__setitem__)
+    assert list(told) == [late]
+    assert seen.readable.sum() == len(files) - 1
+    shutil.copy(kept, late)
+    again = encode_photos(clip, find_photos(data).photos.read(print).files, data)
+    assert again.features[30].tobytes() == features_of(tiny_onnx, [late])[late]

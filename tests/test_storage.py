@@ -110,11 +110,11 @@ import edge_sharpzo
 from edge_sharpzo.photos import encode_photos, features, find_photos
 features.KEEP_EVERY = 0.0
 clip = edge_sharpzo.ClipOnnx(sys.argv[1])
-photos = find_photos(Path(sys.argv[2])).photos.with_digests(print)
+photos = find_photos(Path(sys.argv[2])).photos.read(print)
 def die(done, total):
     if done >= 12:
         os.kill(os.getpid(), getattr(signal, sys.argv[3]))
-encode_photos(clip, photos.files(), Path(sys.argv[2]), die)
+encode_photos(clip, photos.files, Path(sys.argv[2]), die)
 """
 
 
@@ -125,7 +125,7 @@ def test_a_kill_while_photos_are_encoded_loses_no_more_than_the_last(
     killed = subprocess.run([sys.executable, "-c", ENCODER, tiny_onnx, photos, signal], check=False)
     assert killed.returncode < 0
     clip = edge_sharpzo.ClipOnnx(tiny_onnx)
-    files = find_photos(photos).photos.with_digests(print).files()
+    files = find_photos(photos).photos.read(print).files
     progress: list[int] = []
     encode_photos(clip, files, photos, lambda done, total: progress.append(done))
     assert progress[0] == 12  # of 36: three calls of four photos
@@ -148,6 +148,6 @@ def test_a_cache_of_many_photos_is_written_at_intervals(
     monkeypatch.setattr(
         "edge_sharpzo.photos.cache.save_tensors", lambda *_: written.append(time.monotonic())
     )
-    files = find_photos(photos).photos.with_digests(print).files()
+    files = find_photos(photos).photos.read(print).files
     encode_photos(clip, files, photos)
     assert len(written) == 1

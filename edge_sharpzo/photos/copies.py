@@ -34,7 +34,7 @@ def leave_out_copies(
 
     of_content: dict[bytes, list[int]] = {}
     for place in np.flatnonzero(usable):
-        of_content.setdefault(photos.digests[place], []).append(int(place))
+        of_content.setdefault(photos.files[place].digest, []).append(int(place))
     for first, *others in of_content.values():
         different = [i for i in others if photos.labels[i] != photos.labels[first]]
         if different:

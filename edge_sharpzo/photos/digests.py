@@ -1,26 +1,50 @@
 """Photos by content: the SHA-256 of each file, by which copies and changes are known."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from edge_sharpzo.clip.images import why_no_file
 
+Stamp = tuple[int, int, int]  # what changes when a file is written or replaced
 
-def digest_photos(
+
+class PhotoFile(NamedTuple):
+    """A photo's file, read once."""
+
+    path: Path
+    digest: bytes  # SHA-256; empty where it cannot be read
+    stamp: Stamp | None = None  # of the contents that were read; None: not known
+
+    def has_changed(self) -> bool:
+        """Whether the file is another one than was read."""
+        try:
+            return self.stamp is not None and _stamp(self.path.stat()) != self.stamp
+        except OSError:
+            return True
+
+
+def read_files(
     paths: Sequence[Path], skipped: Callable[[Path, str], object] = lambda path, reason: None
-) -> list[bytes]:
-    """SHA-256 of each file; empty, and `skipped` hears why, where one cannot be read."""
-    return [_digest(path, skipped) for path in paths]
+) -> list[PhotoFile]:
+    """Each file by content; `skipped` hears why, where one cannot be read."""
+    return [_read(path, skipped) for path in paths]
 
 
-def _digest(path: Path, skipped: Callable[[Path, str], object]) -> bytes:
+def _read(path: Path, skipped: Callable[[Path, str], object]) -> PhotoFile:
     missing = why_no_file(path)
     if missing is None:
         try:
             with path.open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").digest()
+                stamp = _stamp(os.fstat(stream.fileno()))
+                return PhotoFile(path, hashlib.file_digest(stream, "sha256").digest(), stamp)
         except OSError as error:
             missing = error.strerror or "cannot be read"
     skipped(path, missing)
-    return b""
+    return PhotoFile(path, b"")
+
+
+def _stamp(stat: os.stat_result) -> Stamp:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

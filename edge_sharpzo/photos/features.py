@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.cache import FeatureCache, Row
+from edge_sharpzo.photos.digests import PhotoFile
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -27,12 +28,12 @@ class Encoded(NamedTuple):
 
 def encode_photos(
     clip: "ClipOnnx",
-    photos: Sequence[tuple[Path, bytes]],
+    photos: Sequence[PhotoFile],
     cache_root: Path | None,
     progress: Callable[[int, int], object] = lambda done, total: None,
     skipped: Callable[[Path, str], object] = lambda path, reason: None,
 ) -> Encoded:
-    """Encodes `photos`, each a file and its digest; an empty digest is a file that is unreadable.
+    """Encodes `photos`; those without a digest are unreadable.
 
     Photos of the folder `cache_root` that were encoded before, by content and model, are not
     encoded again; None keeps nothing. The image tower is open only within this call. `skipped`
@@ -43,24 +44,27 @@ def encode_photos(
     sketches = np.zeros((len(photos), SKETCH), np.uint8)
     readable = np.zeros(len(photos), bool)
     todo: list[int] = []
-    for index, (_, key) in enumerate(photos):
-        row = keeper.get(key)
+    for index, file in enumerate(photos):
+        row = keeper.get(file.digest)
         if row is not None:
             features[index], sketches[index], readable[index] = *row, True
-        elif key:
+        elif file.digest:
             todo.append(index)
     before = len(photos) - len(todo)
     progress(before, len(photos))
     try:
         with clip.image_tower() as tower:
             for seen in tower.each(
-                [photos[index][0] for index in todo],
-                lambda index, reason: skipped(photos[todo[index]][0], reason),
+                [photos[index].path for index in todo],
+                lambda index, reason: skipped(photos[todo[index]].path, reason),
                 lambda done: progress(before + done, len(photos)),
             ):
                 place, row = todo[seen.place], Row(seen.features, seen.sketch)
+                if photos[place].has_changed():  # these would be features of another photo
+                    skipped(photos[place].path, "it changed while it was read")
+                    continue
                 features[place], sketches[place], readable[place] = *row, True
-                keeper.add(photos[place][1], row)
+                keeper.add(photos[place].digest, row)
     finally:  # an interrupted run has not encoded its photos in vain
         keeper.write()
     return Encoded(features, sketches, readable, keeper.failed)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_sharpzo.photos.class_names import display_names, read_class_names
-from edge_sharpzo.photos.digests import digest_photos
+from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import OTHER_KINDS, SPLITS, SUFFIXES, Scan, split_folder, subfolders
 from edge_sharpzo.system.errors import UserError
@@ -23,23 +23,19 @@ class Photos:
 
     paths: list[Path]
     labels: np.ndarray  # [N], int64
-    digests: list[bytes] = field(default_factory=list)  # see `with_digests`
+    files: list[PhotoFile] = field(default_factory=list)  # none until they are read
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def with_digests(self, skipped: Callable[[Path, str], object]) -> "Photos":
-        """These photos, their files read; `skipped` hears of those that cannot be."""
-        return replace(self, digests=digest_photos(self.paths, skipped))
-
-    def files(self) -> list[tuple[Path, bytes]]:
-        """Each photo's path and digest."""
-        return list(zip(self.paths, self.digests, strict=True))
+    def read(self, skipped: Callable[[Path, str], object]) -> "Photos":
+        """These photos with their files; `skipped` hears of those that cannot be read."""
+        return replace(self, files=read_files(self.paths, skipped))
 
     def at(self, places: np.ndarray) -> "Photos":
         """Those of the photos at `places`, indices [n]."""
-        digests = [self.digests[i] for i in places] if self.digests else []
-        return Photos([self.paths[i] for i in places], self.labels[places], digests)
+        files = [self.files[i] for i in places] if self.files else []
+        return Photos([self.paths[i] for i in places], self.labels[places], files)
 
 
 @dataclass(frozen=True)

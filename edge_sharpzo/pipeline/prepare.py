@@ -113,8 +113,8 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         with stop.interruptible():  # raises Cancelled if the caller wishes to stop
             pass
 
-    photos = found.photos.with_digests(skip)
-    seen = encode_photos(task.clip, photos.files(), options.data, encoded, skip)
+    photos = found.photos.read(skip)
+    seen = encode_photos(task.clip, photos.files, options.data, encoded, skip)
     usable, copies = leave_out_copies(photos, seen.sketches, seen.readable)
     drawn = draw_shots(found, usable, options.shots, options.seed)
     unkept = [f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []
