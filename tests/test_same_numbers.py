@@ -113,7 +113,7 @@ def test_a_photo_that_changes_while_photos_are_encoded_is_not_taken_for_what_it_
     late = files[30].path
     kept = shutil.copy(late, tmp_path / "kept.png")
 
-    def progress(done: int, total: int) -> None:
+    def progress(done: int, _: int) -> None:
         if done == 5:
             change(late)
 
