@@ -13,10 +13,11 @@ from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.clip.images import Photo
-from edge_sharpzo.photos.copies import leave_out_copies, same_pictures
+from edge_sharpzo.photos.copies import leave_out_copies, shows_same
+from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import encode_photos
 from edge_sharpzo.photos.found import Photos, find_labelled
-from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped
+from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped, told
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError, os_errors_told
@@ -198,14 +199,17 @@ class Classifier:
             seen = encode_photos(self._clip, photos.files, root, progress, skip)
         if not seen.readable.any():
             raise UserError(f"no photo under {root} can be read", field="data")
-        known = self._tuned_on(photos, seen.sketches)
+        known = self._tuned_on(photos, seen.sketches) & seen.readable
         left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
-        fresh, copies = leave_out_copies(photos, seen.sketches, seen.readable & ~known)
+        fresh, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable & ~known)
         if not fresh.any():
+            why = told(grouped([*left_out, *copies]))
             raise UserError(
-                f"all photos under {root} were tuned on: give `data` other photos", field="data"
+                f"no photo under {root} is left to count ({why}): give `data` other photos",
+                field="data",
             )
         labels = photos.labels[fresh]
+        absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
         right = self.score(seen.features[fresh]).argmax(axis=1) == labels
         return Evaluation(
             accuracy=float(right.mean()),
@@ -219,21 +223,22 @@ class Classifier:
             },
             left_out=grouped([*found.left_out, *left_out, *copies]),
             notes=found.notes
+            + missing_note("photos", absent, len(prompt.folders))
             + ([f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []),
         )
 
     def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:
         """Which photos [N], bool, the run was tuned on: by content or picture, not by place."""
         config = RunConfig.read(self.folder)
-        paths, digests = set(config.tuned_on), set(config.tuned_on_sha256) - {""}
+        digests = set(config.tuned_on_sha256) - {""}
+        paths = set() if digests else set(config.tuned_on)  # version 0.1.0 kept no digests
         known = np.array(
             [
                 file.digest.hex() in digests or str(file.path.resolve()) in paths
                 for file in photos.files
             ]
         )
-        known[[place for place, _ in same_pictures(sketches, config.sketches())]] = True
-        return known
+        return known | shows_same(sketches, config.sketches()).any(axis=1)
 
 
 def _model_of(folder: Path) -> Path:

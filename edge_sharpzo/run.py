@@ -1,5 +1,6 @@
 """A tuning run from its options to its folder: the pipeline's steps, checkpoints and results."""
 
+import base64
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -89,6 +90,7 @@ def _tune_in(
     if not lock.is_held():
         place = run_folder.beside(folder)
         listen(Note(f"{folder} was deleted, renamed or replaced: the results are in {place}", True))
+        listen(RunBegins(place))
     _write(place, config, summary, prepared, searched, finished)
     if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
@@ -122,7 +124,7 @@ def _with_photos(config: RunConfig, prepared: Prepared) -> RunConfig:
         config,
         tuned_on=[str(path.resolve()) for path in tuned_on.paths],
         tuned_on_sha256=[file.digest.hex() for file in tuned_on.files],
-        tuned_on_sketches=[sketch.tobytes().hex() for sketch in prepared.sketches],
+        tuned_on_sketches=[base64.b64encode(each).decode() for each in prepared.sketches],
         held_out=[str(path.resolve()) for path in held_out.paths],
         held_out_sha256=[file.digest.hex() for file in held_out.files],
     )
@@ -157,7 +159,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         seconds=Seconds(
             features=round(prepared.seconds, 2),
             tuning=round(searched.seconds, 2),
-            total=round(time.monotonic() - task.started, 2),
+            total=round(searched.earlier + time.monotonic() - task.started, 2),
         ),
         peak_rss_mb=peak_mb(),
         stopped_because=str(outcome.stopped_because),

@@ -42,6 +42,8 @@ def open_classifier(file: str) -> Callable[[str], Answer]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit("usage: python classify.py RUN/classifier.onnx PHOTO...")
     classify = open_classifier(sys.argv[1])
     for path in sys.argv[2:]:
         try:

@@ -24,7 +24,7 @@ folders = sorted(path for path in Path(sys.argv[2]).iterdir() if path.is_dir())
 photos = [
     (photo, label)
     for label, folder in enumerate(folders)
-    for photo in sorted(folder.iterdir())[:16]
+    for photo in sorted(folder.glob("[!.]*.*"))[:16]
 ]
 names = [NAMES.get(folder.name, folder.name.replace("_", " ")) for folder in folders]
 features, labels = (

@@ -392,7 +392,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
         lambda p: ["predict", damaged_run(p, "config.json", b"\xff\xfe"), photo(p)],
         "cannot read",
     ),
-    "resume nothing": (lambda p: ["tune", "--resume", p.tmp / "none"], "cannot read"),
+    "resume nothing": (lambda p: ["tune", "--resume", p.tmp / "none"], "holds no run"),
     "resume a finished run": (lambda p: ["tune", "--resume", p.run], "is finished"),
     "resume and data": (lambda p: ["tune", "--resume", p.run, "--data", p.photos], "and not both"),
     "neither resume nor data": (lambda p: ["tune"], "give --data, a folder of photos, or --resume"),
@@ -591,4 +591,4 @@ def test_a_run_that_cannot_be_written_says_so(
 def test_photos_that_were_tuned_on_are_left_out_of_eval(place: Place) -> None:
     result = invoke("eval", place.run, "--data", place.photos / "train")
     assert result.exit_code == 2
-    assert "were tuned on" in result.stderr
+    assert "that the run was tuned on" in result.stderr

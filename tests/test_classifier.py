@@ -18,7 +18,7 @@ import pytest
 from helpers import invoke, tune
 from odd_photos import READABLE, REFUSED
 
-from edge_sharpzo.classifier.onnx_file import METADATA_KEY
+from edge_sharpzo.clip.card import CLASSIFIER_KEY
 from edge_sharpzo.clip.card import ImageCard
 from edge_sharpzo.clip.images import load_image, preprocess
 
@@ -42,7 +42,7 @@ def test_it_equals_predict(run: Path, photos: Path) -> None:
     session = onnxruntime.InferenceSession(
         run / "classifier.onnx", providers=["CPUExecutionProvider"]
     )
-    about = json.loads(session.get_modelmeta().custom_metadata_map[METADATA_KEY])
+    about = json.loads(session.get_modelmeta().custom_metadata_map[CLASSIFIER_KEY])
     labels = (run / "labels.txt").read_text().splitlines()
     assert labels == about["labels"] == ["blue_things", "green_things", "red_things"]
     card = ImageCard(**about["image"])

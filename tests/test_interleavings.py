@@ -18,7 +18,7 @@ from edge_sharpzo import UserError
 from edge_sharpzo.runs.records import RunConfig
 from edge_sharpzo.system.tensors import load_tensors
 
-SEQUENCES = int(os.environ.get("EDGE_SHARPZO_SEQUENCES", "3"))
+SEQUENCES = int(os.environ.get("EDGE_SHARPZO_SEQUENCES", "2"))
 STEPS = 9
 CLASSES = {"red": 0, "green": 90, "blue": 170}
 

@@ -10,6 +10,7 @@ from helpers import Place, invoke, run_tune, tune, write_photos
 
 from edge_sharpzo.photos.found import POOL, TEST, VAL, Found, find_labelled, find_photos
 from edge_sharpzo.photos.left_out import grouped, told
+from edge_sharpzo.photos.scan import Scan
 from edge_sharpzo.system.errors import UserError
 
 
@@ -99,12 +100,47 @@ def test_folders_beside_the_splits_are_counted(tmp_path: Path) -> None:
     assert counted(found) == {"outside the class folders": 9, "of the kind .md": 1}
 
 
-def test_two_folders_of_one_split_are_not_mixed(tmp_path: Path) -> None:
-    for split in ("train", "val", "valid"):
+@pytest.mark.parametrize("pair", [("val", "valid"), ("train", "Train"), ("test", "testing")])
+def test_two_folders_of_one_split_are_refused(pair: tuple[str, str], tmp_path: Path) -> None:
+    for split in {"train", *pair}:
         write(*(tmp_path / split / name / f"{i}.jpg" for name in "ab" for i in range(2)))
-    found = find_photos(tmp_path)
-    assert photos_of(found, VAL) == 4
-    assert counted(found) == {"outside the class folders": 4}
+    with pytest.raises(UserError, match=r"both hold the \w+ photos: put them together"):
+        find_photos(tmp_path)
+
+
+HIDDEN_FOLDERS = [
+    ".git/objects/a.jpg",
+    "cat/.thumbs/a.jpg",
+    "cat/tabby/.thumbs/deep/a.jpg",
+    "__MACOSX/cat/._a.jpg",
+]
+
+
+@pytest.mark.parametrize("name", HIDDEN_FOLDERS)
+def test_what_hidden_folders_hold_is_counted(name: str, data: Path) -> None:
+    write(data / "cat" / "tabby" / "0.jpg", data / name)
+    found = find_photos(data)
+    assert photos_of(found) == 9
+    assert counted(found) == {"that are hidden or the system's": 1}
+
+
+def test_links_are_followed_and_lead_round_no_circle(data: Path, tmp_path: Path) -> None:
+    write(*(tmp_path / "elsewhere" / f"{i}.jpg" for i in range(3)))
+    (data / "cow").symlink_to(tmp_path / "elsewhere")
+    (data / "cat" / "again").symlink_to(data)
+    found = find_photos(data)
+    assert found.folders == ["cat", "cow", "dog"]
+    assert [int((found.photos.labels == label).sum()) for label in range(3)] == [4, 3, 4]
+    assert len(Scan().photos_under(data)) == 11
+
+
+@pytest.mark.parametrize("inner", [["train", "test"], ["train"], ["photos"]])
+def test_class_folders_that_lie_deeper_are_pointed_at(inner: list[str], tmp_path: Path) -> None:
+    for part in inner:
+        folder = tmp_path / "kaggle" / "dataset" / ("" if part == "photos" else part)
+        write(*(folder / name / f"{i}.jpg" for name in ("cat", "dog") for i in range(3)))
+    with pytest.raises(UserError, match=f"use `data={tmp_path / 'kaggle' / 'dataset'}`"):
+        find_photos(tmp_path / "kaggle")
 
 
 def test_one_level_of_subfolders_belongs_to_the_class(data: Path) -> None:
@@ -118,7 +154,7 @@ def test_one_level_of_subfolders_belongs_to_the_class(data: Path) -> None:
 
 LOST = {
     "of another kind": (["a.heic", "b.heic"], "2 of the kind .heic"),
-    "too deep": (["a/b/c.jpg"], "1 in folders that are too deep"),
+    "too deep": (["a/b/c/d/e.jpg"], "1 in folders that are too deep"),
     "without suffixes": (["1", "2", "3"], "3 without a suffix"),
     "an archive": (["photos.zip"], "1 of the kind .zip"),
 }
@@ -273,3 +309,70 @@ def test_a_class_with_one_photo_leaves_the_others_their_shots(
     make(data)
     summary = tune(tiny_onnx, data, tmp_path / "run", "--budget", 60)
     assert (summary["data"]["train"], summary["data"]["val"]) == (13, 8)
+
+
+def test_classes_that_an_accuracy_has_no_part_of_are_named(place: Place) -> None:
+    data = place.copied_photos()
+    shutil.rmtree(data / "test" / "green_things")
+    done = run_tune(place.onnx, data, place.tmp / "out", "--shots", 6, "--budget", 50)
+    note = "of 'green_things': the accuracy is that of the other classes"
+    assert f"no held-out photos {note}" in " ".join(done.stderr.split())
+    ended = invoke("eval", place.run, "--data", data)
+    assert f"no photos {note}" in " ".join(ended.stderr.split())
+
+
+def test_runs_among_the_photos_are_no_class(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tune --data .` puts its run into `./runs`."""
+    shutil.copytree(place.photos / "train", place.tmp / "here")
+    monkeypatch.chdir(place.tmp / "here")
+    for _ in range(2):
+        done = invoke(
+            "tune", "--onnx", place.onnx, "--data", ".", "--shots", 6, "--budget", 50, "--json"
+        )
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["data"]["classes"] == 3
+    assert "runs holds no photos and is no class" in done.stderr
+
+
+def test_new_photos_under_old_names_are_fresh(place: Place) -> None:
+    data = place.copied_photos()
+    tune(place.onnx, data, place.tmp / "run", "--budget", 50)
+    for name, hue in (("red_things", 0), ("green_things", 90), ("blue_things", 170)):
+        write_photos(data / "train" / name, hue, 3, seed=77)
+    ended = invoke("eval", place.tmp / "run", "--data", data / "train", "--json")
+    result = json.loads(ended.stdout)
+    assert (result["photos"], result["tuned_on"]) == (9, 9)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_of_which_nothing_is_left_is_told(split: str, place: Place) -> None:
+    data = place.copied_photos()
+    shutil.rmtree(data / split, ignore_errors=True)
+    shutil.copytree(data / "train", data / split)
+    done = run_tune(place.onnx, data, place.tmp / "out", "--shots", 6, "--budget", 50)
+    assert done.exit_code == 0, done.stderr
+    assert f"no photo of the {split} folder can be used" in " ".join(done.stderr.split())
+
+
+def test_links_out_of_the_folder_are_not_walked(data: Path, tmp_path: Path) -> None:
+    shutil.move(data, tmp_path / "all" / "train")
+    (tmp_path / "all" / "raw").symlink_to("/usr")
+    found = find_photos(tmp_path / "all")
+    assert [(file.path.name, file.detail) for file in found.left_out] == [("raw", "a link")]
+
+
+def test_class_folders_that_look_like_splits_are_told(tmp_path: Path) -> None:
+    for part in ("training_set", "test_set"):
+        write(*(tmp_path / part / name / f"{i}.jpg" for name in ("cat", "dog") for i in range(3)))
+    (note,) = find_photos(tmp_path).notes
+    assert "have folders of the same names (cat, dog)" in note
+    assert f"`data={tmp_path / 'test_set'}`" in note
+
+
+def test_a_class_that_is_lost_in_reading_says_why(place: Place) -> None:
+    data = place.copied_photos()
+    shutil.rmtree(data / "train" / "red_things")
+    shutil.copytree(data / "train" / "blue_things", data / "train" / "red_things")
+    done = run_tune(place.onnx, data, place.tmp / "out", "--shots", 6, "--budget", 50)
+    assert done.exit_code == 2
+    assert "no photo of 'blue_things' can be used (files left out: 6 that lie in two" in done.stderr

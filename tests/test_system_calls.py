@@ -19,7 +19,7 @@ from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.system.tensors import load_tensors
 
 pytestmark = pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-FAULTS = int(os.environ.get("EDGE_SHARPZO_FAULTS", "4"))
+FAULTS = int(os.environ.get("EDGE_SHARPZO_FAULTS", "2"))
 CALLS = ("rename", "fsync", "unlink", "ftruncate", "openat", "write")
 HOWS = ("signal=SIGKILL", "error=EIO", "error=ENOSPC", "signal=SIGKILL")
 # Checkpoints after each step, and features kept after each photo.

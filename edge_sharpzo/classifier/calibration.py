@@ -37,8 +37,8 @@ class Calibration:
 def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     """The likeliest temperature of logits [N, K] with labels [N], and the threshold after it.
 
-    The threshold is the lowest above which `SURE` of the answers are right; 1 where not even the
-    surest ones are. None without photos.
+    The threshold is the lowest above which `SURE` of the answers are right, one more wrong answer
+    supposed; never below an even chance. Where not even the surest are, it is beyond all of them.
     """
     deviation = logit_deviation(logits) if len(labels) else 0.0
     if not deviation > 0:
@@ -55,15 +55,16 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     probabilities = softmax(inverse * logits)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
-    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    share = np.cumsum(right[order]) / np.arange(2, len(order) + 2)
     enough = np.flatnonzero(share >= SURE)
-    threshold = float(confidence[order[enough[-1]]]) if len(enough) else 1.0
-    return Calibration(float(1 / inverse), threshold)
+    beyond = max(SURE, float(confidence.max()))
+    threshold = float(confidence[order[enough[-1]]]) if len(enough) else beyond
+    return Calibration(float(1 / inverse), max(threshold, 0.5))
 
 
-def prior_temperature(logits: np.ndarray) -> float:
-    """The temperature of logits [N, K] where no photo tells anything."""
-    return logit_deviation(logits) / PRIOR_SPREAD or 1.0
+def usual(logits: np.ndarray) -> Calibration:
+    """Of logits [N, K] of which no photo tells anything: what is usual, and `SURE` is sure."""
+    return Calibration(logit_deviation(logits) / PRIOR_SPREAD or 1.0, SURE)
 
 
 def _least(function: Callable[[float], float], low: float, high: float) -> float:

@@ -11,7 +11,7 @@ from edge_sharpzo.classifier.calibration import (
     Calibration,
     calibrate,
     calibrated_losses,
-    prior_temperature,
+    usual,
 )
 from edge_sharpzo.classifier.heads import HEADS, LinearHead, logit_deviation
 from edge_sharpzo.photos.labelled import Split, Splits
@@ -132,7 +132,7 @@ def _calibration(
     if len(val.labels):
         return calibrate(validation, val.labels)
     known = _fitted(name, scale, text, train).logits(train.features)
-    return Calibration(prior_temperature(scale * train.features @ text.T + weight * known), None)
+    return usual(scale * train.features @ text.T + weight * known)
 
 
 def _crossed(name: str, scale: float, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.clip.card import CLASSIFIER_KEY
 from edge_sharpzo.clip.onnx.graph_file import write_graph
 from edge_sharpzo.clip.onnx.messages import ModelProto, node, tensor, value_info
 from edge_sharpzo.clip.towers import Tower
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
 CLASSIFIER, LABELS = "classifier.onnx", "labels.txt"
-METADATA_KEY = "edge_sharpzo_classifier"
 
 
 def write_classifier(folder: Path, clip: "ClipOnnx", prompt: TunedPrompt) -> None:
@@ -26,7 +26,7 @@ def write_classifier(folder: Path, clip: "ClipOnnx", prompt: TunedPrompt) -> Non
 
     The graph maps `pixel_values` [N, 3, H, W] to `probabilities` [N, K]: the image tower, then the
     prompt's and the head's weights as one matrix, for both are linear in the image features. Its
-    metadata holds, as JSON under `METADATA_KEY`, the labels and how a photo becomes pixel values.
+    metadata holds, as JSON under `CLASSIFIER_KEY`, the labels and how a photo becomes pixel values.
     A model with 8-bit weights multiplies in integers there if this machine can.
     """
     graph = _graph(clip, prompt)
@@ -58,5 +58,5 @@ def _graph(clip: "ClipOnnx", prompt: TunedPrompt) -> ModelProto:
         "threshold": prompt.calibration.threshold,
         "model_sha256": clip.sha256,
     }
-    model.metadata_props.add(key=METADATA_KEY, value=json.dumps(told, ensure_ascii=False))
+    model.metadata_props.add(key=CLASSIFIER_KEY, value=json.dumps(told, ensure_ascii=False))
     return model

@@ -98,8 +98,8 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def _down(share: float, digits: int) -> float:
-    """Rounded down, so that nothing but certainty reads as 100 %."""
-    return math.floor(share * 10**digits) / 10**digits
+    """Rounded down and below 1: no answer is certain."""
+    return min(math.floor(share * 10**digits), 10**digits - 1) / 10**digits
 
 
 def _listed_on_stdin() -> list[Path]:

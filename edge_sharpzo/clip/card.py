@@ -13,6 +13,7 @@ from edge_sharpzo.system.text import first_line, is_line
 FORMAT = 1
 CARD_KEY = "edge_sharpzo"
 TOKENIZER_KEY = "tokenizer.json"
+CLASSIFIER_KEY = "edge_sharpzo_classifier"  # in its place, in a `classifier.onnx`
 
 MAX_IMAGE_SIDE, MOST_WIDTH, MOST_TOKENS = 2048, 1 << 16, 1 << 24
 MOST_SCALE = 10_000.0  # of logits
@@ -128,6 +129,11 @@ def parse_card(metadata: Mapping[str, str], path: str) -> ModelCard:
 
     Raises UserError for a foreign or damaged one.
     """
+    if CLASSIFIER_KEY in metadata:
+        raise UserError(
+            f"{path} is a finished classifier, not a model to tune: give the folder of the run "
+            "that made it, or the model of that run"
+        )
     if CARD_KEY not in metadata or TOKENIZER_KEY not in metadata:
         raise UserError(
             f"{path} was not exported by edge-sharpzo (it carries no model card): make one with "

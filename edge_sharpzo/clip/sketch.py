@@ -4,12 +4,12 @@ import numpy as np
 
 from edge_sharpzo.clip.card import ImageCard
 
-SIDE = 8
+SIDE = 16
 SKETCH = 3 * SIDE**2  # numbers of a sketch
 
 
 def sketch(pixels: np.ndarray, card: ImageCard) -> np.ndarray:
-    """Mean levels, 0 to 255, of 8 x 8 fields of pixel values [3, H, W]: [SKETCH], uint8."""
+    """Mean levels, 0 to 255, of 16 x 16 fields of pixel values [3, H, W]: [SKETCH], uint8."""
     mean, std = (np.array(part, np.float32)[:, None, None] for part in (card.mean, card.std))
     fields = 255 * (pixels * std + mean)
     for axis in (1, 2):

@@ -14,7 +14,7 @@ from edge_sharpzo.system.tensors import load_tensors, save_tensors
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-PREPROCESSING = 2  # raise when what the tower sees of a photo changes: old caches are then not read
+PREPROCESSING = 3  # raise when what the tower sees of a photo changes: old caches are then not read
 NAMES = ("keys", "features", "sketches")  # of the file's tensors
 
 

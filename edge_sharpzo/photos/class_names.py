@@ -21,7 +21,7 @@ def read_class_names(file: Path) -> dict[str, str]:
         raise UserError(
             f"cannot read the class names in {file}: {error}", field="class_names"
         ) from error
-    names = {}
+    names: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -33,7 +33,11 @@ def read_class_names(file: Path) -> dict[str, str]:
                 f"{file}, line {number}: expected 'folder = name', found '{line.strip()[:60]}'",
                 field="class_names",
             )
-        names[folder] = name
+        if names.setdefault(folder, name) != name:
+            raise UserError(
+                f"{file} names '{folder}' twice: '{names[folder]}' and '{name}'",
+                field="class_names",
+            )
     return names
 
 

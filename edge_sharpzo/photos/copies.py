@@ -3,68 +3,98 @@
 A copy on both sides of a split makes the accuracy a lie, so copies are gone before the draw.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.photos.left_out import COPIES, RESAVED, TWO_CLASSES, LeftOut
 
-# Two sketches are of one picture where they correlate by at least `ALIKE` and their levels differ
-# by at most `APART` (root mean square). On 2,400 photos of five sets, copies that were compressed
-# hard, halved or cut to 256 colours differ by at most 2.7; no two distinct photos by less than 5.
-ALIKE = 0.98
-APART = 4.0
+# Two sketches are of one picture where they correlate by at least `ALIKE`, their levels differ by
+# at most `APART` (root mean square), and no level by more than `CHANGED`: something small may have
+# come into the scene. Of 125 photos of five sets, copies compressed hard or halved differ by at
+# most 5 in one way and 16 in the other, those of 64 colours by up to 6 and 70. Of 2,400 photos, no
+# two distinct ones pass.
+ALIKE, APART, CHANGED = 0.98, 4.0, 16.0
 FLAT = 1.0  # levels (root mean square) about its mean: a sketch with less shows no picture
-_BLOCK = 1024  # sketches compared at once
+_BLOCK = 256  # sketches compared at once
 
 
 def leave_out_copies(
-    photos: Photos, sketches: np.ndarray, usable: np.ndarray
+    photos: Photos, parts: np.ndarray, sketches: np.ndarray, usable: np.ndarray
 ) -> tuple[np.ndarray, list[LeftOut]]:
     """Which of the `usable` photos [N], bool, are left once each picture is there once.
 
-    `sketches` [N, S], uint8, are what `clip.sketch` makes of them. Of copies the first
-    stays. One content in two classes is left out altogether, for one of the labels is wrong;
-    pictures that only look alike may be in two.
+    `parts` [N] are those of `Found`, `sketches` [N, S], uint8, what `clip.sketch` makes of them.
+    Of copies one stays: in the first part that has one, of the largest file. A picture in two
+    classes is left out altogether, for one of its labels is wrong.
     """
+
+    def rank(index: int) -> tuple[int, int, int, int]:
+        file = photos.files[index]
+        size = file.stamp[1] if file.stamp else 0
+        return int(parts[index]), -size, len(file.path.name), index
+
+    order = sorted((int(i) for i in np.flatnonzero(usable)), key=rank)
     kept, left_out = usable.copy(), list[LeftOut]()
-
-    def leave_out(index: int, reason: str, other: int) -> None:
-        kept[index] = False
-        left_out.append(LeftOut(photos.paths[index], reason, f"as {photos.paths[other]}"))
-
-    of_content: dict[bytes, list[int]] = {}
-    for place in np.flatnonzero(usable):
-        of_content.setdefault(photos.files[place].digest, []).append(int(place))
-    for first, *others in of_content.values():
+    for first, *others in _of_one_picture(photos, sketches, order):
         different = [i for i in others if photos.labels[i] != photos.labels[first]]
-        if different:
-            leave_out(first, TWO_CLASSES, different[0])
-        for index in others:
-            leave_out(index, TWO_CLASSES if different else COPIES, first)
-    places = [int(place) for place in np.flatnonzero(kept)]
-    for row, other_row in same_pictures(sketches[places], sketches[places]):
-        later, earlier = places[row], places[other_row]
-        one_class = photos.labels[later] == photos.labels[earlier]
-        if earlier < later and kept[later] and kept[earlier] and one_class:
-            leave_out(later, RESAVED, earlier)
+        for index in [first, *others] if different else others:
+            other = different[0] if index == first else first
+            copied = photos.files[index].digest == photos.files[first].digest
+            reason = TWO_CLASSES if different else COPIES if copied else RESAVED
+            kept[index] = False
+            left_out.append(LeftOut(photos.paths[index], reason, f"as {photos.paths[other]}"))
     return kept, left_out
 
 
-def same_pictures(sketches: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of indices into `sketches` [N, S] and `others` [M, S] that show one picture; sorted."""
-    pairs: list[tuple[int, int]] = []
-    second, second_mean, second_norm = _centred(others)
+def _of_one_picture(photos: Photos, sketches: np.ndarray, order: list[int]) -> Iterator[list[int]]:
+    """The photos in `order`, those of one picture together."""
+    of_content: dict[bytes, list[int]] = {}
+    for index in order:
+        of_content.setdefault(photos.files[index].digest, []).append(index)
+    contents = list(of_content.values())
+    of_picture: dict[int, list[int]] = {}
+    firsts = first_alike(sketches[[group[0] for group in contents]])
+    for group, first in zip(contents, firsts, strict=True):
+        of_picture.setdefault(int(first), []).extend(group)
+    yield from of_picture.values()
+
+
+def first_alike(sketches: np.ndarray) -> np.ndarray:
+    """For each sketch [N, S] the first that shows its picture and is like none before, [N]."""
+    first = np.arange(len(sketches))
+    alone: list[int] = []  # those that are like none before
     for start in range(0, len(sketches), _BLOCK):
-        first, mean, norm = _centred(sketches[start : start + _BLOCK])
-        product = first @ second.T
-        size = first.shape[1]
-        apart = norm[:, None] ** 2 + second_norm**2 - 2 * product
-        apart += size * (mean[:, None] - second_mean) ** 2
-        least = np.sqrt(size) * FLAT
-        alike = product >= ALIKE * norm[:, None] * second_norm
-        alike &= (apart <= size * APART**2) & (norm[:, None] > least) & (second_norm > least)
-        pairs += [(start + int(i), int(j)) for i, j in zip(*np.nonzero(alike), strict=True)]
-    return pairs
+        stop = min(start + _BLOCK, len(sketches))
+        others = np.array([*alone, *range(start, stop)], int)
+        found = shows_same(sketches[start:stop], sketches[others])
+        for index in range(start, stop):
+            same = others[found[index - start]]
+            earlier = [i for i in same if i < index and first[i] == i]
+            if earlier:
+                first[index] = earlier[0]
+            else:
+                alone.append(index)
+    return first
+
+
+def shows_same(sketches: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether sketches [N, S] and `others` [M, S] show one picture, [N, M], bool."""
+    one, mean, norm = _centred(sketches)
+    two, other_mean, other_norm = _centred(others)
+    product, size = one @ two.T, one.shape[1]
+    apart = norm[:, None] ** 2 + other_norm**2 - 2 * product
+    apart += size * (mean[:, None] - other_mean) ** 2
+    least = np.sqrt(size) * FLAT
+    same = (product >= ALIKE * norm[:, None] * other_norm) & (apart <= size * APART**2)
+    same &= (norm[:, None] > least) & (other_norm > least)
+    levels, other_levels = sketches.astype(np.int16), others.astype(np.int16)
+    for row, likely in enumerate(same):
+        places = np.flatnonzero(likely)
+        changed = np.abs(other_levels[places] - levels[row]).max(axis=1, initial=0)
+        same[row, places] = changed <= CHANGED
+    return np.asarray(same)
 
 
 def _centred(sketches: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -31,7 +31,7 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     what it has. Test: `test/`, else all photos left over. The draw depends on `seed`,
     the class and its sorted file names alone.
 
-    Raises UserError for a class without a usable photo.
+    Each class has a usable photo. Raises UserError where no shots are asked for.
     """
     if shots < 1:
         raise UserError(f"`shots={shots}`: ask for at least one photo per class", field="shots")
@@ -40,11 +40,6 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     train, val, test, borrowed, small = [], [], [], [], []
     for label, name in enumerate(found.folders):
         photos = np.flatnonzero(of_part[POOL] & (labels == label))
-        if not len(photos):
-            raise UserError(
-                f"no photo of '{name}' can be used: give it other photos, or move its folder away",
-                field="data",
-            )
         key = [seed, *name.encode(errors="surrogateescape")]
         drawn = photos[np.random.default_rng(key).permutation(len(photos))]
         n_val = 0 if len(own_val) else _for_validation(len(photos), shots)
@@ -55,14 +50,33 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
         borrowed += [index < shots for index in range(n_train, n_train + n_val)]
         if len(photos) < shots:
             small.append((name, len(photos)))
-    few = {int(labels[i]) for i, mine in zip(val, borrowed, strict=True) if mine}
+    held_out = own_test if len(own_test) else np.array(test, int)
+    few = {found.folders[labels[i]] for i, mine in zip(val, borrowed, strict=True) if mine}
+    untested = [name for k, name in enumerate(found.folders) if k not in labels[held_out]]
     return Draw(
         train=np.array(train, int),
         val=own_val if len(own_val) else np.array(val, int),
-        test=own_test if len(own_test) else np.array(test, int),
+        test=held_out,
         borrowed=np.zeros(len(own_val), bool) if len(own_val) else np.array(borrowed, bool),
-        notes=_notes(small, len(few), len(found.folders), shots),
+        notes=[
+            *_notes(small, len(few - {name for name, _ in small}), len(found.folders), shots),
+            *missing_note("held-out photos", untested, len(found.folders)),
+            *(
+                f"no photo of the {split} folder can be used: it counts as not there"
+                for part, split, own in ((VAL, "val", own_val), (TEST, "test", own_test))
+                if (found.parts == part).any() and not len(own)
+            ),
+        ],
     )
+
+
+def missing_note(what: str, missing: list[str], classes: int) -> list[str]:
+    """What to tell of an accuracy that some classes have no part in; nothing if all do, or none."""
+    if not 0 < len(missing) < classes:
+        return []
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    named = ", ".join(f"'{name}'" for name in missing[:5])
+    return [f"no {what} of {named}{more}: the accuracy is that of the other classes"]
 
 
 def _for_validation(photos: int, shots: int) -> int:

@@ -10,7 +10,15 @@ import numpy as np
 from edge_sharpzo.photos.class_names import display_names, read_class_names
 from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
-from edge_sharpzo.photos.scan import OTHER_KINDS, SPLITS, SUFFIXES, Scan, split_folder, subfolders
+from edge_sharpzo.photos.scan import (
+    OTHER_KINDS,
+    SPLITS,
+    SUFFIXES,
+    Scan,
+    holds_classes,
+    split_folder,
+    subfolders,
+)
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import is_line
 
@@ -98,9 +106,11 @@ def find_labelled(
     pairs = _photos_of(base, labels, scan, lambda folder: scan.leave_out(folder, NO_CLASS))
     _leave_out_rest(root, base, [test] if test else [], scan)
     if not pairs:
+        more = " ..." if len(folders) > 5 else ""
         raise UserError(
-            f"{root} holds no photos of the run's classes ({', '.join(folders[:5])} ...)"
-            f"{_because(scan.left_out)}",
+            f"{root} holds no photos of the run's classes ({', '.join(folders[:5])}{more})"
+            f"{_because(scan.left_out)}: give the folder that the class folders lie in, or say "
+            "with `class_names` which folder is which class",
             field="data",
         )
     parts = np.full(len(pairs), TEST)
@@ -136,10 +146,18 @@ def _classes(
     if len(by_class) < 2:
         only = next(iter(by_class), None)
         what = f"only the class '{only}'" if only else "no class folders with photos"
+        if only and holds_classes(source / only):
+            raise UserError(f"{source} holds {what}: use `data={source / only}`", field="data")
         raise UserError(
             f"{source} holds {what}{_because(scan.left_out)}: make one subfolder for each class, "
             f"with photos in it ({', '.join(sorted(SUFFIXES)[:4])} ...)",
             field="data",
+        )
+    inner = [{sub.name for sub in subfolders(source / name)} for name in by_class]
+    if common := sorted(set.intersection(*inner)):
+        notes.append(
+            f"all class folders have folders of the same names ({', '.join(common[:3])}): if those "
+            f"are the classes, use `data={source / min(by_class)}`"
         )
     if odd := [name for name in sorted(by_class) if not is_line(name)]:
         raise UserError(
@@ -153,6 +171,8 @@ def _classes(
 def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
     """What to tell of a folder without photos. Raises UserError where it seems to have some."""
     if any(f.reason != HIDDEN and f.path.suffix.lower() not in OTHER_KINDS for f in left_out):
+        if any(holds_classes(sub) for sub in subfolders(folder)):
+            raise UserError(f"the class folders lie deeper: use `data={folder}`", field="data")
         raise UserError(
             f"{folder} holds no photos that can be used{_because(left_out)}: convert them to JPEG, "
             "put them right into that folder, or move the folder away",

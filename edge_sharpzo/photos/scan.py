@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from edge_sharpzo.photos.left_out import HIDDEN, OUTSIDE, TOO_DEEP, UNREADABLE, LeftOut, of_kind
+from edge_sharpzo.system.errors import UserError
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
     *(".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
 }
 # Files that nobody takes for photos: a folder of nothing else is no class that lost its photos.
-OTHER_KINDS = {".csv", ".html", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"}
+OTHER_KINDS = {
+    *(".csv", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"),
+    *(".html", ".jsonl", ".onnx", ".safetensors"),  # what runs leave
+}
 SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -22,6 +26,7 @@ class Scan:
 
     def __init__(self) -> None:
         self.left_out: list[LeftOut] = []
+        self._entered: set[Path] = set()  # a link may lead back
 
     def class_photos(self, folder: Path) -> list[Path]:
         """The photos in `folder` and in its subfolders, not those below; sorted."""
@@ -34,14 +39,17 @@ class Scan:
 
     def photos_under(self, folder: Path) -> list[Path]:
         """The photos in `folder` and below it, however deep; sorted."""
-        below = (sub for sub in subfolders(folder) if not sub.is_symlink())
-        return sorted(
-            [*self.photos_in(folder), *(photo for sub in below for photo in self.photos_under(sub))]
-        )
+        if not self._enter(folder):
+            return []
+        photos = self.photos_in(folder)
+        for sub in subfolders(folder):
+            photos += self.photos_under(sub)
+        return sorted(photos)
 
     def photos_in(self, folder: Path) -> list[Path]:
         """The photos in `folder` itself; sorted."""
         photos = []
+        self._leave_out_hidden(folder)
         for file in _files(folder):
             if reason := _no_photo(file):
                 self.left_out.append(reason)
@@ -50,15 +58,32 @@ class Scan:
         return photos
 
     def leave_out(self, folder: Path, reason: str = OUTSIDE) -> None:
-        """Nothing in `folder` or below it is used."""
-        self.leave_out_files(folder, reason)
-        for sub in subfolders(folder):
-            if not sub.is_symlink():
+        """Nothing in `folder` or below it is used. A link is not followed: it may lead anywhere."""
+        if folder.is_symlink():
+            self.left_out.append(LeftOut(folder, reason, "a link"))
+        elif self._enter(folder):
+            self.leave_out_files(folder, reason)
+            for sub in subfolders(folder):
                 self.leave_out(sub, reason)
 
     def leave_out_files(self, folder: Path, reason: str = OUTSIDE) -> None:
         """No file in `folder` itself is used."""
+        self._leave_out_hidden(folder)
         self.left_out += [_no_photo(file) or LeftOut(file, reason) for file in _files(folder)]
+
+    def _leave_out_hidden(self, folder: Path) -> None:
+        """Nor is what its hidden folders hold."""
+        for hidden in _folders(folder):
+            if _is_clutter(hidden.name) and not hidden.is_symlink() and self._enter(hidden):
+                files = (file for file in sorted(hidden.rglob("*")) if not file.is_dir())
+                self.left_out += [LeftOut(file, HIDDEN) for file in files]
+
+    def _enter(self, folder: Path) -> bool:
+        """Whether the walk is in this folder for the first time."""
+        place = folder.resolve()
+        first = place not in self._entered
+        self._entered.add(place)
+        return first
 
 
 def _files(folder: Path) -> list[Path]:
@@ -76,16 +101,33 @@ def _no_photo(file: Path) -> LeftOut | None:
 
 def subfolders(folder: Path) -> list[Path]:
     """Sorted; hidden ones and clutter left out."""
-    return sorted(f for f in folder.iterdir() if f.is_dir() and not _is_clutter(f.name))
+    return [sub for sub in _folders(folder) if not _is_clutter(sub.name)]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir())
 
 
 def split_folder(root: Path, split: str) -> Path | None:
     """The folder in `root` that holds the class folders of a split, None where there is none.
 
-    A folder of that name with photos but without class folders is a class of that name.
+    A folder of that name with photos but without class folders is a class of that name. Raises
+    UserError where there are two.
     """
-    named = (folder for folder in subfolders(root) if folder.name.lower() in SPLITS[split])
-    return next((f for f in named if any(_holds_photos(sub) for sub in subfolders(f))), None)
+    named = [folder for folder in subfolders(root) if folder.name.lower() in SPLITS[split]]
+    found = [folder for folder in named if holds_classes(folder)]
+    if len(found) > 1:
+        raise UserError(
+            f"{found[0]} and {found[1]} both hold the {split} photos: put them together, or "
+            "rename one",
+            field="data",
+        )
+    return next(iter(found), None)
+
+
+def holds_classes(folder: Path) -> bool:
+    """Whether there are folders of photos in it."""
+    return any(_holds_photos(sub) for sub in subfolders(folder))
 
 
 def _holds_photos(folder: Path) -> bool:

@@ -19,9 +19,9 @@ from edge_sharpzo.events import (
 from edge_sharpzo.photos.copies import leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.features import encode_photos
-from edge_sharpzo.photos.found import Found, Photos, find_photos
+from edge_sharpzo.photos.found import POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
-from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut
+from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut, grouped, told
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
@@ -95,6 +95,20 @@ def _check_classes(found: Found, prompt: TunablePrompt) -> None:
             )
 
 
+def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
+    """Raises UserError for a class without a photo to learn from, and says why."""
+    for label, name in enumerate(found.folders):
+        mine = (found.parts == POOL) & (found.photos.labels == label)
+        if not (mine & usable).any():
+            paths = {found.photos.paths[i] for i in np.flatnonzero(mine)}
+            why = told(grouped(file for file in left_out if file.path in paths))
+            raise UserError(
+                f"no photo of '{name}' can be used ({why}): give it other photos, or move its "
+                "folder away",
+                field="data",
+            )
+
+
 def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
 
@@ -115,7 +129,9 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
 
     photos = found.photos.read(skip)
     seen = encode_photos(task.clip, photos.files, options.data, encoded, skip)
-    usable, copies = leave_out_copies(photos, seen.sketches, seen.readable)
+    usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
+    left_out += copies
+    _check_left(found, usable, left_out)
     drawn = draw_shots(found, usable, options.shots, options.seed)
     unkept = [f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []
     for note in (*found.notes, *drawn.notes, *unkept):
@@ -133,6 +149,6 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         photos.at(tuned_on),
         seen.sketches[tuned_on],
         photos.at(drawn.test),
-        left_out + copies,
+        left_out,
         time.monotonic() - task.started,
     )

@@ -48,6 +48,7 @@ class Searched:
     outcome: Outcome
     queries: Counter[str]  # by kind
     seconds: float  # those of interrupted processes included
+    earlier: float  # those of interrupted processes alone
 
 
 def objective_of(prepared: Prepared) -> PromptObjective:
@@ -127,7 +128,7 @@ def search(
     best, validated = outcome.best, outcome.validated
     found = Found(objective.contexts(best.point[None])[0], best.text, validated.text, as_written)
     seconds_spent = earlier + time.monotonic() - began
-    return Searched(found, outcome, objective.queries, seconds_spent)
+    return Searched(found, outcome, objective.queries, seconds_spent, earlier)
 
 
 def _measured_noise(

@@ -148,11 +148,13 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
     edited = [path for path in old if path in new and old[path] != new[path] and known]
     gone = [path for path in old if path not in new]
     added = [path for path in new if path not in old and (known or path in config.tuned_on)]
-    for what, paths in (("edited", edited), ("gone or unreadable", gone), ("new", added)):
-        if paths:
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            return f"{what}: {paths[0]}{more}"
-    return "in another order"
+    changes = (("edited", edited), ("new", added), ("gone, unreadable or a copy", gone))
+    parts = [
+        f"{what}: {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
+        for what, paths in changes
+        if paths
+    ]
+    return "; ".join(parts) or "in another order"
 
 
 def finish(folder: Path, summary: Summary, records: Sequence[Record], prompt: TunedPrompt) -> None:

@@ -1,5 +1,6 @@
 """`config.json` and `summary.json` as dataclasses: their only writers and readers."""
 
+import base64
 import hashlib
 import json
 import math
@@ -54,7 +55,7 @@ class RunConfig:
     tuned_on_sha256: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
     held_out_sha256: list[str] = field(default_factory=list)
-    tuned_on_sketches: list[str] = field(default_factory=list)  # hexadecimal, `clip.sketch`
+    tuned_on_sketches: list[str] = field(default_factory=list)  # in base64, see `clip.sketch`
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:
@@ -68,7 +69,7 @@ class RunConfig:
 
         Raises ValueError where they are none.
         """
-        rows = b"".join(map(bytes.fromhex, self.tuned_on_sketches))
+        rows = b"".join(base64.b64decode(text, validate=True) for text in self.tuned_on_sketches)
         return np.frombuffer(rows, np.uint8).reshape(-1, SKETCH)
 
     def check(self) -> None:
@@ -100,6 +101,10 @@ class RunConfig:
     def read(cls, folder: Path) -> "RunConfig":
         """Reads `config.json`. Raises UserError."""
         file = folder / CONFIG
+        if not file.exists():
+            raise UserError(
+                f"{folder} holds no run (no {CONFIG}): give a folder that `edge-sharpzo tune` made"
+            )
         try:
             config = _read(file, cls)
             config.check()

@@ -47,7 +47,7 @@ def open_photo(file: BinaryIO, most_bytes: int) -> tuple[Image.Image, int]:
     head = file.read(32)
     kind = _kind(head)
     if kind is None:
-        raise UnreadableImageError("not an image")
+        raise UnreadableImageError(_what_else(head))
     length = file.seek(0, 2)
     if kind in ("WEBP", "GIF"):  # their decoders take memory as soon as they are opened
         size = _webp_size(head) if kind == "WEBP" else _gif_size(head)
@@ -65,6 +65,15 @@ def open_photo(file: BinaryIO, most_bytes: int) -> tuple[Image.Image, int]:
         turned = exif_orientation(image.info.get("exif", b""), image.info.get("xmp", b""))
     _fit(image, _decoder_bytes(image, content, length), most_bytes, turned > 1)
     return image, turned
+
+
+def _what_else(head: bytes) -> str:
+    """Why a file of no such kind is refused: pictures of telephones, and films, by their brand."""
+    if head[4:8] != b"ftyp":
+        return "not an image"
+    if head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1", b"avif"):
+        return "a HEIC or AVIF picture: convert it to JPEG"
+    return "a film, no photo"
 
 
 def _kind(head: bytes) -> str | None:
