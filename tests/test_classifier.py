@@ -18,8 +18,7 @@ import pytest
 from helpers import invoke, tune
 from odd_photos import READABLE, REFUSED
 
-from edge_sharpzo.clip.card import CLASSIFIER_KEY
-from edge_sharpzo.clip.card import ImageCard
+from edge_sharpzo.clip.card import CLASSIFIER_KEY, ImageCard
 from edge_sharpzo.clip.images import load_image, preprocess
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "classify.py"

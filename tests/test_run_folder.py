@@ -383,8 +383,16 @@ def taken(out: Path) -> None:
     (out / "config.json").write_text("another run's")
 
 
-@pytest.mark.parametrize("moment", ["PhotosEncoded", "TuningStarts", "QueriesSpent"])
-@pytest.mark.parametrize("lose", [renamed_away, deleted, taken])
+@pytest.mark.parametrize(
+    ("lose", "moment"),
+    [
+        (renamed_away, "TuningStarts"),
+        (deleted, "QueriesSpent"),
+        (taken, "PhotosEncoded"),
+        (taken, "TuningStarts"),
+        (taken, "QueriesSpent"),
+    ],
+)
 def test_a_folder_that_is_lost_in_mid_run_costs_no_result(
     lose: Callable[[Path], None],
     moment: str,
