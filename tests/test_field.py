@@ -115,8 +115,9 @@ print(cache_folder())
     assert done.stdout.strip().endswith("edge-sharpzo-54321")
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite_are_photos_that_cannot_be_read(
-    tiny_onnx: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+    number: float, tiny_onnx: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clip = edge_sharpzo.ClipOnnx(tiny_onnx)
     session = clip.session
@@ -127,7 +128,7 @@ def test_features_that_are_not_finite_are_photos_that_cannot_be_read(
         def run(self, _: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             features = np.ones((len(feeds["pixel_values"]), clip.card.feature_dim), np.float32)
             if self.calls % 4 == 0:
-                features[0] = np.nan
+                features[0, 3] = number
             self.calls += 1
             return [features]
 
