@@ -15,7 +15,7 @@ from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
-from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import Photos, find_labelled
 from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped, told
 from edge_sharpzo.runs.options import usable_threads
@@ -187,23 +187,16 @@ class Classifier:
         """
         root, mapping = Path(data), Path(class_names) if class_names is not None else None
         prompt = self._prompt
-        left_out: list[LeftOut] = []
-
-        def skip(path: Path, reason: str) -> None:
-            left_out.append(LeftOut(path, UNREADABLE, reason))
-            skipped(path, reason)
-
         with os_errors_told():
             found = find_labelled(root, prompt.folders, prompt.names, mapping)
-            photos = found.photos.read(skip)
-            seen = encode_photos(self._clip, photos.files, root, progress, skip)
+            photos, seen, left_out, notes = look_at(self._clip, found, progress, skipped)
         if not seen.readable.any():
             raise UserError(f"no photo under {root} can be read", field="data")
         known = self._tuned_on(photos, seen.sketches) & seen.readable
         left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
         fresh, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable & ~known)
         if not fresh.any():
-            why = told(grouped([*left_out, *copies]))
+            why = told(grouped(left_out + copies))
             raise UserError(
                 f"no photo under {root} is left to count ({why}): give `data` other photos",
                 field="data",
@@ -222,9 +215,7 @@ class Classifier:
                 if (labels == i).any()
             },
             left_out=grouped([*found.left_out, *left_out, *copies]),
-            notes=found.notes
-            + missing_note("photos", absent, len(prompt.folders))
-            + ([f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []),
+            notes=notes + missing_note("photos", absent, len(prompt.folders)),
         )
 
     def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:

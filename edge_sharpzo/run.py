@@ -70,14 +70,15 @@ def _tune_in(
     """The run in its folder, which no other process writes to."""
     config, stored = _config(task), None
     if resume:
-        stored = run_folder.check_unchanged(folder, config)
+        stored = RunConfig.read(folder)
+        run_folder.check_unchanged(folder, stored, config)
     else:
         run_folder.write_config(folder, config)
     listen(RunBegins(folder))
     prepared = pipeline.prepare(task, listen, stop)
     config = _with_photos(config, prepared)
     if stored and stored.tuned_on:
-        run_folder.check_unchanged(folder, config)
+        run_folder.check_unchanged(folder, stored, config)
     elif lock.is_held():  # no run has come this far in this folder
         run_folder.write_config(folder, config)
     tagged = stored is None or stored.schema_version > 0

@@ -10,6 +10,8 @@ import numpy as np
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.cache import FeatureCache, Row
 from edge_sharpzo.photos.digests import PhotoFile
+from edge_sharpzo.photos.found import Found, Photos
+from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -24,6 +26,35 @@ class Encoded(NamedTuple):
     sketches: np.ndarray  # [N, SKETCH], uint8, see `clip.sketch`
     readable: np.ndarray  # [N], bool
     unkept: str | None  # why the features could not be kept on disk
+
+
+class Looked(NamedTuple):
+    """Photos that were found, read and encoded."""
+
+    photos: Photos  # with their files
+    encoded: Encoded
+    left_out: list[LeftOut]  # those that cannot be read
+    notes: list[str]  # what the user should know
+
+
+def look_at(
+    clip: "ClipOnnx",
+    found: Found,
+    progress: Callable[[int, int], object],
+    skipped: Callable[[Path, str], object],
+) -> Looked:
+    """Reads and encodes the photos that were `found`; `progress` and `skipped` as below."""
+    left_out: list[LeftOut] = []
+
+    def skip(path: Path, reason: str) -> None:
+        left_out.append(LeftOut(path, UNREADABLE, reason))
+        skipped(path, reason)
+
+    photos = found.photos.read(skip)
+    encoded = encode_photos(clip, photos.files, found.root, progress, skip)
+    unkept = encoded.unkept
+    notes = [f"photo features cannot be kept in {unkept}"] if unkept else []
+    return Looked(photos, encoded, left_out, [*found.notes, *notes])
 
 
 def encode_photos(

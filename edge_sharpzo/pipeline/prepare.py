@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from edge_sharpzo.events import (
 )
 from edge_sharpzo.photos.copies import leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
-from edge_sharpzo.photos.features import encode_photos
+from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
-from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut, grouped, told
+from edge_sharpzo.photos.left_out import LeftOut, grouped, told
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
@@ -116,25 +115,21 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     photo of a class is left.
     """
     options, found = task.options, task.found
-    left_out = list(found.left_out)
-
-    def skip(path: Path, reason: str) -> None:
-        left_out.append(LeftOut(path, UNREADABLE, reason))
-        listen(PhotoSkipped(path, reason))
 
     def encoded(done: int, total: int) -> None:
         listen(PhotosEncoded(done, total))
         with stop.interruptible():  # raises Cancelled if the caller wishes to stop
             pass
 
-    photos = found.photos.read(skip)
-    seen = encode_photos(task.clip, photos.files, options.data, encoded, skip)
+    looked = look_at(
+        task.clip, found, encoded, lambda path, reason: listen(PhotoSkipped(path, reason))
+    )
+    photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
-    left_out += copies
+    left_out = [*found.left_out, *looked.left_out, *copies]
     _check_left(found, usable, left_out)
     drawn = draw_shots(found, usable, options.shots, options.seed)
-    unkept = [f"photo features cannot be kept in {seen.unkept}"] if seen.unkept else []
-    for note in (*found.notes, *drawn.notes, *unkept):
+    for note in (*looked.notes, *drawn.notes):
         listen(Note(note, warning=True))
 
     def split(places: np.ndarray) -> Split:

@@ -117,14 +117,13 @@ def resumed_options(folder: Path) -> TuneOptions:
     return replace(config.options, out=folder, onnx=model)
 
 
-def check_unchanged(folder: Path, config: RunConfig) -> RunConfig:
-    """The run's settings as they are kept.
+def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
+    """Compares the run's settings as they are `stored` in `folder` with what they are now.
 
     Raises UserError when the model, the class names, or the photos where they are drawn, are not
     those that the run started with.
     """
-    stored, started = RunConfig.read(folder), "the run was started with"
-    cause = None
+    cause, started = None, "the run was started with"
     if stored.model_sha256 != config.model_sha256:
         cause = f"the model file is another one than {started}: put that one back"
     elif config.tuned_on and (changed := _changed_photos(stored, config)):
@@ -133,7 +132,6 @@ def check_unchanged(folder: Path, config: RunConfig) -> RunConfig:
         cause = f"the class names are not those that {started}: put them back"
     if cause:
         raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
-    return stored
 
 
 def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
