@@ -272,7 +272,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     ),
     "an unknown head": (
         lambda p: p.tune("--head", "svm"),
-        "choose one of none, ensemble, prototypes, ridge, gda",
+        "choose one of none, text-gda, prototypes, ridge, gda",
     ),
     "an unknown provider": (lambda p: p.tune("--provider", "gpu"), "choose one of auto, cpu, cuda"),
     "a provider that is not there": (

@@ -240,8 +240,8 @@ def test_advice_fits_the_result(run: Path) -> None:
     accuracy = Accuracies(
         zero_shot=Scores(None, 0.2),
         tuned=Scores(None, 0.5),
-        head=HeadScores("ensemble", None, 0.7),
-        classifier=ClassifierScores("ensemble", None, 0.7),
+        head=HeadScores("text-gda", None, 0.7),
+        classifier=ClassifierScores("text-gda", None, 0.7),
     )
     summary = replace(
         whole,
@@ -253,7 +253,7 @@ def test_advice_fits_the_result(run: Path) -> None:
     for word in ("More shots: 4", "'jute' is taken for 'linen' 7 times", "template", "budget"):
         assert word in tips
     assert "embedded model" not in tips
-    good = replace(accuracy, classifier=ClassifierScores("ensemble", None, 0.97))
+    good = replace(accuracy, classifier=ClassifierScores("text-gda", None, 0.97))
     assert advice(replace(summary, accuracy=good), [], None) == [
         "At least 19 of 20 held-out photos are right: nothing needs to be done."
     ]

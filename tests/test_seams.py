@@ -60,9 +60,9 @@ def toy_plan(request: Request) -> Plan:
     return Plan(make, {"points": 8}, request.spend(), request.spend(), dim=64)
 
 
-def toy_head(features: np.ndarray, labels: np.ndarray, classes: int) -> LinearHead:
-    sums = np.stack([features[labels == k].sum(axis=0) for k in range(classes)])
-    return LinearHead("sums", sums.astype(np.float32), np.zeros(classes, np.float32))
+def toy_head(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> LinearHead:
+    sums = np.stack([features[labels == k].sum(axis=0) for k in range(len(text))])
+    return LinearHead("sums", sums.astype(np.float32), np.zeros(len(text), np.float32))
 
 
 def test_a_fake_encoder_runs_a_whole_tune(
@@ -121,8 +121,8 @@ class Transposed(FakeEncoder):
         return super().__call__(contexts).swapaxes(1, 2)
 
 
-def flat_head(_: np.ndarray, __: np.ndarray, classes: int) -> LinearHead:
-    return LinearHead("flat", np.zeros(classes, np.float32), np.zeros(classes, np.float32))
+def flat_head(_: np.ndarray, __: np.ndarray, text: np.ndarray) -> LinearHead:
+    return LinearHead("flat", np.zeros(len(text), np.float32), np.zeros(len(text), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_one_that_does_not_work_is_told_before_the_search(
     [
         ({"engine": "cloud"}, "`engine=cloud`: choose one of local"),
         ({"method": "adam"}, "`method=adam`: choose one of gauss-newton, sharpzo"),
-        ({"head": "svm"}, "`head=svm`: choose one of none, ensemble, prototypes"),
+        ({"head": "svm"}, "`head=svm`: choose one of none, text-gda, prototypes"),
     ],
 )
 def test_what_is_not_registered_is_refused(

@@ -14,9 +14,10 @@ import numpy as np
 from edge_sharpzo.classifier.heads import logit_deviation
 from edge_sharpzo.tuning.loss import softmax
 
-# Calibrated logits' deviation about each photo's mean, as it was for five sets of photos with 2, 4
-# and 16 shots; and the standard deviation of its logarithm, for less and for more certainty: a few
-# wrong answers must be able to take it away, a few right ones hardly give it.
+# Calibrated logits' deviation about each photo's mean, as it was for five sets of photos with 1 and
+# 2 shots (more photos make it larger, and override this); and the standard deviation of its
+# logarithm, for less and for more certainty: a few wrong answers must be able to take it away, a
+# few right ones hardly give it.
 PRIOR_SPREAD, PRIOR_WIDTHS = 2.3, (0.7, 0.2)
 FARTHEST = 8.0  # from the prior, in the logarithm of the temperature: more than data can move it
 _GOLDEN = (5**0.5 - 1) / 2

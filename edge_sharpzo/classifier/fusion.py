@@ -3,7 +3,9 @@
 The head's weight is chosen on validation photos, then it is fitted on all that may be learnt from.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,12 +16,13 @@ from edge_sharpzo.classifier.calibration import (
     usual,
 )
 from edge_sharpzo.classifier.heads import HEADS, LinearHead, logit_deviation
-from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.photos.labelled import Split, Splits, joined
 from edge_sharpzo.tuning.loss import cross_entropy, share_right
 
 WEIGHTS = (0.0, *(2.0**e for e in range(-6, 11)))  # of a head's logits beside the prompt's
-# Photos per class from which on validation chooses a weight; with fewer both have an equal say.
-ENOUGH_SHOTS = 4
+# Photos per class from which on validation chooses a weight; with fewer it is this one. A prompt
+# tuned on a few photos knows little that the head does not: it helps most as a small part.
+ENOUGH_SHOTS, USUAL_WEIGHT = 4, 8.0
 DOUBT = 2.0  # standard errors by which the prompt has to be better to lead
 # The better of prompt and head gets at least this times the other's weight, since few photos judge
 # a mix badly.
@@ -27,7 +30,9 @@ LEAD = 4.0
 # Parts that a class's photos are cut into, one after the other left out when heads are fitted to
 # see how sure they may be; and how much surer the whole head is than one that lacks a part.
 PARTS = 4
-WHOLE = 1.15
+WHOLE = 1.2
+# Fits a head to photos, its logits as loud as those of a prompt's text features [K, D].
+Fit = Callable[[np.ndarray, Split], LinearHead]
 
 
 @dataclass(frozen=True)
@@ -80,36 +85,43 @@ def settled(
 
 
 def fuse(
-    name: str, scale: float, validated: np.ndarray, final: np.ndarray, splits: Splits, mix: bool
+    name: str,
+    scale: float,
+    validated: np.ndarray,
+    final: np.ndarray,
+    as_written: np.ndarray,
+    splits: Splits,
+    mix: bool,
 ) -> Fusion:
     """Chooses by validation loss the weight of the head `name`, where there are photos enough.
 
     `scale` is the logit scale; `validated` the text features [K, D] of the best prompt that has
     learnt nothing of the validation photos, by which the weight is chosen; `final` those of the
-    prompt that the head will be added to. The head is then fitted again, on the borrowed validation
-    photos too. Without validation photos, or with fewer than `ENOUGH_SHOTS` to learn from, its
-    weight is one; nothing is added where not `mix`.
+    prompt that the head will be added to; `as_written` those of the template, which the head may
+    lean on, since they have learnt of no photo. The head is then fitted again, on the borrowed
+    validation photos too. Without validation photos, or with fewer than `ENOUGH_SHOTS` to learn
+    from, its weight is `USUAL_WEIGHT`; nothing is added where not `mix`.
     """
     train, (features, labels), _, borrowed = splits
+    fit = partial(_fitted, name, as_written, scale)
     prompt = scale * features @ validated.T
-    beside = _fitted(name, scale, validated, train).logits(features)
-    weight = 1.0 if mix else 0.0
+    beside = fit(validated, train).logits(features)
+    weight = USUAL_WEIGHT if mix else 0.0
     if mix and len(labels) and len(train.labels) >= ENOUGH_SHOTS * len(final):
         weight = chosen_weight(prompt, beside, labels)
     mixed = prompt + weight * beside
-    every = Split(*(np.concatenate(parts) for parts in zip(train, borrowed, strict=True)))
-    alone = _fitted(name, scale, final, every)
+    alone = fit(final, joined(train, borrowed))
     return Fusion(
         alone=alone,
         added=alone.weighted(weight) if weight else None,
         alone_val=share_right(beside, labels),
         mixed_val=share_right(mixed, labels),
-        calibration=_calibration(name, scale, validated, splits, weight, mixed),
+        calibration=_calibration(fit, scale, validated, splits, weight, mixed),
     )
 
 
 def _calibration(
-    name: str,
+    fit: Fit,
     scale: float,
     text: np.ndarray,
     splits: Splits,
@@ -123,19 +135,19 @@ def _calibration(
     validation photos, with logits `validation` [N, K]; without these by what is usual.
     """
     train, val = splits.train, splits.val
-    every = Split(*(np.concatenate(parts) for parts in zip(train, val, strict=True)))
+    every = joined(train, val)
     shots = len(train.labels) / len(text)
     least = int(np.bincount(every.labels, minlength=len(text)).min())
     if weight >= 1 and least > 1 and (shots >= ENOUGH_SHOTS or not len(val.labels)):
-        beside = _crossed(name, scale, text, every, min(PARTS, least))
+        beside = _crossed(fit, text, every, min(PARTS, least))
         return calibrate((scale * every.features @ text.T + weight * beside) / WHOLE, every.labels)
     if len(val.labels):
         return calibrate(validation, val.labels)
-    known = _fitted(name, scale, text, train).logits(train.features)
+    known = fit(text, train).logits(train.features)
     return usual(scale * train.features @ text.T + weight * known)
 
 
-def _crossed(name: str, scale: float, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:
+def _crossed(fit: Fit, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:
     """Logits [N, K] of heads that have not learnt from the photos that they judge.
 
     Photos that are alike are left out together, or they would flatter the head.
@@ -145,7 +157,7 @@ def _crossed(name: str, scale: float, text: np.ndarray, photos: Split, parts: in
     for left_out in range(parts):
         here = part == left_out
         rest = Split(photos.features[~here], photos.labels[~here])
-        logits[here] = _fitted(name, scale, text, rest).logits(photos.features[here])
+        logits[here] = fit(text, rest).logits(photos.features[here])
     return logits
 
 
@@ -187,9 +199,11 @@ def standard_error(values: np.ndarray) -> float:
     return np.inf if values.any() else 0.0
 
 
-def _fitted(name: str, scale: float, text: np.ndarray, photos: Split) -> LinearHead:
-    """The head fitted to `photos`, its logits on them varying as much as the prompt's do."""
-    head = HEADS[name](*photos, len(text))
+def _fitted(
+    name: str, as_written: np.ndarray, scale: float, text: np.ndarray, photos: Split
+) -> LinearHead:
+    """The head fitted to `photos`, its logits on them varying as much as those of `text` do."""
+    head = HEADS[name](*photos, as_written)
     logits = (scale * photos.features @ text.T, head.logits(photos.features))
     prompt, own = map(logit_deviation, logits)
     return head.weighted(prompt / own if own > 0 else 1.0)

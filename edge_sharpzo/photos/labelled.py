@@ -19,3 +19,8 @@ class Splits(NamedTuple):
     val: Split
     test: Split
     borrowed: Split  # the validation photos that are some of a class's shots
+
+
+def joined(first: Split, second: Split) -> Split:
+    """The photos of both."""
+    return Split(*(np.concatenate(parts) for parts in zip(first, second, strict=True)))

@@ -43,7 +43,8 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     scale = task.clip.card.logit_scale
     validated, text = settled(found.validated_text, found.text, found.as_written, splits, scale)
     head = head_named(task.options.head)
-    fusion = fuse(head or DEFAULT_HEAD, scale, validated, text, splits, mix=head is not None)
+    name, written = head or DEFAULT_HEAD, found.as_written
+    fusion = fuse(name, scale, validated, text, written, splits, mix=head is not None)
     prompt = TunedPrompt(
         context=found.context,
         text_features=text,

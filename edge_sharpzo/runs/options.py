@@ -161,9 +161,9 @@ class TuneOptions:
     )
     provider: str = _option(Provider.CPU.value, PROVIDER_HELP)
     head: str = _option(
-        "ensemble",
-        "closed-form head to mix in: none, prototypes, ridge, gda, or ensemble, which is the "
-        "other three together",
+        "text-gda",
+        "closed-form head to mix in: none, prototypes, ridge, gda, or text-gda, which is gda "
+        "that leans on the template's text features where photos are few",
     )
     engine: str = _option("local", "what runs the text tower", shown=False)
 
