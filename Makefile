@@ -75,8 +75,9 @@ bench: .venv/ready .venv-dev/ready  ## a query, a round, a photo: time and memor
 	.venv-dev/bin/python -m benchmarks.memory --out benchmarks/results/memory.json
 	.venv-dev/bin/python -m benchmarks.scaling --out benchmarks/results/scaling.json
 
-bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy; continues where it stopped
+bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy, and accuracy over shots; continues where it stopped
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'
+	.venv-dev/bin/python -m benchmarks.shots --data '$(DATA)'
 
 reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: the paper's table beside ours
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx

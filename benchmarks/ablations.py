@@ -162,9 +162,10 @@ def main() -> None:
     options = parser.parse_args()
     names = options.variants.split(",") if options.variants else list(VARIANTS)
     wanted = (
-        Cell(name, folder, int(seed), VARIANTS[name].budget, options.shots)
+        Cell(name, folder, seed, VARIANTS[name].budget, shots)
         for name in names
-        for seed in options.seeds.split(",")
+        for shots in options.shots
+        for seed in options.seeds
         for folder in options.sets.split(",")
     )
     run_missing(wanted, options.data, options.onnx, options.out)

@@ -19,17 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.opponents import OPPONENTS
+from edge_sharpzo.classifier.heads import HEADS
 
 RESULTS = Path("benchmarks/results/accuracy.jsonl")
-CLOSED_FORM = (
-    "zero-shot",
-    "prompt-ensemble",
-    "prototypes",
-    "ridge",
-    "gda",
-    "ensemble",
-    "tip-adapter",
-)
+NO_QUERY = "zero-shot+head"  # the finished classifier, with the template in place of a tuned prompt
+CLOSED_FORM = (*OPPONENTS, "prompt-ensemble", *HEADS, NO_QUERY)
 BUDGETS = {
     **dict.fromkeys((*CLOSED_FORM, "gradient"), (0,)),
     "gauss-newton": (1000, 5000, 20_000),
@@ -81,7 +76,11 @@ def append(path: Path, entry: dict[str, Any]) -> None:
 
 
 def cells(
-    methods: list[str], sets: list[str], seeds: list[int], budgets: list[int] | None, shots: int
+    methods: list[str],
+    sets: list[str],
+    seeds: list[int],
+    budgets: list[int] | None,
+    shots: list[int],
 ) -> Iterator[Cell]:
     """All runs, cheap ones first, so that an early stop leaves whole columns."""
     order = sorted(
@@ -91,14 +90,15 @@ def cells(
         if not (budgets and budget and budget not in budgets)
     )
     for budget, method in order:
-        for seed in seeds:
-            for name in sets:
-                yield Cell(method, name, seed, budget, shots)
+        for many in shots:
+            for seed in seeds:
+                for name in sets:
+                    yield Cell(method, name, seed, budget, many)
 
 
 def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> None:
     """Runs the cells that `out` lacks, each run in a process of its own, and adds them to it run by
-    run.
+    run. Methods that search nothing share the process of a draw.
     """
     machine, before = describe_machine(), read_results(out)
     missing = [cell for cell in wanted if cell not in before]
@@ -108,8 +108,11 @@ def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> No
         runs = [cell]
         if cell.method in UNPLANNED:
             runs = [other for other in missing if replace(other, budget=cell.budget) == cell]
+        elif cell.method in CLOSED_FORM:
+            alike = (other for other in missing if replace(other, method=cell.method) == cell)
+            runs = [other for other in alike if other.method in CLOSED_FORM]
         options = {
-            "method": cell.method,
+            "method": ",".join(dict.fromkeys(run.method for run in runs)),
             "set": data / cell.set,
             "seed": cell.seed,
             "shots": cell.shots,
@@ -265,13 +268,18 @@ def plot(results: dict[Cell, dict[str, Any]], path: Path) -> None:
                 )
         if points and points[0][0]:
             axes.plot(*zip(*points, strict=True), marker="o", label=method)
-        elif points and method in ("zero-shot", "gradient", "gda"):
+        elif points and method in ("zero-shot", "gradient", "text-gda"):
             axes.axhline(points[0][1], linestyle="--", linewidth=1, color="grey")
             axes.annotate(method, (1000, points[0][1]), va="bottom", fontsize=8)
     axes.set(xscale="log", xlabel="queries", ylabel="held-out accuracy, mean of the sets (%)")
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def numbers(text: str) -> list[int]:
+    """Of a comma-separated list."""
+    return [int(number) for number in text.split(",")]
 
 
 def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
@@ -282,8 +290,8 @@ def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, required=True, help="folder whose subfolders are the sets"
     )
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--shots", type=int, default=16)
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2])
+    parser.add_argument("--shots", type=numbers, default=[16], help="comma-separated")
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
     parser.add_argument("--out", type=Path, default=out)
     return parser
@@ -294,21 +302,16 @@ def main() -> None:
     parser = run_options(__doc__, RESULTS)
     parser.add_argument("--sets", help="comma-separated; all if not given")
     parser.add_argument("--methods", default=",".join(BUDGETS))
-    parser.add_argument("--budgets", help="only these of the methods' budgets")
+    parser.add_argument("--budgets", type=numbers, help="only these of the methods' budgets")
     options = parser.parse_args()
     sets = (
         options.sets.split(",")
         if options.sets
         else sorted(p.name for p in options.data.iterdir() if p.is_dir())
     )
-    seeds = [int(s) for s in options.seeds.split(",")]
-    budgets = [int(b) for b in options.budgets.split(",")] if options.budgets else None
-    run_missing(
-        cells(options.methods.split(","), sets, seeds, budgets, options.shots),
-        options.data,
-        options.onnx,
-        options.out,
-    )
+    methods = options.methods.split(",")
+    wanted = cells(methods, sets, options.seeds, options.budgets, options.shots)
+    run_missing(wanted, options.data, options.onnx, options.out)
     results = read_results(options.out)
     title = "Time to accuracy on held-out photos (queries and processor seconds, median seed):"
     text = f"{table(results, list(BUDGETS))}\n{title}\n\n{time_to_accuracy(results)}"

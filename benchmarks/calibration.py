@@ -19,11 +19,10 @@ def main() -> None:
     parser = run_options(__doc__, RESULTS)
     options = parser.parse_args()
     sets = sorted(p.name for p in options.data.iterdir() if p.is_dir())
-    seeds = [int(s) for s in options.seeds.split(",")]
     wanted = [
         Cell("gauss-newton", name, seed, budget, shots)
         for budget in BUDGETS
-        for seed in seeds
+        for seed in options.seeds
         for shots in SHOTS
         for name in sets
     ]

@@ -1,5 +1,5 @@
 """A method on one draw of one set: some cells of the accuracy table. Prints a line of JSON for each
-budget.
+budget, or for each of several methods that search nothing.
 
 `python -m benchmarks.one_run --method gauss-newton --set DIR --seed 0 --budgets 5000`
 """
@@ -20,12 +20,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.ablations import VARIANTS
+from benchmarks.accuracy import NO_QUERY
+from benchmarks.opponents import OPPONENTS, fitted
 from benchmarks.sets import load_problem, with_method
 from edge_sharpzo.classifier.heads import HEADS
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.text_tower import TextTower
-from edge_sharpzo.photos.labelled import Split
+from edge_sharpzo.photos.labelled import joined
 from edge_sharpzo.pipeline import Found, Prepared, assess, finish, objective_of
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.memory import peak_mb
@@ -46,7 +48,6 @@ ENSEMBLE = [
     "a {}.",
     "{}.",
 ]
-TIP_BETAS, TIP_ALPHAS = (1.0, 3.0, 5.5, 8.0, 12.0), (0.0, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def zero_shot(problem: Prepared, templates: list[str]) -> np.ndarray:
@@ -57,38 +58,22 @@ def zero_shot(problem: Prepared, templates: list[str]) -> np.ndarray:
     return np.asarray(mean / np.linalg.norm(mean, axis=1, keepdims=True))
 
 
-def tip_adapter(text: np.ndarray, problem: Prepared) -> float:
-    """Held-out accuracy of training-free Tip-Adapter (Zhang et al., ECCV 2022); alpha and beta
-    chosen on validation.
-    """
-    scale = problem.task.clip.card.logit_scale
-    keys, labels = problem.splits.train
-    values = np.eye(len(text))[labels]
-
-    def logits(features: np.ndarray, alpha: float, beta: float) -> np.ndarray:
-        return scale * features @ text.T + alpha * np.exp(-beta * (1 - features @ keys.T)) @ values
-
-    def right(split: Split, alpha: float, beta: float) -> float:
-        return share_right(logits(split.features, alpha, beta), split.labels) or 0.0
-
-    alpha, beta = max(
-        ((a, b) for a in TIP_ALPHAS for b in TIP_BETAS),
-        key=lambda ab: right(problem.splits.val, *ab),
-    )
-    return right(problem.splits.test, alpha, beta)
-
-
 def closed_form(name: str, problem: Prepared) -> Result:
     """Methods that search nothing."""
-    test, template = problem.splits.test, problem.task.options.template
-    if name in HEADS:
-        head = HEADS[name](*problem.splits.train, len(problem.task.found.names))
-        return {"held_out": share_right(head.logits(test.features), test.labels)}
-    if name == "prompt-ensemble":
-        return {"held_out": accuracy(zero_shot(problem, [template, *ENSEMBLE]), *test)}
+    splits, template = problem.splits, problem.task.options.template
+    scale = problem.task.clip.card.logit_scale
     text = zero_shot(problem, [template])
-    held_out = accuracy(text, *test) if name == "zero-shot" else tip_adapter(text, problem)
-    return {"held_out": held_out}
+    if name == "prompt-ensemble":
+        several = zero_shot(problem, [template, *ENSEMBLE])
+        logits = fitted(OPPONENTS["zero-shot"], several, splits, scale)
+    elif name in HEADS:
+        logits = HEADS[name](*joined(splits.train, splits.borrowed), text).logits
+    elif name == NO_QUERY:
+        context = np.zeros((0, problem.task.clip.card.text.width), np.float32)
+        logits = finish(problem, Found(context, text, text, text)).prompt.logits
+    else:
+        logits = fitted(OPPONENTS[name], text, splits, scale)
+    return {"held_out": share_right(logits(splits.test.features), splits.test.labels)}
 
 
 def searched(
@@ -164,7 +149,9 @@ def _scores(
 def main() -> None:
     """Runs and prints."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--method", required=True)
+    parser.add_argument(
+        "--method", required=True, help="or several, comma-separated, that search nothing"
+    )
     parser.add_argument("--set", type=Path, required=True)
     parser.add_argument("--onnx", type=Path, default=Path("models/lite-clip/clip.onnx"))
     parser.add_argument(
@@ -196,7 +183,7 @@ def main() -> None:
     elif variant := VARIANTS.get(options.method):
         results = searched(variant.plan(), problem, budgets, variant.context_tokens)
     else:
-        results = [closed_form(options.method, problem)]
+        results = [closed_form(name, problem) for name in options.method.split(",")]
     for result in results:
         print(json.dumps({**result, "peak_rss_mb": peak_mb(), "model_sha256": clip.sha256}))
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import CENTRE, DIM, SMALL, Squares, run
 
+from benchmarks import shots
 from benchmarks.ablations import VARIANTS, differences
 from benchmarks.accuracy import BUDGETS, Cell, read_results, table
 from benchmarks.variants import (
@@ -22,7 +23,7 @@ from benchmarks.variants import (
 from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
 from edge_sharpzo.tuning.methods.sharpzo import SharpZO, keep_best, pruning_mask
 
-METHODS = ("zero-shot", "ridge", "tip-adapter", "gauss-newton", "random")
+METHODS = ("zero-shot", "ridge", "proker", "zero-shot+head", "gauss-newton", "random")
 
 
 @pytest.fixture
@@ -163,3 +164,45 @@ def test_the_orthonormal_search_sweeps_a_whole_basis() -> None:
         drawn.append((points[0] - points[1]) / (2 * SMALL.mu_rge))
         optimizer.tell(np.zeros(len(points)))
     assert np.array(drawn) @ np.array(drawn).T == pytest.approx(DIM * np.eye(DIM), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        ([10.0, 20.0], [10.0, 20.0]),
+        ([10.0, 10.0], [9.0, 11.0]),
+        ([5.0, 30.0, 5.5], [4.25, 30.0, 6.25]),
+        ([3.0, 3.0, 3.0], [1.0, 3.0, 5.0]),
+    ],
+)
+def test_labels_are_told_apart(values: list[float], places: list[float]) -> None:
+    assert shots.apart(values, 2.0) == pytest.approx(places, abs=1e-3)
+
+
+def test_accuracy_over_shots(tmp_path: Path) -> None:
+    """Means over seeds, then sets; what a set lacks has no mean."""
+    held = {
+        ("clap", 0, 1): {"a": [0.5, 0.7], "b": [0.2]},
+        ("clap", 0, 4): {"a": [0.9], "b": [0.8]},
+        ("proker", 0, 4): {"a": [0.9]},
+        ("gauss-newton", 300, 1): {"a": [0.3], "b": [0.4]},
+        ("gauss-newton", 5000, 1): {"a": [0.35], "b": [0.46]},
+    }
+    results = {
+        Cell(method, name, seed, budget, many): {"held_out": right, "fused_held_out": right + 0.1}
+        for (method, budget, many), by_set in held.items()
+        for name, rights in by_set.items()
+        for seed, right in enumerate(rights)
+    }
+    assert shots.table(results, ["a", "b"]).splitlines() == [
+        "| | queries | 1 | 4 |",
+        "|---|---|---|---|",
+        "| CLAP | - | 40.0 | 85.0 |",
+        "| prompt alone | 300 | 35.0 | - |",
+        "| prompt alone | 5000 | 40.5 | - |",
+        "| classifier | 300 | 45.0 | - |",
+        "| classifier | 5000 | 50.5 | - |",
+    ]
+    assert "| ProKeR | - | - | 90.0 |" in shots.table(results, ["a"])
+    shots.plot(results, ["a", "b"], tmp_path / "shots.png")
+    assert (tmp_path / "shots.png").read_bytes().startswith(b"\x89PNG")

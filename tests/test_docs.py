@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import invoke, write_photos
 
+from benchmarks import shots
 from benchmarks.accuracy import Cell, read_results
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +151,14 @@ def test_the_accuracies_shown_were_measured(measured: dict[Cell, dict[str, Any]]
         assert shown(results, title, len(figures)) == rounded(figures), title
         short = figures[:3] + figures[4:]
         assert shown(README, title, len(short)) == rounded(short), title
+
+
+def test_the_accuracies_over_shots_were_measured() -> None:
+    measured = shots.table(read_results(RESULTS / "shots.jsonl"), sorted(SETS.values()))
+    section = (ROOT / "docs" / "results.md").read_text(encoding="utf8").split("## Few photos")[1]
+    rows = re.findall(r"^\| .*\|$", section.split("## ")[0], re.MULTILINE)
+    assert len(rows) > 10
+    assert set(rows) <= set(measured.splitlines())
 
 
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
