@@ -123,6 +123,8 @@ def leaning_means(features: np.ndarray, labels: np.ndarray, text: np.ndarray) ->
     size = float((said[seen] ** 2).sum())
     said *= max(0.0, float((away * said).sum()) / size) if size else 0.0
     tiny, photos, classes = np.finfo(float).tiny, len(labels), int(seen.sum())
+    # Variances: of photos about what the text says, about their class's mean, and of class means
+    # about what the text says, some of it by the chance of which photos there are.
     unexplained = ((features - centre - said[labels]) ** 2).sum() / max(1, photos - 1)
     spread = ((features - means[labels]) ** 2).sum() + classes * WITHIN * unexplained
     spread = max(float(spread) / photos, tiny)
