@@ -68,12 +68,13 @@ lint: .venv-dev/ready  ## ruff, and import-linter: which part of the package may
 types: .venv-dev/ready  ## mypy
 	.venv-dev/bin/mypy
 
-bench: .venv/ready .venv-dev/ready  ## a query, a round, a photo: time and memory, ours against PyTorch (about half an hour)
+bench: .venv/ready .venv-dev/ready  ## a query, a round, a photo: time and memory, ours against PyTorch; DATA as below (about an hour)
 	.venv-dev/bin/python -m benchmarks.query_cost --precision int8 --out benchmarks/results/query_cost.json
 	.venv-dev/bin/python -m benchmarks.round_cost --out benchmarks/results/round_cost.json
 	.venv-dev/bin/python -m benchmarks.image_cost --out benchmarks/results/image_cost.json
 	.venv-dev/bin/python -m benchmarks.memory --out benchmarks/results/memory.json
 	.venv-dev/bin/python -m benchmarks.scaling --out benchmarks/results/scaling.json
+	.venv-dev/bin/python -m benchmarks.gradient_cost $(if $(DATA),--data '$(DATA)') --out benchmarks/results/gradient_cost.json
 
 bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy, and accuracy over shots; continues where it stopped
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'

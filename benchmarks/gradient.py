@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from benchmarks.descent import RATES
 from edge_sharpzo.pipeline import Prepared
 from edge_sharpzo.tuning.loss import accuracy, cross_entropy
 from export.check import context_replaced
 from export.source import load_source
 
 STEPS = 200
-RATES = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2)
 
 
 def coop(model_name: str, problem: Prepared) -> dict[str, float]:
