@@ -14,13 +14,12 @@ import numpy as np
 import onnx
 import torch
 from onnx.utils import Extractor
-from onnxscript import optimizer
 from torch import Tensor
 from torch._decomp import core_aten_decompositions
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from benchmarks.gradient_problem import BACKWARD, FORWARD
-from export.graph import OPSET, PACKED_INPUTS
+from export.graph import OPSET, PACKED_INPUTS, plain_graph
 from export.towers import PackedTextTower
 
 UPSTREAM, GRADIENT, FEATURES = "upstream", "gradient", "text_features"
@@ -73,12 +72,7 @@ def _joint_graph(tower: PackedTextTower, feeds: Mapping[str, np.ndarray]) -> onn
             optimize=False,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
-    optimizer.inline(program.model)
-    optimizer.fold_constants(program.model)
-    optimizer.remove_unused_nodes(program.model)
-    return program.model_proto
+    return plain_graph(program)
 
 
 def _split(joint: onnx.ModelProto) -> tuple[onnx.ModelProto, onnx.ModelProto]:

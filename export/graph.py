@@ -100,10 +100,17 @@ def build_graph(towers: Towers, card: ModelCard) -> onnx.ModelProto:
             verbose=False,
         )
     torch.backends.mha.set_fastpath_enabled(fast_path)
+    return plain_graph(program)
+
+
+def plain_graph(program: torch.onnx.ONNXProgram | None) -> onnx.ModelProto:
+    """What torch's exporter returned, as one graph without functions or unused nodes.
+
+    Not torch's whole optimisation: it would fold batch norms into convolutions, whose weights then
+    no longer fit into half precision exactly. onnxruntime folds them when it loads the file.
+    """
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    # Not torch's whole optimisation: it would fold batch norms into convolutions, whose weights
-    # then no longer fit into half precision exactly. onnxruntime folds them when it loads the file.
     optimizer.inline(program.model)
     optimizer.fold_constants(program.model)
     optimizer.remove_unused_nodes(program.model)
