@@ -51,11 +51,10 @@ def problem_of(model: Exported, names: list[str], folder: Path) -> Opened:
 @pytest.mark.parametrize(
     ("family", "names"),
     [
-        ("vit", "one"),
         ("vit", "ten"),
-        ("vit", "in several sequences"),
-        ("vit-quickgelu", "ten"),
-        ("layer-scale", "ten"),
+        ("layer-scale", "in several sequences"),
+        pytest.param("vit", "one", marks=pytest.mark.slow),
+        pytest.param("vit-quickgelu", "ten", marks=pytest.mark.slow),
     ],
 )
 def test_the_exported_gradient_is_that_of_autograd(
