@@ -282,6 +282,11 @@ def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def set_names(data: Path) -> list[str]:
+    """The sets in a folder, by name."""
+    return sorted(folder.name for folder in data.iterdir() if folder.is_dir())
+
+
 def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
     """A parser of what every table of runs asks for: the photos, the draws, the model and the file,
     by default `out`.
@@ -304,11 +309,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(BUDGETS))
     parser.add_argument("--budgets", type=numbers, help="only these of the methods' budgets")
     options = parser.parse_args()
-    sets = (
-        options.sets.split(",")
-        if options.sets
-        else sorted(p.name for p in options.data.iterdir() if p.is_dir())
-    )
+    sets = options.sets.split(",") if options.sets else set_names(options.data)
     methods = options.methods.split(",")
     wanted = cells(methods, sets, options.seeds, options.budgets, options.shots)
     run_missing(wanted, options.data, options.onnx, options.out)

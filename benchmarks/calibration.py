@@ -8,7 +8,7 @@ held-out photos. Can be stopped at any time and started again.
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.accuracy import Cell, read_results, run_missing, run_options
+from benchmarks.accuracy import Cell, read_results, run_missing, run_options, set_names
 
 RESULTS = Path("benchmarks/results/calibration.jsonl")
 SHOTS, BUDGETS = (16, 4, 2), (300, 5000)
@@ -18,7 +18,7 @@ def main() -> None:
     """Runs what is missing and prints the table."""
     parser = run_options(__doc__, RESULTS)
     options = parser.parse_args()
-    sets = sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    sets = set_names(options.data)
     wanted = [
         Cell("gauss-newton", name, seed, budget, shots)
         for budget in BUDGETS

@@ -167,11 +167,10 @@ def gauss_newton(loss: Loss) -> Iterator[Seen]:
         a, seen = steps[best].astype(np.float32), tried[best]
         surprise = loss.coordinates(seen) - here - np.tensordot(a, columns, 1)
         columns += np.multiply.outer(a / (a @ a), surprise)
-        w, damping = (
-            w + steps[best] @ directions,
-            max(damping * factors[best], settings.min_damping),
+        w = w + steps[best] @ directions
+        damping = float(
+            np.clip(damping * factors[best], settings.min_damping, settings.max_damping)
         )
-        damping = min(damping, settings.max_damping)
         yield seen
 
 

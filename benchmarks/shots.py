@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.accuracy import NO_QUERY, Cell, read_results, run_missing, run_options
+from benchmarks.accuracy import NO_QUERY, Cell, read_results, run_missing, run_options, set_names
 
 RESULTS = Path("benchmarks/results/shots.jsonl")
 SHOTS, BUDGETS = (1, 2, 4, 8, 16), (300, 1000, 2000, 5000)
@@ -134,7 +134,7 @@ def main() -> None:
     parser.set_defaults(shots=list(SHOTS))
     parser.add_argument("--methods", default=",".join(dict.fromkeys(x.method for x in LINES)))
     options = parser.parse_args()
-    sets = sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    sets = set_names(options.data)
     methods = options.methods.split(",")
     wanted = [
         Cell(method, name, seed, budget, shots)
