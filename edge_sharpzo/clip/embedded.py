@@ -9,6 +9,13 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
 # The wheel carries it.
 EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"
+# The file by SHA-256, the oldest first: what was added since changed no number of its towers.
+RELEASES = ("f05fb9f953638b6875e7e408f77beca477a7d512ac096ade87355a81663a4d11",)
+
+
+def known_as(sha256: str) -> str:
+    """What a model is known by: its SHA-256, for every release of the embedded one the oldest's."""
+    return RELEASES[0] if sha256 in RELEASES else sha256
 
 
 def model_file(recorded: Path, sha256: str) -> Path:
@@ -21,6 +28,6 @@ def model_file(recorded: Path, sha256: str) -> Path:
 
     if not recorded.exists():
         with suppress(UserError):
-            if ClipOnnx(EMBEDDED_MODEL).sha256 == sha256:
+            if known_as(ClipOnnx(EMBEDDED_MODEL).sha256) == known_as(sha256):
                 return EMBEDDED_MODEL
     return recorded
