@@ -170,8 +170,8 @@ def test_a_dense_tower_gets_none_and_that_is_said(
 def test_the_command_learns_unless_it_is_told_not_to(
     more: list[str], wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def asked(source: object, out: Path, precision: str, search_start: bool) -> list[Path]:
-        raise ExportError(f"asked: {search_start}")
+    def asked(*given: object) -> list[Path]:
+        raise ExportError(f"asked: {given[-1]}")
 
     monkeypatch.setattr("export.convert.export", asked)
     monkeypatch.setattr("export.source.load_source", lambda *_, **__: None)
