@@ -10,7 +10,10 @@ _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
 # The wheel carries it.
 EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"
 # The file by SHA-256, the oldest first: what was added since changed no number of its towers.
-RELEASES = ("f05fb9f953638b6875e7e408f77beca477a7d512ac096ade87355a81663a4d11",)
+RELEASES = (
+    "f05fb9f953638b6875e7e408f77beca477a7d512ac096ade87355a81663a4d11",
+    "b1c425958e72c014f74711c5f1a05d381a15dbfa069e282ff7704ed52b6286c9",  # has a learned start
+)
 
 
 def known_as(sha256: str) -> str:
