@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edge_sharpzo.system.errors import UserError, not_one_of
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
 
@@ -39,7 +39,7 @@ def learned_tokens(clip: "ClipOnnx", asked: int | None) -> int:
     return tokens
 
 
-def initial_context(clip: "ClipOnnx", start: str, words: list[int]) -> np.ndarray:
+def initial_context(clip: "ClipOnnx", start: str, words: list[int]) -> "np.ndarray":
     """The context vectors [n_ctx, W], float32, of w = 0; `words` are the initial words' token ids.
 
     Raises UserError for a start that does not exist or does not have as many vectors.
