@@ -9,7 +9,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
 # The wheel carries it.
 EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"
-# The file by SHA-256, the oldest first: what was added since changed no number of its towers.
+# What has been this file, by `ClipOnnx.sha256`, the oldest first. All have the same towers, so runs
+# of one are runs of the others; a model with other towers begins a new list.
 RELEASES = (
     "f05fb9f953638b6875e7e408f77beca477a7d512ac096ade87355a81663a4d11",
     "b1c425958e72c014f74711c5f1a05d381a15dbfa069e282ff7704ed52b6286c9",  # has a learned start
