@@ -87,14 +87,10 @@ def open_task(options: TuneOptions) -> Task:
 
 
 def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, str]:
-    """Where the search starts, as asked or else as the method prefers; and what to tell of it.
-
-    Raises UserError where a learned start is asked for that the model does not have.
-    """
+    """Where the search starts, as asked or else as the method prefers; and what to tell of it."""
     words = "the search starts from the template's words"
     learned = "the search starts from the context that the model's export has learned"
     if options.start == Start.LEARNED:
-        learned_tokens(clip, options.context_tokens)
         return Start.LEARNED, learned
     if options.start == Start.WORDS or chosen.prefers is Start.WORDS:
         return Start.WORDS, words
