@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import numpy as np
 import onnx
 import pytest
 from helpers import invoke
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 import edge_sharpzo
 from edge_sharpzo import ClipOnnx, PromptObjective, UserError
 from edge_sharpzo.clip import embedded
-from edge_sharpzo.clip.search_start import SEARCH_START_KEY, stored_start
+from edge_sharpzo.clip.card import Cleaning, Layout, Pool, TextCard
+from edge_sharpzo.clip.search_start import SEARCH_START_KEY, parse_start, stored_start
 from edge_sharpzo.pipeline.prepare import Task, open_task
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import RunConfig
@@ -66,6 +69,11 @@ def test_what_is_stored_is_loaded(tokens: int, tiny_onnx: Path, tmp_path: Path) 
     assert found == pytest.approx(start, rel=1e-3, abs=1e-5)
 
 
+CARD = TextCard(
+    Layout.PACKED, 32, 77, (1,), (2,), 0, Pool.END, Cleaning.LOWER, 0.02, "a photo of a", 4
+)
+
+
 def text_of(values: np.ndarray) -> str:
     return base64.b64encode(values.astype("<f2").tobytes()).decode()
 
@@ -107,6 +115,33 @@ def test_a_damaged_start_is_refused(damage: str, tiny_onnx: Path, tmp_path: Path
     result = invoke("info", bad)
     assert result.exit_code == 2
     assert "damaged start" in result.stderr
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=5,
+)
+
+PAIRS = st.lists(st.integers(0, 5), min_size=2, max_size=2)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    shape=ANY | PAIRS,
+    values=ANY | st.binary(max_size=10).map(lambda b: base64.b64encode(b).decode()),
+)
+def test_fuzzed_fields_are_taken_or_refused(shape: object, values: object) -> None:
+    card = replace(CARD, width=1, context_length=5)
+    told = {SEARCH_START_KEY: json.dumps({"shape": shape, "float16": values})}
+    try:
+        found = parse_start(told, card, "clip.onnx")
+    except UserError as error:
+        assert "export it again" in str(error)  # noqa: PT017 - it need not be raised
+    else:
+        assert found is not None
+        assert list(found.shape) == shape
+        assert np.isfinite(found).all()
 
 
 def test_info_says_whether_there_is_one(tiny_onnx: Path, model: Path) -> None:
