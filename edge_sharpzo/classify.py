@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
-from edge_sharpzo.clip.embedded import model_file
+from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
@@ -90,7 +90,7 @@ class Classifier:
             model = Path(onnx) if onnx is not None else _model_of(folder)
             clip = ClipOnnx(model, usable_threads(threads))
             known = clip.sha256
-        if known != prompt.model_sha256:
+        if known_as(known) != known_as(prompt.model_sha256):
             raise UserError(
                 f"{model} is not the model that {folder} was tuned for: add `onnx` with that "
                 "model, or tune again",

@@ -32,6 +32,7 @@ from edge_sharpzo.system.memory import peak_mb
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.tuning.methods.plan import Preset
 from edge_sharpzo.tuning.records import StopReason
+from edge_sharpzo.tuning.start import Start
 
 
 def tune(
@@ -59,6 +60,7 @@ def tune(
         if not resume:
             run_folder.start_afresh(folder, overwrite)
         listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
+        listen(Note(task.start_told))
         if slow_start := announcement(task.options.provider):
             listen(Note(slow_start, warning=True))
         return _tune_in(folder, lock, task, listen, stop, resume)
@@ -140,6 +142,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         preset=str(task.plan.preset),
         paper_task=options.paper_task if task.plan.preset is Preset.PAPER else None,
         seed=options.seed,
+        start=options.start or Start.WORDS,
         model=ModelRecord(card.name, card.weights, task.clip.sha256),
         data=DataRecord(
             classes=len(task.found.names),

@@ -51,6 +51,13 @@ def main(
             "photos faster"
         ),
     ] = Precision.fp32,
+    search_space: Annotated[
+        bool,
+        typer.Option(
+            "--search-space/--no-search-space",
+            help="learn a start for the search on the device: minutes here, fewer queries there",
+        ),
+    ] = True,
     photos: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +92,7 @@ def main(
                 activation,
                 random_weights_seed=0 if random_weights else None,
             )
-            files = export(source, Path(folder) / out.name, precision.value)
+            files = export(source, Path(folder) / out.name, precision.value, search_space)
         except ExportError as error:
             typer.echo(f"export: {error}", err=True)
             raise typer.Exit(2) from None

@@ -20,6 +20,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.prompts import DEFAULT_WORDS
 from export.check import Agreement, Check, check_images, check_text, check_zero_shot
 from export.graph import Towers, build_graph, store_in_half, store_in_int8, write
+from export.search_start import learned_start
 from export.source import ExportError, Source
 from export.tokenizer import TokenizerCard, tokenizer_card
 from export.towers import (
@@ -82,9 +83,10 @@ def _feature_dim(source: Source) -> int:
         return source.model.encode_image(torch.zeros(1, 3, height, width)).shape[1]
 
 
-def export(source: Source, out: Path, precision: str) -> list[Path]:
+def export(source: Source, out: Path, precision: str, search_start: bool = False) -> list[Path]:
     """Writes `source` to `out`; returns the files written. Nothing is checked yet, see `verify`.
 
+    With `search_start` a start of the search is learned, which takes minutes, and goes along.
     Raises ExportError where its text tower or tokenizer has no exact form on the device.
     """
     text, pool_type = as_text_module(source.model)
@@ -97,11 +99,13 @@ def export(source: Source, out: Path, precision: str) -> list[Path]:
     card = replace(card, precision=precision)
     packed = layout is Layout.PACKED
     tower = PackedTextTower(text, tokens.ids.start[0]) if packed else DenseTextTower(text)
-    model = build_graph(Towers(ImageTower(source.model.visual), tower, TokenTable(text)), card)
+    table = TokenTable(text)
+    model = build_graph(Towers(ImageTower(source.model.visual), tower, table), card)
+    start = learned_start(tower, table, tokens.prompts, card) if search_start else None
     if precision == "int8":
         store_in_int8(model)
     store_in_half(model, lossy=precision != "fp32")
-    return write(model, card, tokens.json, out)
+    return write(model, card, tokens.json, out, start)
 
 
 def verify(source: Source, out: Path, photos: list[Path]) -> tuple[list[Agreement], Check]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edge_sharpzo import __version__
 from edge_sharpzo.clip.card import CARD_KEY, TOKENIZER_KEY, ModelCard
+from edge_sharpzo.clip.search_start import SEARCH_START_KEY, stored_start
 from export.towers import DenseTextTower, ImageTower, PackedTextTower, TokenTable
 
 OPSET = 20
@@ -198,12 +199,21 @@ def store_in_int8(model: onnx.ModelProto) -> None:
         )
 
 
-def write(model: onnx.ModelProto, card: ModelCard, tokenizer_json: str, path: Path) -> list[Path]:
+def write(
+    model: onnx.ModelProto,
+    card: ModelCard,
+    tokenizer_json: str,
+    path: Path,
+    search_start: np.ndarray | None = None,
+) -> list[Path]:
     """Writes the model with its metadata to `path`; returns that file and, for large models, its
-    `.data` beside it.
+    `.data` beside it. `search_start` as `learned_start` gives it.
     """
     del model.metadata_props[:]
-    for key, value in ((CARD_KEY, card.to_json()), (TOKENIZER_KEY, tokenizer_json)):
+    told = {CARD_KEY: card.to_json(), TOKENIZER_KEY: tokenizer_json}
+    if search_start is not None:
+        told[SEARCH_START_KEY] = stored_start(search_start)
+    for key, value in told.items():
         model.metadata_props.add(key=key, value=value)
     model.producer_name, model.producer_version = "edge-sharpzo", __version__
     model.doc_string = f"{card.name} ({card.weights}), prompt embeddings as inputs"

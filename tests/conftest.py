@@ -18,7 +18,13 @@ from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 # model; where it has not, the embedded one takes its place, and the tests take long.
 IS_DEVICE = find_spec("torch") is None
 collect_ignore = (
-    ["test_bench_accuracy.py", "test_bench_speed.py", "test_export.py", "test_gradient_cost.py"]
+    [
+        "test_bench_accuracy.py",
+        "test_bench_speed.py",
+        "test_export.py",
+        "test_gradient_cost.py",
+        "test_learned_start.py",
+    ]
     if IS_DEVICE
     else []
 )

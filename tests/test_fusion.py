@@ -169,9 +169,17 @@ def test_the_template_stays_where_it_validates_no_worse() -> None:
     ):
         assert before == pytest.approx(CENTRES, abs=0.02)
         assert after == pytest.approx(CENTRES, abs=0.02)
-    # Nothing to judge by.
-    kept, _ = settled(NOISE, NOISE, CENTRES, photos._replace(val=NOTHING), 10.0)
-    assert kept != pytest.approx(CENTRES, abs=0.02)
+
+
+@pytest.mark.parametrize("shots", [1, 2, 16])
+def test_without_validation_photos_the_template_stays_where_it_fits_no_worse(shots: int) -> None:
+    photos = splits(shots, spread=0.1)._replace(val=NOTHING)
+    for text in settled(NOISE, -CENTRES, CENTRES, photos, 10.0):
+        assert np.array_equal(text, CENTRES)
+    for text in settled(CENTRES, CENTRES, CENTRES, photos, 10.0):  # level
+        assert np.array_equal(text, CENTRES)
+    for text in settled(CENTRES, CENTRES, NOISE, photos, 10.0):
+        assert np.array_equal(text, anchored(CENTRES, NOISE, shots))
 
 
 def error(fusion: Fusion, prompt: np.ndarray, photos: Split) -> float:

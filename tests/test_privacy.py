@@ -29,7 +29,8 @@ COMMANDS = {
     "classify.py": "{python} {root}/examples/classify.py {run}/classifier.onnx {photo}",
     "watch_folder.py": "{python} {root}/examples/watch_folder.py {run}/classifier.onnx "
     "{photos}/test/red_things --once",
-    "export": "{python} -m export --model local-dir:{model} --out {tmp}/clip.onnx",
+    "export": "{python} -m export --model local-dir:{model} --out {tmp}/clip.onnx "
+    "--no-search-space",
 }
 
 

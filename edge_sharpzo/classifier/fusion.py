@@ -71,17 +71,15 @@ def settled(
     """The class features [K, D] that `fuse` starts from, anchored to those of the template.
 
     Of the validated prompt and of the final one. Where the template as written validates no worse
-    than the validated prompt, both are the template's.
+    than the validated prompt, both are the template's; without validation photos the training
+    photos judge, which only a search of very few queries does not fit better than the template.
     """
     train, val = splits.train, splits.val
     shots = len(train.labels) / len(as_written)
     validated, final = (anchored(text, as_written, shots) for text in (validated, final))
-    if len(val.labels):
-        both = np.stack([as_written, validated])
-        written, tuned = cross_entropy(both, val.features, val.labels, scale)
-        if written <= tuned:
-            return as_written, as_written
-    return validated, final
+    both, judges = np.stack([as_written, validated]), val if len(val.labels) else train
+    written, tuned = cross_entropy(both, judges.features, judges.labels, scale)
+    return (as_written, as_written) if written <= tuned else (validated, final)
 
 
 def fuse(

@@ -49,6 +49,7 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
     return {
         "run": str(run),
         "method": summary.method + preset,
+        "start": summary.start,
         "seed": summary.seed,
         "model": summary.model.name,
         "classes": summary.data.classes,

@@ -28,10 +28,11 @@ def _of_model(file: Path) -> dict[str, Any]:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
     clip = ClipOnnx(file)
-    megabytes = round(file.stat().st_size / 1e6, 1)
+    megabytes, start = round(file.stat().st_size / 1e6, 1), clip.search_start
     return {
         "file": str(file),
         "sha256": clip.sha256,
         "megabytes": megabytes,
+        "search_start": None if start is None else {"context_tokens": len(start)},
         **asdict(clip.card),
     }

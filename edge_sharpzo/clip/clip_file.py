@@ -14,6 +14,7 @@ from edge_sharpzo.clip.onnx.integer import multiply_in_integers
 from edge_sharpzo.clip.onnx.messages import ModelProto
 from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
 from edge_sharpzo.clip.onnx.trust import check_model, locations
+from edge_sharpzo.clip.search_start import parse_start
 from edge_sharpzo.clip.session import Feeds, Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.errors import UserError
@@ -35,7 +36,8 @@ class ClipOnnx:
     Each tower gets a session of its own that holds that tower's weights alone, so that tuning
     never keeps the image tower or the token table in memory.
 
-    `card` holds what the file says of itself.
+    `card` holds what the file says of itself, `search_start` the context vectors [n, W], float32,
+    that its export has learned for a search to start from, or None.
 
     Example:
         >>> clip = ClipOnnx("clip.onnx", threads=2)
@@ -65,7 +67,9 @@ class ClipOnnx:
         self.memory = memory or MemoryLimit()
         model = self._load()
         self._check_graph(model)
-        self.card: ModelCard = parse_card(_metadata(model), str(self.path))
+        told = _metadata(model)
+        self.card: ModelCard = parse_card(told, str(self.path))
+        self.search_start = parse_start(told, self.card.text, str(self.path))
         produced = {output.name for output in model.graph.output}
         if missing := [name for name in OUTPUTS.values() if name not in produced]:
             raise UserError(

@@ -9,6 +9,17 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 _IN_REPOSITORY = _PACKAGE.parent / "models" / "lite-clip" / "clip.onnx"
 # The wheel carries it.
 EMBEDDED_MODEL = _IN_REPOSITORY if _IN_REPOSITORY.exists() else _PACKAGE / "lite-clip.onnx"
+# What has been this file, by `ClipOnnx.sha256`, the oldest first. All have the same towers, so runs
+# of one are runs of the others; a model with other towers begins a new list.
+RELEASES = (
+    "f05fb9f953638b6875e7e408f77beca477a7d512ac096ade87355a81663a4d11",
+    "b1c425958e72c014f74711c5f1a05d381a15dbfa069e282ff7704ed52b6286c9",  # has a learned start
+)
+
+
+def known_as(sha256: str) -> str:
+    """What a model is known by: its SHA-256, for every release of the embedded one the oldest's."""
+    return RELEASES[0] if sha256 in RELEASES else sha256
 
 
 def model_file(recorded: Path, sha256: str) -> Path:
@@ -21,6 +32,6 @@ def model_file(recorded: Path, sha256: str) -> Path:
 
     if not recorded.exists():
         with suppress(UserError):
-            if ClipOnnx(EMBEDDED_MODEL).sha256 == sha256:
+            if known_as(ClipOnnx(EMBEDDED_MODEL).sha256) == known_as(sha256):
                 return EMBEDDED_MODEL
     return recorded

@@ -1,7 +1,7 @@
 """The first step: model, photos and method opened, checked and ready."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,19 +27,21 @@ from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import plan
+from edge_sharpzo.tuning.start import Start, learned_tokens
 
 
 @dataclass(frozen=True)
 class Task:
     """A model, photos and a method, opened and checked; no photo is read yet."""
 
-    options: TuneOptions
+    options: TuneOptions  # with the start that is taken
     plan: Plan
     clip: ClipOnnx
     found: Found
     prompt: TunablePrompt
     template_rows: list[list[int]]  # token ids of each class's prompt as written
     started: float  # on the monotonic clock, s
+    start_told: str = ""  # where the search starts
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,34 @@ def open_task(options: TuneOptions) -> Task:
     encoder_maker(options.engine)
     memory = MemoryLimit(options.max_memory)
     clip = ClipOnnx(options.onnx, options.threads, options.provider, memory)
-    found = find_photos(options.data, options.class_names)
+    start, told = _start(options, chosen, clip)
     tokens = options.context_tokens or chosen.context_tokens
+    if start is Start.LEARNED:
+        chosen = plan(options.method, replace(request, start=start))
+        tokens = learned_tokens(clip, options.context_tokens)
+    options = replace(options, start=start)
+    found = find_photos(options.data, options.class_names)
     prompt = clip.prompts.for_tuning(found.names, options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
     _check_classes(found, prompt)
-    return Task(options, chosen, clip, found, prompt, rows, started)
+    return Task(options, chosen, clip, found, prompt, rows, started, told)
+
+
+def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, str]:
+    """Where the search starts, as asked or else as the method prefers; and what to tell of it."""
+    words = "the search starts from the template's words"
+    learned = "the search starts from the context that the model's export has learned"
+    if options.start == Start.LEARNED:
+        return Start.LEARNED, learned
+    if options.start == Start.WORDS or chosen.prefers is Start.WORDS:
+        return Start.WORDS, words
+    if clip.search_start is None:
+        return Start.WORDS, f"{words}: {clip.path.name} holds no learned start"
+    has, wanted = len(clip.search_start), options.context_tokens or chosen.context_tokens
+    if has != wanted:
+        return Start.WORDS, f"{words}: the learned start has {has} context vectors, not {wanted}"
+    return Start.LEARNED, learned
 
 
 def _check_classes(found: Found, prompt: TunablePrompt) -> None:

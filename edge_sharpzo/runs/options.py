@@ -16,6 +16,7 @@ from edge_sharpzo.system.text import is_text
 from edge_sharpzo.tuning.methods.plan import Preset
 from edge_sharpzo.tuning.methods.presets import PAPER_TASKS
 from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD, METHODS
+from edge_sharpzo.tuning.start import Start
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,13 @@ class TuneOptions:
         allowed=lambda n: 1 <= n <= 4096,
         cure="ask for at least one, and for no more than the model reads",
     )
+    start: str | None = _option(
+        None,
+        "where the search starts: learned (from the model file; for gauss-newton the default where "
+        "there is one), or the template's words",
+        choices=lambda: list(Start),
+        default_shown=False,
+    )
     class_names: Path | None = _option(
         None,
         "file with lines 'folder = name'; without it underscores in folders read as spaces",
@@ -193,6 +201,12 @@ class TuneOptions:
             raise UserError(
                 f"`paper_task={self.paper_task}` goes with `preset=paper`: add that",
                 field="paper_task",
+            )
+        if self.start == Start.LEARNED and self.preset == Preset.PAPER:
+            raise UserError(
+                "`start=learned` is no part of the paper's settings: leave it out, or "
+                "`preset=paper`",
+                field="start",
             )
 
     def with_absolute_paths(self) -> "TuneOptions":

@@ -13,16 +13,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from edge_sharpzo.clip.embedded import known_as
+from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
 from edge_sharpzo.system.text import is_line
+from edge_sharpzo.tuning.start import Start
 
 MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
-SINCE_0_1_0 = {"engine"}  # options that older files lack
+# Options that older files lack, and what there was in their place.
+SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value}
 CONFIG, SUMMARY = "config.json", "summary.json"
 Read = TypeVar("Read", "RunConfig", "Summary")
 
@@ -87,7 +91,10 @@ class RunConfig:
     def fingerprint(self) -> str:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
-        decides = [options, asdict(self.preset), self.model_sha256, self.folders, self.names]
+        if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
+            del options["start"]
+        model = known_as(self.model_sha256)
+        decides = [options, asdict(self.preset), model, self.folders, self.names]
         decides += [self.tuned_on_sha256 or self.tuned_on]
         text = json.dumps(_as_json(decides), sort_keys=True)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
@@ -191,7 +198,7 @@ class CalibrationRecord:
 
 @dataclass(frozen=True)
 class LossRecord:
-    """Training loss of the initial words and of the best validated prompt; None: not finite."""
+    """Training loss where the search started and of the best validated prompt; None: not finite."""
 
     start: float | None
     end: float | None
@@ -234,6 +241,7 @@ class Summary:
     provider: str
     threads: int
     versions: dict[str, str]
+    start: str = Start.WORDS  # where the search started
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:
@@ -301,13 +309,6 @@ def settings_record(settings: Any) -> dict[str, Any]:
     return asdict(settings) if is_dataclass(settings) else dict(settings)  # type: ignore[arg-type]
 
 
-def _missing_options(written: Any) -> set[str]:
-    """Options that a file does not hold: all are written, so that none has to be guessed."""
-    if not isinstance(written, dict):
-        return set()
-    return {each.name for each in fields(TuneOptions)} - set(written) - SINCE_0_1_0
-
-
 def _read(file: Path, kind: type[Read]) -> Read:
     """The record in `file`. Raises OSError, or ValueError with what does not fit."""
     found = parse_json(read_text(file))
@@ -316,8 +317,11 @@ def _read(file: Path, kind: type[Read]) -> Read:
     version = found.setdefault("schema_version", 0)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise ValueError(f"a newer version of edge-sharpzo wrote it (schema {version})")
-    if kind is RunConfig and (missing := _missing_options(found.get("options"))):
-        raise ValueError(f"options lacks '{min(missing)}'")
+    if kind is RunConfig and isinstance(written := found.get("options"), dict):
+        found["options"] = SINCE_0_1_0 | written
+        # All are written, so that none has to be guessed.
+        if missing := {each.name for each in fields(TuneOptions)} - set(found["options"]):
+            raise ValueError(f"options lacks '{min(missing)}'")
     return as_type(found, kind, as_path)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import FewShotLoss
 from edge_sharpzo.tuning.records import QueryKind
 from edge_sharpzo.tuning.space import PromptSpace
+from edge_sharpzo.tuning.start import Start, initial_context, learned_tokens
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -61,6 +62,12 @@ class SpaceOptions(TypedDict, total=False):
     seed: int
 
 
+class Origin(SpaceOptions, total=False):
+    """The searched space, and what its origin is; see `Start`."""
+
+    start: str
+
+
 class PromptObjective:
     """The few-shot loss of a CLIP model's prompt; an `Objective`.
 
@@ -85,24 +92,29 @@ class PromptObjective:
         *,
         template: str = DEFAULT_TEMPLATE,
         context_tokens: int | None = None,
-        **space: Unpack[SpaceOptions],
+        **origin: Unpack[Origin],
     ):
         """Runs the text tower here, in float32.
 
         `names` of the K classes, training photos' `features` [N, D] (L2-normalised) with `labels`
         [N] below K. `template` gives the initial words, `context_tokens` another number of them.
-        `dim` is the length of w, 512 by default, None for the whole prompt space; `seed` draws the
-        random subspace.
+        `start="learned"` takes what the model's export has learned in place of the words, and as
+        many context vectors. `dim` is the length of w, 512 by default, None for the whole prompt
+        space; `seed` draws the random subspace.
 
-        Raises UserError for a prompt that the model cannot read, ValueError for arrays that do not
-        fit each other.
+        Raises UserError for a prompt that the model cannot read or a start that it does not have,
+        ValueError for arrays that do not fit each other.
         """
         _check_photos(features, labels, len(names), clip.card.feature_dim)
+        start = origin.pop("start", Start.WORDS)
+        space = cast(SpaceOptions, origin)
+        if start == Start.LEARNED:
+            context_tokens = learned_tokens(clip, context_tokens)
         prompt = clip.prompts.for_tuning(names, template, context_tokens)
         clip.close_tokenizer()
-        start, unit = clip.token_embeddings(prompt.context), clip.card.text.embedding_std
+        first = initial_context(clip, start, prompt.context)
         self._assemble(
-            PromptSpace(start, unit, **space),
+            PromptSpace(first, clip.card.text.embedding_std, **space),
             encoder_maker(LOCAL)(clip, prompt.classes, len(prompt.context), False),
             FewShotLoss(features, labels, clip.card.logit_scale),
         )
@@ -127,7 +139,7 @@ class PromptObjective:
 
     @property
     def initial_context(self) -> np.ndarray:
-        """p0 [n_ctx, W], the initial words' embeddings."""
+        """p0 [n_ctx, W]: the initial words' embeddings, or the learned start."""
         return self.space.initial_context
 
     def contexts(self, points: np.ndarray) -> np.ndarray:

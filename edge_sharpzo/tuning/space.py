@@ -6,8 +6,8 @@ import numpy as np
 class PromptSpace:
     """`ctx = p0 + reshape(A @ w)` (SharpZO, section 3).
 
-    p0 are the initial words' embeddings, A is a fixed random Gaussian matrix; or, without `dim`,
-    the standard deviation of the model's token embeddings times the identity.
+    p0 are the initial words' embeddings or a learned start, A is a fixed random Gaussian matrix;
+    or, without `dim`, the standard deviation of the model's token embeddings times the identity.
     """
 
     def __init__(

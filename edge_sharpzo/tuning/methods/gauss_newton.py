@@ -6,11 +6,11 @@ step in the span of the columns is a small convex problem. Sources: derivative-f
 (Cartis and Roberts, Math. Prog. Comp. 2019), its random-subspace form (Cartis and Roberts, DFBGN,
 Math. Prog. 2023), Broyden's update (Math. Comp. 1965).
 
-Our own: the search starts at the best of some random points, because a text tower hardly answers to
-small changes of words that it has read, so the initial words lie in a flat basin. Directions are
-swept through one random orthonormal basis, made as it is asked for, and the columns of the last
-rounds stay in use, corrected by every accepted step, so that a step searches `window` directions
-for the price of `directions` queries.
+Our own: a search from words starts at the best of some random points, because a text tower hardly
+answers to small changes of words that it has read, so the words lie in a flat basin; a learned
+start needs no such points. Directions are swept through one random orthonormal basis, made as it is
+asked for, and the columns of the last rounds stay in use, corrected by every accepted step, so that
+a step searches `window` directions for the price of `directions` queries.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from edge_sharpzo.tuning.loss import ConvexLoss
 from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
 from edge_sharpzo.tuning.methods.state import State, check_array
 from edge_sharpzo.tuning.noise import SHORTEST_STEP
+from edge_sharpzo.tuning.start import Start
 
 # Jacobian entries kept at most, 64 MB, or one round's: many classes shorten the window.
 COLUMN_NUMBERS = 2**24
@@ -55,6 +56,11 @@ class GaussNewtonSettings:
     damping_factors: tuple[float, ...] = (3.0, 0.3)
     min_damping: float = 1e-7
     max_damping: float = 10.0
+
+
+# For a search from a learned start: random points near it are worse, and with the usual damping the
+# first rounds would be lost to tiny steps.
+FROM_LEARNED = GaussNewtonSettings(starts=1, damping=1e-5)
 
 
 class GaussNewton:
@@ -300,9 +306,10 @@ def basis_vectors(indices: np.ndarray, signs: np.ndarray) -> np.ndarray:
 def plan(request: Request) -> Plan:
     """The whole prompt space, eight context tokens, the prompt of the lowest training loss.
 
-    There are too few validation photos to choose the prompt by.
+    There are too few validation photos to choose the prompt by. A learned start is preferred.
     """
-    settings, spend = GaussNewtonSettings(), request.spend()
+    learned, spend = request.start is Start.LEARNED, request.spend()
+    settings = FROM_LEARNED if learned else GaussNewtonSettings()
     if spend:  # at most a hundredth of the budget for the starting points
         settings = replace(settings, starts=max(1, min(settings.starts, spend // 100)))
 
@@ -318,4 +325,5 @@ def plan(request: Request) -> Plan:
         dim=None,
         criterion=Criterion.TRAINING,
         context_tokens=CONTEXT_TOKENS,
+        prefers=Start.LEARNED,
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edge_sharpzo.tuning.start import Start
+
 if TYPE_CHECKING:
     from edge_sharpzo.tuning.loss import ConvexLoss
     from edge_sharpzo.tuning.methods.protocol import Optimizer
@@ -34,6 +36,7 @@ class Request:
     timed: bool = False  # whether time ends the run
     preset: Preset = Preset.DEFAULT
     paper_task: str = "dtd"  # whose column of the paper's Table 8
+    start: Start = Start.WORDS  # what w = 0 is
 
     def spend(self, usual: int | None = None) -> int | None:
         """Queries to plan for: the budget; none where time ends the run; else the method's usual.
@@ -70,6 +73,7 @@ class Plan:
     integer: bool = False  # products in integers are exact enough: it takes no finite differences
     criterion: Criterion = Criterion.VALIDATION  # which prompt wins
     context_tokens: int | None = None  # unless the user says; None: as many as the words have
+    prefers: Start = Start.WORDS  # where it starts unless the user says, if the model has it
     method: str = ""  # its name in the registry
     preset: Preset = Preset.DEFAULT
 

@@ -1,0 +1,53 @@
+"""Where a search starts: at the template's words, or at what the model's export has learned."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from edge_sharpzo.system.errors import UserError, not_one_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from edge_sharpzo.clip.clip_file import ClipOnnx
+
+
+class Start(StrEnum):
+    """What the unchanged prompt, w = 0, is."""
+
+    LEARNED = "learned"  # `ClipOnnx.search_start`
+    WORDS = "words"  # those before the class name in the template
+
+
+def learned_tokens(clip: "ClipOnnx", asked: int | None) -> int:
+    """How many context vectors the model's learned start has.
+
+    Raises UserError where it has none, or another number than `asked` for.
+    """
+    if clip.search_start is None:
+        raise UserError(
+            f"{clip.path} holds no learned start: export the model again with this version "
+            "(text towers that run dense get none), or use `start=words`",
+            field="start",
+        )
+    tokens = len(clip.search_start)
+    if asked not in (None, tokens):
+        raise UserError(
+            f"the learned start of {clip.path} has {tokens} context vectors, not {asked}: use "
+            f"`context_tokens={tokens}`, or `start=words`",
+            field="context_tokens",
+        )
+    return tokens
+
+
+def initial_context(clip: "ClipOnnx", start: str, words: list[int]) -> "np.ndarray":
+    """The context vectors [n_ctx, W], float32, of w = 0; `words` are the initial words' token ids.
+
+    Raises UserError for a start that does not exist or does not have as many vectors.
+    """
+    if start not in list(Start):
+        raise not_one_of(Start, "start", start)
+    if start == Start.WORDS:
+        return clip.token_embeddings(words)
+    learned_tokens(clip, len(words))
+    assert clip.search_start is not None
+    return clip.search_start
