@@ -44,7 +44,7 @@ def test_a_name_has_the_row_that_the_head_gives_a_class_without_photos(
     weight: float, scale: float
 ) -> None:
     photos, text = splits(6), text_of(4)
-    known = known_by_name(weight, scale, text, text, photos)
+    known = known_by_name(weight, scale, text, text, text, photos)
     features, labels = photos.train
     whole = text_gda(features, labels, np.concatenate([text, NAMES]))
     of_photos = LinearHead("", whole.weight[:4], whole.bias[:4])
@@ -76,7 +76,7 @@ def test_as_many_are_lost_on_either_side(
 def test_without_photos_enough_nothing_is_added(classes: int, shots: int, val: int) -> None:
     text = text_of(classes)
     photos = splits(shots, val, classes)
-    assert known_by_name(8.0, 30.0, text, text, photos).readiness == 0
+    assert known_by_name(8.0, 30.0, text, text, text, photos).readiness == 0
 
 
 @pytest.mark.parametrize("away", [0.0, -40.0, 40.0])
@@ -86,9 +86,21 @@ def test_readiness_makes_up_for_what_the_prompt_has_against_names(away: float) -
     tuned = text.copy()
     tuned += np.float32(away / 30) * splits(8).train.features.mean(axis=0)
     photos = splits(8)
-    level = known_by_name(0.0, 30.0, text, text, photos).readiness
-    shifted = known_by_name(0.0, 30.0, tuned, text, photos).readiness
+    level = known_by_name(0.0, 30.0, text, text, text, photos).readiness
+    shifted = known_by_name(0.0, 30.0, tuned, tuned, text, photos).readiness
     assert np.sign(round(shifted - level, 3)) == np.sign(away)
+
+
+def test_a_prompt_that_leads_is_judged_by_photos_that_it_has_not_learnt_from() -> None:
+    """It knows its training photos by heart: they say nothing of it, and the head little."""
+    photos, text = splits(8), text_of(4)
+    learnt = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)
+    for weight, final in ((0.25, text), (0.25, learnt), (0.0, learnt)):
+        known = known_by_name(weight, 30.0, text, final, text, photos)
+        alone = known_by_name(weight, 30.0, text, text, text, photos)
+        assert known.readiness == alone.readiness
+    led = [known_by_name(8.0, 30.0, text, final, text, photos) for final in (text, learnt)]
+    assert led[0].readiness != led[1].readiness
 
 
 def prompt_of(photos: Splits, weight: float = 8.0) -> TunedPrompt:
@@ -97,7 +109,7 @@ def prompt_of(photos: Splits, weight: float = 8.0) -> TunedPrompt:
     return TunedPrompt(
         np.zeros((2, 3), np.float32), text, [*"abcd"], [*"abcd"], "{}", 30.0, "0" * 64,
         fusion.added, fusion.calibration,
-        by_name=known_by_name(fusion.weight, 30.0, text, text, photos),
+        by_name=known_by_name(fusion.weight, 30.0, text, text, text, photos),
     )  # fmt: skip
 
 

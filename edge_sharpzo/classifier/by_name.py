@@ -43,23 +43,27 @@ class ByName:
 
 
 def known_by_name(
-    weight: float, scale: float, text: np.ndarray, as_written: np.ndarray, splits: Splits
+    weight: float,
+    scale: float,
+    validated: np.ndarray,
+    final: np.ndarray,
+    as_written: np.ndarray,
+    splits: Splits,
 ) -> ByName:
-    """What joins a head of `weight` beside the prompt's logits of text features `text` [K, D].
-
-    `as_written` [K, D] are those of the template, `scale` is the logit scale.
-    """
+    """What joins a head of `weight` beside the prompt's logits; the others are as in `fuse`."""
     photos = joined(splits.train, splits.borrowed)
     means, precision, leaning = leaning_gaussians(*photos, as_written)
     rows, bias = gaussian_rows(means, precision)
-    prompt = scale * photos.features @ text.T
+    prompt = scale * photos.features @ final.T
     loud = weight * loudness(prompt, photos.features @ rows.T + bias)
-    every = joined(splits.train, splits.val)
+    # Where the prompt leads, photos that it has learnt from would flatter it.
+    leads = weight < 1 and len(splits.val.labels) > 0
+    text, judges = (validated, splits.val) if leads else (final, joined(splits.train, splits.val))
     return ByName(
         precision=(loud * precision).astype(np.float32),
         offset=leaning.offset.astype(np.float32),
         lean=leaning.lean,
-        readiness=_readiness(weight, scale, text, as_written, every),
+        readiness=_readiness(weight, scale, text, as_written, judges),
     )
 
 

@@ -60,7 +60,7 @@ def finish(prepared: Prepared, found: Found) -> Finished:
         model_sha256=task.clip.sha256,
         head=fusion.added,
         calibration=fusion.calibration,
-        by_name=known_by_name(fusion.weight, scale, text, written, splits)
+        by_name=known_by_name(fusion.weight, scale, validated, text, written, splits)
         if head == DEFAULT_HEAD
         else None,
     )
