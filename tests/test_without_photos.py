@@ -289,7 +289,21 @@ def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
     done = run_tune(place.onnx, data, place.tmp / "run", "--shots", 6, "--budget", 50)
     assert done.exit_code == 0, done.output
     assert "amber is empty: 'amber' is taken for a class without photos" in done.stderr
-    assert "\nwithout photos, answering by name: amber\n" in done.stdout
+    assert "\nwithout photos, answering by name: amber\nprompt and head are measured" in done.stdout
+
+
+def test_compare_tells_that_they_are_not_measured_alike(
+    bare: tuple[Path, Path, dict[str, Any]], place: Place
+) -> None:
+    run, data, _ = bare
+    write_photos(data / "train" / "teal_things", 210, 6, seed=9)
+    tune(place.onnx, data, place.tmp / "run", "--budget", 50)  # five classes, one without photos
+    shutil.rmtree(data / "train" / "teal_things")
+    done = invoke("compare", run, place.tmp / "run", "--json")
+    assert [row["without photos"] for row in json.loads(done.stdout)] == [2, 1]
+    told = invoke("compare", run, place.tmp / "run").stdout
+    assert "these runs differ in without photos" in told
+    assert "differ in" not in invoke("compare", run, run).stdout
 
 
 def test_the_file_says_what_predict_says(bare: tuple[Path, Path, dict[str, Any]]) -> None:

@@ -111,6 +111,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     if bare := summary.without_photos:
         named = ", ".join(bare.classes[:5]) + (" ..." if len(bare.classes) > 5 else "")
         out(f"without photos, answering by name: {named}")
+        out("prompt and head are measured among the other classes, the classifier among all")
     if not_used := told(data.left_out):
         out(not_used)
     rows: dict[str, AnyScores] = {
