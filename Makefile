@@ -76,9 +76,10 @@ bench: .venv/ready .venv-dev/ready  ## a query, a round, a photo: time and memor
 	.venv-dev/bin/python -m benchmarks.scaling --out benchmarks/results/scaling.json
 	.venv-dev/bin/python -m benchmarks.gradient_cost $(if $(DATA),--data '$(DATA)') --out benchmarks/results/gradient_cost.json
 
-bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy, and accuracy over shots; continues where it stopped
+bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's accuracy, over shots, and of classes known by name; continues where it stopped
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.shots --data '$(DATA)'
+	.venv-dev/bin/python -m benchmarks.base_to_new --data '$(DATA)'
 
 reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: the paper's table beside ours
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx

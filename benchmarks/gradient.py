@@ -23,6 +23,11 @@ def coop(model_name: str, problem: Prepared) -> dict[str, float]:
     """Held-out accuracy of the prompt trained at the best rate, that rate, and its training and
     validation loss.
     """
+    return trained(model_name, problem)[0]
+
+
+def trained(model_name: str, problem: Prepared) -> tuple[dict[str, float], np.ndarray]:
+    """As `coop`, and the context vectors [n_ctx, W]."""
     model = load_source(model_name, None).model.requires_grad_(False)
     clip, prompt = problem.task.clip, problem.task.prompt
     card = clip.card.text
@@ -33,6 +38,7 @@ def coop(model_name: str, problem: Prepared) -> dict[str, float]:
     shorten(model, length)
     features, labels = (torch.from_numpy(np.asarray(part)) for part in problem.splits.train)
     best: dict[str, float] = {}
+    best_context = context.numpy()
     for rate in RATES:
         ctx = context.clone().requires_grad_(True)
         adam = torch.optim.Adam([ctx], lr=rate)
@@ -48,13 +54,14 @@ def coop(model_name: str, problem: Prepared) -> dict[str, float]:
         val_loss = float(cross_entropy(final[None], *problem.splits.val, clip.card.logit_scale)[0])
         if not best or val_loss < best["val_loss"]:
             held_out = accuracy(final, *problem.splits.test) or 0.0
+            best_context = ctx.detach().numpy()
             best = {
                 "held_out": held_out,
                 "rate": rate,
                 "loss": float(loss.detach()),
                 "val_loss": val_loss,
             }
-    return best
+    return best, best_context
 
 
 def shorten(model: torch.nn.Module, length: int) -> None:

@@ -56,7 +56,7 @@ def encoded(clip: ClipOnnx, found: Found, template: str, shots: int, seed: int) 
         threads=clip.threads,
         provider=clip.provider,
     )
-    prompt = clip.prompts.for_tuning(found.names, template)
+    prompt = clip.prompts.for_tuning(found.names[: found.learnt], template)
     rows = clip.prompts.as_written(found.names, template)
     task = Task(options, plan(), clip, found, prompt, rows, time.monotonic())
     return prepare(task, quiet, StopWhen())
@@ -69,7 +69,7 @@ def quiet(event: Event) -> None:
 def with_method(problem: Prepared, chosen: Plan, context_tokens: int | None = None) -> Prepared:
     """The same photos for another method."""
     task, tokens = problem.task, context_tokens or chosen.context_tokens
-    names, template = task.found.names, task.options.template
+    names, template = task.found.names[: task.found.learnt], task.options.template
     prompt = task.clip.prompts.for_tuning(names, template, tokens)
     task.clip.close_tokenizer()
     return replace(problem, task=replace(task, plan=chosen, prompt=prompt))

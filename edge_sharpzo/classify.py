@@ -9,10 +9,14 @@ from typing import Self
 
 import numpy as np
 
+from edge_sharpzo.classifier.heads import DEFAULT_HEAD
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import known_as, model_file
+from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
+from edge_sharpzo.clip.prompts import same_rows
+from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
@@ -22,6 +26,7 @@ from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
+from edge_sharpzo.system.text import is_line
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -73,11 +78,13 @@ class Classifier:
         run: str | PathLike[str],
         onnx: str | PathLike[str] | None = None,
         threads: int = 0,
+        also: Sequence[str] = (),
     ) -> Self:
         """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
 
-        `threads` 0 are all cores, -1 all but one. Raises UserError where the run is not whole or
-        the model is another one.
+        `threads` 0 are all cores, -1 all but one. `also` names more classes, which the run has seen
+        no photo of; they answer by their names. Raises UserError where the run is not whole, the
+        model is another one, or the run cannot take such classes.
         """
         if not isinstance(run, str | PathLike):
             raise UserError(
@@ -98,6 +105,8 @@ class Classifier:
             )
         if not prompt.fits(clip.card):
             raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
+        if also:
+            prompt = _with_names(clip, prompt, folder, also)
         return cls(clip, prompt, folder)
 
     def __repr__(self) -> str:
@@ -230,6 +239,39 @@ class Classifier:
             ]
         )
         return known | shows_same(sketches, config.sketches()).any(axis=1)
+
+
+def _with_names(
+    clip: ClipOnnx, prompt: TunedPrompt, folder: Path, also: Sequence[str]
+) -> TunedPrompt:
+    """The prompt with the classes `also`. Raises UserError where it cannot have them."""
+    if isinstance(also, str) or not all(isinstance(name, str) for name in also):
+        raise UserError("`also` takes a list of names: put them into a list", field="also")
+    if prompt.by_name is None:
+        raise UserError(
+            f"{folder} cannot answer for classes without photos: it was tuned with another head "
+            f"than {DEFAULT_HEAD}, or by an older version. Tune again, with `head={DEFAULT_HEAD}`",
+            field="also",
+        )
+    names = [name.strip() for name in also]
+    if odd := [name for name in names if not name or not is_line(name)]:
+        raise UserError(f"`also` has the name {odd[0][:60]!a}: give words of one line", "also")
+    rows = clip.prompts.as_written([*prompt.names, *names], prompt.template)
+    same = same_rows(rows)
+    every = [*prompt.folders, *names]
+    if same or len(set(every)) < len(every):
+        first, second = same or (0, next(i for i, n in enumerate(every) if n in every[:i]))
+        raise UserError(
+            f"`also` names '{every[second]}', which the model cannot tell from the class "
+            f"'{every[first] if same else every[second]}': leave it out",
+            field="also",
+        )
+    tower = TextTower(clip, rows[len(prompt.names) :], 0)
+    clip.close_tokenizer()
+    made = prompt.with_names(names, names, template_features(tower, clip.card.text.width))
+    if not all(np.isfinite(part).all() for part in made.linear()):
+        raise UserError(f"{folder / PROMPT} is damaged (its numbers are too large): tune again")
+    return made
 
 
 def _model_of(folder: Path) -> Path:

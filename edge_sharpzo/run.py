@@ -118,6 +118,7 @@ def _config(task: Task) -> RunConfig:
         folders=found.folders,
         names=found.names,
         tuned_on=[],
+        without_photos=found.folders[found.learnt :],
     )
 
 
@@ -170,6 +171,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         provider=options.provider,
         threads=options.threads,
         versions=versions(),
+        without_photos=assessed.without_photos,
     )
 
 

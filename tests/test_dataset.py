@@ -110,7 +110,7 @@ def test_one_photo_a_class(tmp_path: Path) -> None:
 def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
     (flat / "__MACOSX").mkdir()
     (flat / ".cache").mkdir()
-    (flat / "empty").mkdir()
+    (flat / "empty" / "inner").mkdir(parents=True)
     (flat / "red_things" / "._000.png").write_bytes(b"x")
     (flat / "red_things" / "notes.txt").write_text("x")
     shutil.copy(flat / "red_things" / "000.png", flat / "__MACOSX" / "000.png")

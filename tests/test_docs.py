@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from helpers import invoke, write_photos
 
-from benchmarks import shots
+from benchmarks import base_to_new, shots
 from benchmarks.accuracy import Cell, read_results
 
 ROOT = Path(__file__).parent.parent
@@ -159,6 +159,19 @@ def test_the_accuracies_over_shots_were_measured() -> None:
     rows = re.findall(r"^\| .*\|$", section.split("## ")[0], re.MULTILINE)
     assert len(rows) > 10
     assert set(rows) <= set(measured.splitlines())
+
+
+def test_the_accuracies_of_classes_without_photos_were_measured() -> None:
+    results = read_results(RESULTS / "base_to_new.jsonl")
+    section = (ROOT / "docs" / "results.md").read_text(encoding="utf8")
+    section = section.split("\n## Classes without photos")[1].split("\n## ")[0]
+    found = re.findall(r"^\|(?: .*|---.*)\|$", section, re.MULTILINE)
+    names = sorted(SETS.values())
+    shown = [
+        row for shots in (16, 4) for row in base_to_new.table(results, shots, names).split("\n")
+    ]
+    assert len(found) > 10
+    assert found == [row for row in shown if row]
 
 
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:

@@ -380,6 +380,14 @@ PROMPTS: dict[str, Change] = {
     "a context in a line": array("context", lambda a: a.ravel()),
     "a head in float64": array("head_weight", lambda a: a.astype(np.float64)),
     "a head that is turned": array("head_weight", lambda a: a.T.copy()),
+    "a precision that is no square": array("by_name_precision", lambda a: a[:-1].copy()),
+    "a precision of no numbers": array("by_name_precision", lambda a: a * np.nan),
+    "an offset in float64": array("by_name_offset", lambda a: a.astype(np.float64)),
+    "a lean in words": lambda _, told: told.update(by_name='["much", 0]'),
+    "a lean alone": lambda _, told: told.update(by_name="[1.0]"),
+    "classes without photos that are none": lambda _, told: told.update(
+        labels=told["labels"].replace("{", '{"without_photos": ["x"], ', 1)
+    ),
     "a scale below nothing": lambda _, told: told.update(logit_scale="-5"),
     "a huge scale": lambda _, told: told.update(logit_scale="1e300"),
     "labels in a text": lambda _, told: told.update(labels='{"folders": "abc", "names": "abc"}'),

@@ -170,7 +170,7 @@ def test_a_class_that_loses_all_its_photos_is_an_error(case: str, data: Path) ->
     assert str(data / "cow") in str(raised.value)
 
 
-@pytest.mark.parametrize("names", [[], ["labels.csv"], ["a.json", "b.xml", ".DS_Store"]])
+@pytest.mark.parametrize("names", [["notes.txt"], ["labels.csv"], ["a.json", "b.xml", ".DS_Store"]])
 def test_a_folder_that_never_held_photos_is_told_and_is_no_class(
     names: list[str], data: Path
 ) -> None:

@@ -44,6 +44,7 @@ class Fusion:
     added: LinearHead | None
     alone_val: float | None  # accuracy on validation photos, of which nothing was learnt yet
     mixed_val: float | None  # of the prompt with the added head, likewise
+    weight: float  # of `alone` in `added`; 0 where nothing is added
     calibration: Calibration  # of the mix
 
 
@@ -114,6 +115,7 @@ def fuse(
         added=alone.weighted(weight) if weight else None,
         alone_val=share_right(beside, labels),
         mixed_val=share_right(mixed, labels),
+        weight=weight,
         calibration=_calibration(fit, scale, validated, splits, weight, mixed),
     )
 
@@ -202,6 +204,10 @@ def _fitted(
 ) -> LinearHead:
     """The head fitted to `photos`, its logits on them varying as much as those of `text` do."""
     head = HEADS[name](*photos, as_written)
-    logits = (scale * photos.features @ text.T, head.logits(photos.features))
-    prompt, own = map(logit_deviation, logits)
-    return head.weighted(prompt / own if own > 0 else 1.0)
+    return head.weighted(loudness(scale * photos.features @ text.T, head.logits(photos.features)))
+
+
+def loudness(prompt: np.ndarray, head: np.ndarray) -> float:
+    """What makes a head's logits [N, K] vary as much as the prompt's."""
+    wanted, own = logit_deviation(prompt), logit_deviation(head)
+    return wanted / own if own > 0 else 1.0

@@ -7,6 +7,7 @@ won.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -97,12 +98,28 @@ def text_gda(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> Line
 
     A class without photos has what its text says. No class is likelier than another beforehand.
     """
+    return LinearHead("text-gda", *gaussian_rows(*leaning_gaussians(features, labels, text)[:2]))
+
+
+def leaning_gaussians(
+    features: np.ndarray, labels: np.ndarray, text: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, "Leaning"]:
+    """Means [K, D] and the precision [D, D] that `text_gda` is made of, and how means lean."""
     within = features - class_means(features, labels, len(text))[labels]
-    means = leaning_means(features, labels, text)
-    return LinearHead("text-gda", *_gaussians(means, within, RIDGE))
+    means, leaning = leaning_means(features, labels, text)
+    return means, _precision(within, RIDGE), leaning
 
 
-def leaning_means(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> np.ndarray:
+class Leaning(NamedTuple):
+    """Where the text of a class without photos puts its mean: `offset + lean * text`."""
+
+    offset: np.ndarray  # [D], float64
+    lean: float  # 0 and above
+
+
+def leaning_means(
+    features: np.ndarray, labels: np.ndarray, text: np.ndarray
+) -> tuple[np.ndarray, Leaning]:
     """The likeliest means [K, D] of classes whose text is known and that have n_k photos.
 
     From photo features [N, D] with labels [N] and text features [K, D]:
@@ -119,9 +136,11 @@ def leaning_means(features: np.ndarray, labels: np.ndarray, text: np.ndarray) ->
     means = class_means(features, labels, len(text))
     centre = means[seen].mean(axis=0)
     away = np.where(seen[:, None], means - centre, 0.0)
-    said = (text - text[seen].mean(axis=0)).astype(np.float64)
+    text_centre = text[seen].mean(axis=0)
+    said = (text - text_centre).astype(np.float64)
     size = float((said[seen] ** 2).sum())
-    said *= max(0.0, float((away * said).sum()) / size) if size else 0.0
+    lean = max(0.0, float((away * said).sum()) / size) if size else 0.0
+    said *= lean
     tiny, photos, classes = np.finfo(float).tiny, len(labels), int(seen.sum())
     # Variances: of photos about what the text says, about their class's mean, and of class means
     # about what the text says, some of it by the chance of which photos there are.
@@ -131,29 +150,38 @@ def leaning_means(features: np.ndarray, labels: np.ndarray, text: np.ndarray) ->
     apart = float(((away - said)[seen] ** 2).sum()) / max(1, classes - 1)
     chance = spread * float((1 / count[seen]).mean())
     kappa = spread / max(apart - chance, LEAST_APART * apart, tiny)
-    return np.asarray(centre + (count * away + kappa * said) / (count + kappa))
+    leaning = Leaning(centre - lean * text_centre.astype(np.float64), lean)
+    return np.asarray(centre + (count * away + kappa * said) / (count + kappa)), leaning
 
 
-def _gaussians(
-    means: np.ndarray, within: np.ndarray, ridge: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
+def _gaussians(means: np.ndarray, within: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight [K, D] and bias [K] of Bayes' rule for Gaussians that share one covariance.
 
-    They lie at `means` [K, D]; `within` [N, D] are photos about the mean of their class. The
-    precision is the empirical Bayes ridge estimate D ((N - 1) S + ridge tr(S) I)^-1 (Kubokawa and
+    They lie at `means` [K, D]; `within` [N, D] are photos about the mean of their class.
+    """
+    return gaussian_rows(means, _precision(within, 1.0))
+
+
+def gaussian_rows(means: np.ndarray, precision: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [K, D] and bias [K], float32, of Gaussians at `means` [K, D]."""
+    weight = means @ precision
+    bias = -(weight * means).sum(axis=1) / 2
+    return weight.astype(np.float32), bias.astype(np.float32)
+
+
+def _precision(within: np.ndarray, ridge: float) -> np.ndarray:
+    """The precision [D, D] of photos that lie `within` [N, D] about the mean of their class.
+
+    It is the empirical Bayes ridge estimate D ((N - 1) S + ridge tr(S) I)^-1 (Kubokawa and
     Srivastava, 2008).
     """
     count, dim = within.shape
     covariance = within.astype(np.float64).T @ within / max(1, count - 1)
     trace = np.trace(covariance)
-    if trace > 1e-12:
-        scatter = (count - 1) * covariance
-        precision = dim * np.linalg.inv(scatter + ridge * trace * np.eye(dim))
-    else:  # one shot per class: nothing varies within classes, and the nearest mean is left
-        precision = np.eye(dim)
-    weight = means @ precision
-    bias = -(weight * means).sum(axis=1) / 2
-    return weight.astype(np.float32), bias.astype(np.float32)
+    if trace <= 1e-12:  # one shot per class: nothing varies within, the nearest mean is left
+        return np.eye(dim)
+    scatter = (count - 1) * covariance
+    return np.asarray(dim * np.linalg.inv(scatter + ridge * trace * np.eye(dim)))
 
 
 def logit_deviation(logits: np.ndarray) -> float:

@@ -2,13 +2,14 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from edge_sharpzo.classifier.by_name import ByName
 from edge_sharpzo.classifier.calibration import Calibration
-from edge_sharpzo.classifier.heads import LinearHead
+from edge_sharpzo.classifier.heads import DEFAULT_HEAD, LinearHead
 from edge_sharpzo.clip.card import MOST_SCALE, ModelCard
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json
@@ -33,6 +34,31 @@ class TunedPrompt:
     model_sha256: str
     head: LinearHead | None = None  # its logits are added to the prompt's
     calibration: Calibration = field(default_factory=Calibration)
+    # The last of the classes, which had no photo to learn from: their folders.
+    without_photos: list[str] = field(default_factory=list)
+    by_name: ByName | None = None  # what more such classes need; heads but text-gda have none
+
+    def with_names(self, folders: list[str], names: list[str], text: np.ndarray) -> "TunedPrompt":
+        """The same with more classes, without photos: the template's text features are [M, D].
+
+        It has a `by_name`.
+        """
+        if not folders:
+            return self
+        assert self.by_name
+        classes, dim = self.text_features.shape
+        nothing = np.zeros((classes, dim), np.float32)
+        head = self.head or LinearHead(DEFAULT_HEAD, nothing, nothing[:, 0])
+        more = self.by_name.rows(text)
+        weight, bias = map(np.concatenate, zip((head.weight, head.bias), more, strict=True))
+        return replace(
+            self,
+            text_features=np.concatenate([self.text_features, text]),
+            folders=[*self.folders, *folders],
+            names=[*self.names, *names],
+            head=LinearHead(head.name, weight, bias),
+            without_photos=[*self.without_photos, *folders],
+        )
 
     def linear(self) -> tuple[np.ndarray, np.ndarray]:
         """Weight [K, D] and bias [K], float32, whose softmax gives calibrated probabilities.
@@ -54,6 +80,8 @@ class TunedPrompt:
     def save(self, folder: Path) -> None:
         """Writes `prompt.safetensors`."""
         labels = {"folders": self.folders, "names": self.names}
+        if self.without_photos:
+            labels["without_photos"] = self.without_photos
         metadata = {
             "labels": json.dumps(labels, ensure_ascii=False),
             "template": self.template,
@@ -64,6 +92,9 @@ class TunedPrompt:
         if self.head:
             metadata["head"] = self.head.name
             tensors |= {"head_weight": self.head.weight, "head_bias": self.head.bias}
+        if known := self.by_name:
+            metadata["by_name"] = json.dumps([known.lean, known.readiness])
+            tensors |= {"by_name_precision": known.precision, "by_name_offset": known.offset}
         metadata["calibration"] = json.dumps(asdict(self.calibration))
         save_tensors(folder / PROMPT, tensors, metadata)
 
@@ -97,6 +128,11 @@ def _read(file: Path) -> TunedPrompt:
     head = None
     if "head" in metadata:
         head = LinearHead(metadata["head"], tensors["head_weight"], tensors["head_bias"])
+    by_name = None
+    if "by_name" in metadata:
+        lean, readiness = as_type(parse_json(metadata["by_name"]), tuple[float, float])
+        place = tensors["by_name_precision"], tensors["by_name_offset"]
+        by_name = ByName(*place, lean, readiness)
     labels = as_type(parse_json(metadata["labels"]), dict[str, list[str]])
     return TunedPrompt(
         context=tensors["context"],
@@ -108,6 +144,8 @@ def _read(file: Path) -> TunedPrompt:
         model_sha256=metadata["model_sha256"],
         head=head,
         calibration=as_type(parse_json(metadata["calibration"]), Calibration),
+        without_photos=labels.get("without_photos", []),
+        by_name=by_name,
     )
 
 
@@ -115,7 +153,9 @@ def _is_whole(prompt: TunedPrompt) -> bool:
     """Whether shapes fit each other and all numbers make sense."""
     text, head, calibration = prompt.text_features, prompt.head, prompt.calibration
     threshold = calibration.threshold
+    by_name, without = prompt.by_name, prompt.without_photos
     parts = [prompt.context, text, *((head.weight, head.bias) if head else ())]
+    parts += [by_name.precision, by_name.offset] if by_name else []
     return bool(
         all(part.dtype == np.float32 and np.isfinite(part).all() for part in parts)
         and (text.ndim, prompt.context.ndim) == (2, 2)
@@ -126,5 +166,7 @@ def _is_whole(prompt: TunedPrompt) -> bool:
         and 0 < calibration.temperature < math.inf
         and (threshold is None or 0 <= threshold <= 1)
         and (head is None or head.fits(*text.shape))
+        and (by_name is None or by_name.fits(text.shape[1]))
+        and without == prompt.folders[len(text) - len(without) :]
         and all(np.isfinite(part).all() for part in prompt.linear())
     )

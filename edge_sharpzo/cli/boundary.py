@@ -15,8 +15,9 @@ from edge_sharpzo.cli.terminal import say
 from edge_sharpzo.runs.options import TuneOptions, info_of
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 
-# Options by the names that the library's messages call them; `top` is the command line's own.
+# Options by the names that the library's messages call them; the command line has more.
 _FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown} | {
+    "also",
     "overwrite",
     "resume",
     "top",

@@ -53,6 +53,7 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
         "seed": summary.seed,
         "model": summary.model.name,
         "classes": summary.data.classes,
+        "without photos": len(bare.classes) if (bare := summary.without_photos) else 0,
         "shots": summary.data.shots,
         "held-out photos": summary.data.test,
         **{f"{name}, held-out": score.test for name, score in scores.items()},
@@ -89,5 +90,5 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 
 def _differing(rows: list[dict[str, Any]]) -> str:
     """The settings that are not the same in all runs; empty where accuracies can be compared."""
-    same = ("model", "classes", "held-out photos")
+    same = ("model", "classes", "without photos", "held-out photos")
     return ", ".join(name for name in same if len({json.dumps(row[name]) for row in rows}) > 1)

@@ -2,17 +2,18 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edge_sharpzo.cli.boundary import user_errors
-from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.cli.flags import JsonFlag, opened, with_run_options
 from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.system.text import percent
 
 
+@with_run_options
 def command(
     run: Annotated[Path, typer.Argument(help="run folder")],
     data: Annotated[
@@ -25,16 +26,14 @@ def command(
             "called otherwise"
         ),
     ] = None,
-    onnx: OnnxFlag = None,
-    threads: ThreadsFlag = 0,
     as_json: JsonFlag = False,
+    **opening: Any,
 ) -> None:
     """Measures a tuned prompt on labelled photos."""
     with user_errors():
-        from edge_sharpzo.classify import Classifier
         from edge_sharpzo.cli.display import Display
 
-        classifier = Classifier.load(run, onnx, threads)
+        classifier = opened(run, **opening)
         with Display() as display:
             result = classifier.evaluate(data, class_names, display.photos, display.skipped)
             for note in (*result.notes, told(result.left_out)):

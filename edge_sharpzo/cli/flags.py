@@ -5,17 +5,46 @@ from collections.abc import Callable
 from dataclasses import fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, info_of
 
-OnnxFlag = Annotated[Path | None, typer.Option(help="exported model; the run's own if not given")]
+if TYPE_CHECKING:
+    from edge_sharpzo.classify import Classifier
+
 ThreadsFlag = Annotated[int, typer.Option(help=THREADS_HELP)]
 JsonFlag = Annotated[
     bool, typer.Option("--json", help="print the result as JSON on stdout, nothing else")
 ]
+
+
+def with_run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the flags that say how a run is opened; it passes them on to `opened`."""
+    flags = list(inspect.signature(opened).parameters.values())[1:]
+    return _with_flags(command, [], flags)
+
+
+def opened(
+    run: Path,
+    *,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="more classes, comma-separated, that the run has seen no photo of; they answer "
+            "by their names"
+        ),
+    ] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="exported model; the run's own if not given")
+    ] = None,
+    threads: ThreadsFlag = 0,
+) -> "Classifier":
+    """The classifier of a run."""
+    from edge_sharpzo.classify import Classifier
+
+    return Classifier.load(run, onnx, threads, [] if also is None else also.split(","))
 
 
 def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -25,10 +54,18 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
     are checked by the options themselves, so that Python users hear the same.
     """
     flags = [_flag(each.name, each.type, each.default) for each in fields(TuneOptions)]
+    return _with_flags(command, [flag for flag in flags if info_of(flag.name).shown], [])
+
+
+def _with_flags(
+    command: Callable[..., None],
+    before: list[inspect.Parameter],
+    behind: list[inspect.Parameter],
+) -> Callable[..., None]:
+    """The command with flags before and behind those of its own."""
     plain = inspect.signature(command)
     own = [p for p in plain.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shown = [flag for flag in flags if info_of(flag.name).shown]
-    signature = plain.replace(parameters=[*shown, *own])
+    signature = plain.replace(parameters=[*before, *own, *behind])
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     return command

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_sharpzo.cli.boundary import user_errors
-from edge_sharpzo.cli.flags import JsonFlag, OnnxFlag, ThreadsFlag
+from edge_sharpzo.cli.flags import JsonFlag, opened, with_run_options
 from edge_sharpzo.cli.terminal import is_terminal, out, out_csv, out_json_list, say
 from edge_sharpzo.photos.left_out import grouped, told
 from edge_sharpzo.system.errors import UserError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 STDIN = Path("-")
 
 
+@with_run_options
 def command(
     run: Annotated[Path, typer.Argument(help="run folder")],
     images: Annotated[
@@ -31,13 +32,12 @@ def command(
         typer.Argument(help="photos, folders of photos, or - for a list on standard input"),
     ],
     top: Annotated[int, typer.Option(help="classes to name for each photo")] = 3,
-    onnx: OnnxFlag = None,
-    threads: ThreadsFlag = 0,
     as_csv: Annotated[
         bool,
         typer.Option("--csv", help="print file, class and probability as CSV for spreadsheets"),
     ] = False,
     as_json: JsonFlag = False,
+    **opening: Any,
 ) -> None:
     """Classifies photos with a tuned prompt."""
     with user_errors():
@@ -45,9 +45,8 @@ def command(
             raise UserError("--json and --csv: choose one")
         if top < 1:
             raise UserError(f"`top={top}`: ask for at least one class", field="top")
-        from edge_sharpzo.classify import Classifier
 
-        classifier = Classifier.load(run, onnx, threads)
+        classifier = opened(run, **opening)
         with closing(_rows(classifier, listed_photos(images), top)) as rows:
             if as_json:
                 out_json_list(rows)

@@ -30,6 +30,15 @@ class TokenIds:
     context_length: int  # ids that the model reads at most
 
 
+def same_rows(rows: Sequence[Sequence[int]]) -> tuple[int, int] | None:
+    """The first two that are alike, by index; None where no two are."""
+    first: dict[tuple[int, ...], int] = {}
+    for index, row in enumerate(map(tuple, rows)):
+        if (other := first.setdefault(row, index)) != index:
+            return other, index
+    return None
+
+
 def clean_text(text: str, mode: Cleaning) -> str:
     """open_clip's text cleaning, less its repair of broken Unicode.
 

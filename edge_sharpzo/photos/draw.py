@@ -31,14 +31,15 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     what it has. Test: `test/`, else all photos left over. The draw depends on `seed`,
     the class and its sorted file names alone.
 
-    Each class has a usable photo. Raises UserError where no shots are asked for.
+    Each class but those without photos has a usable one. Raises UserError where no shots are asked
+    for.
     """
     if shots < 1:
         raise UserError(f"`shots={shots}`: ask for at least one photo per class", field="shots")
     labels, of_part = found.photos.labels, [usable & (found.parts == p) for p in (POOL, VAL, TEST)]
     own_val, own_test = (np.flatnonzero(part) for part in of_part[1:])
     train, val, test, borrowed, small = [], [], [], [], []
-    for label, name in enumerate(found.folders):
+    for label, name in enumerate(found.folders[: found.learnt]):
         photos = np.flatnonzero(of_part[POOL] & (labels == label))
         key = [seed, *name.encode(errors="surrogateescape")]
         drawn = photos[np.random.default_rng(key).permutation(len(photos))]
@@ -59,7 +60,7 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
         test=held_out,
         borrowed=np.zeros(len(own_val), bool) if len(own_val) else np.array(borrowed, bool),
         notes=[
-            *_notes(small, len(few - {name for name, _ in small}), len(found.folders), shots),
+            *_notes(small, len(few - {name for name, _ in small}), found.learnt, shots),
             *missing_note("held-out photos", untested, len(found.folders)),
             *(
                 f"no photo of the {split} folder can be used: it counts as not there"

@@ -3,11 +3,16 @@
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edge_sharpzo.photos.class_names import display_names, read_class_names
+from edge_sharpzo.photos.class_names import (
+    display_names,
+    read_class_names,
+    read_more_classes,
+)
 from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import (
@@ -48,7 +53,11 @@ class Photos:
 
 @dataclass(frozen=True)
 class Found:
-    """A folder's classes, in the sorted order of their folder names, and its photos."""
+    """A folder's classes and its photos.
+
+    Classes are in the sorted order of their folder names; those without a photo to learn from come
+    last, likewise.
+    """
 
     root: Path
     folders: list[str]
@@ -57,33 +66,59 @@ class Found:
     parts: np.ndarray  # POOL, VAL or TEST of each photo [N]; in this order
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    without_photos: int = 0  # classes that have no photo to learn from
+
+    @property
+    def learnt(self) -> int:
+        """K, the number of classes with photos to learn from; the first ones."""
+        return len(self.folders) - self.without_photos
 
 
-def find_photos(root: Path, class_names: Path | None = None) -> Found:
+def find_photos(
+    root: Path, class_names: Path | None = None, more_classes: Path | None = None
+) -> Found:
     """Looks through `root`: `<class>/*` or `train/<class>/*`, optional `val/` and `test/`.
 
     Photos may lie one folder below their class's. `class_names` is a file with lines
-    `folder = name`.
+    `folder = name`. Empty folders, and the names in the file `more_classes`, are classes without
+    photos.
 
     Raises UserError for a folder without classes, or a class all of whose files are of no use.
     """
     scan = Scan()
     splits = _splits(root)
     source = splits["train"] or root
-    by_class, notes = _classes(source, [f for f in splits.values() if f], scan)
-    classes = sorted(by_class)
-    pairs = [(path, label) for label, name in enumerate(classes) for path in by_class[name]]
+    by_class, empty, notes = _classes(source, [f for f in splits.values() if f], scan)
+    learnt = sorted(by_class)
+    bare = sorted({*empty, *(_more_classes(more_classes, learnt) if more_classes else ())})
+    classes = [*learnt, *bare]
+    pairs = [(path, label) for label, name in enumerate(learnt) for path in by_class[name]]
     parts = [POOL] * len(pairs)
     for part, base in ((VAL, splits["val"]), (TEST, splits["test"])):
         if base is not None:
-            labels, told_of = _labels(base, classes, {})
+            labels, told_of = _labels(base, classes if part == TEST else learnt, {})
             notes += told_of
-            found = _photos_of(base, labels, scan, _refuse)
+            found = _photos_of(base, labels, scan, partial(_refuse, part))
             pairs += found
             parts += [part] * len(found)
     _leave_out_rest(root, source, [f for f in splits.values() if f], scan)
     names = display_names(classes, class_names)
-    return Found(root, classes, names, _as_photos(pairs), np.array(parts), scan.left_out, notes)
+    photos, lies = _as_photos(pairs), np.array(parts)
+    return Found(root, classes, names, photos, lies, scan.left_out, notes, len(bare))
+
+
+def _more_classes(file: Path, learnt: list[str]) -> list[str]:
+    """The names in `file`. Raises UserError for one that has photos."""
+    names = read_more_classes(file)
+    with_photos = {_folded(folder): folder for folder in learnt}
+    for name in names:
+        if folder := with_photos.get(_folded(name)):
+            raise UserError(
+                f"{file} names '{name}', and the folder '{folder}' has photos of it: take the name "
+                "out",
+                field="more_classes",
+            )
+    return names
 
 
 def find_labelled(
@@ -129,18 +164,24 @@ def _splits(root: Path) -> dict[str, Path | None]:
 
 def _classes(
     source: Path, splits: Sequence[Path], scan: Scan
-) -> tuple[dict[str, list[Path]], list[str]]:
-    """The photos of each class folder in `source`, and what to tell of them.
+) -> tuple[dict[str, list[Path]], list[str], list[str]]:
+    """The photos of each class folder in `source`, its empty folders, and what to tell of them.
 
-    Raises UserError where there are fewer than two, or one cannot be used.
+    Raises UserError where fewer than two have photos, or one cannot be used.
     """
-    by_class, notes = {}, []
+    by_class, empty, notes = dict[str, list[Path]](), list[str](), list[str]()
     for folder in (f for f in subfolders(source) if f not in splits):
         before = len(scan.left_out)
         if photos := scan.class_photos(folder):
             by_class[folder.name] = photos
-            if any(folder.name.lower() in known for known in SPLITS.values()):
+            if _is_split(folder):
                 notes.append(f"{folder} is taken for a class, for it holds no class folders")
+        elif _is_empty(folder, scan.left_out[before:]):
+            empty.append(folder.name)
+            notes.append(
+                f"{folder} is empty: '{folder.name}' is taken for a class without photos, which "
+                "answers by its name alone. Put photos in, or delete the folder if it is no class"
+            )
         else:
             notes.append(_no_class(folder, scan.left_out[before:]))
     if len(by_class) < 2:
@@ -159,13 +200,23 @@ def _classes(
             f"all class folders have folders of the same names ({', '.join(common[:3])}): if those "
             f"are the classes, use `data={source / min(by_class)}`"
         )
-    if odd := [name for name in sorted(by_class) if not is_line(name)]:
+    if odd := [name for name in sorted([*by_class, *empty]) if not is_line(name)]:
         raise UserError(
             f"the folder {odd[0]!a} in {source} has a name that is no single line of UTF-8: "
             "rename it",
             field="data",
         )
-    return by_class, notes
+    return by_class, empty, notes
+
+
+def _is_split(folder: Path) -> bool:
+    return any(folder.name.lower() in known for known in SPLITS.values())
+
+
+def _is_empty(folder: Path, left_out: list[LeftOut]) -> bool:
+    """Whether there is nothing in it, but for what systems leave; one of a split is no class."""
+    nothing = all(file.reason == HIDDEN for file in left_out) and not subfolders(folder)
+    return nothing and not _is_split(folder)
 
 
 def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
@@ -242,12 +293,13 @@ def _photos_of(
     return [(photo, labels[folder]) for folder in by_class for photo in scan.class_photos(folder)]
 
 
-def _refuse(folder: Path) -> None:
+def _refuse(part: int, folder: Path) -> None:
     """Raises UserError where a folder of val/ or test/, of no known class, holds photos."""
     if Scan().class_photos(folder):
+        named = ", or name the class in `more_classes`" if part == TEST else ""
         raise UserError(
-            f"{folder} is no class of the training photos: rename it, "
-            "or add training photos for it",
+            f"{folder} is no class of the training photos: rename it, or add training photos for "
+            f"it{named}",
             field="data",
         )
 

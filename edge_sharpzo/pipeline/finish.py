@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edge_sharpzo.classifier.by_name import known_by_name
 from edge_sharpzo.classifier.calibration import calibration_error
 from edge_sharpzo.classifier.fusion import Fusion, fuse, settled
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, NO_HEAD, head_named
 from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.pipeline.prepare import Prepared
 from edge_sharpzo.pipeline.search import Found
 from edge_sharpzo.runs.records import (
@@ -16,6 +18,7 @@ from edge_sharpzo.runs.records import (
     ClassifierScores,
     HeadScores,
     Scores,
+    WithoutPhotos,
 )
 from edge_sharpzo.tuning.loss import accuracy, share_right, softmax
 
@@ -35,27 +38,33 @@ class Assessed:
 
     accuracy: Accuracies
     calibration: CalibrationRecord
+    without_photos: WithoutPhotos | None  # None where there are no such classes
 
 
 def finish(prepared: Prepared, found: Found) -> Finished:
     """Makes the classifier of what was found: the template's share, a head, the calibration."""
     task, splits = prepared.task, prepared.splits
     scale = task.clip.card.logit_scale
-    validated, text = settled(found.validated_text, found.text, found.as_written, splits, scale)
+    written, bare = np.split(found.as_written, [len(found.text)])
+    validated, text = settled(found.validated_text, found.text, written, splits, scale)
     head = head_named(task.options.head)
-    name, written = head or DEFAULT_HEAD, found.as_written
+    name, folders, names = head or DEFAULT_HEAD, task.found.folders, task.found.names
     fusion = fuse(name, scale, validated, text, written, splits, mix=head is not None)
     prompt = TunedPrompt(
         context=found.context,
         text_features=text,
-        folders=task.found.folders,
-        names=task.found.names,
+        folders=folders[: len(text)],
+        names=names[: len(text)],
         template=task.options.template,
         logit_scale=scale,
         model_sha256=task.clip.sha256,
         head=fusion.added,
         calibration=fusion.calibration,
+        by_name=known_by_name(fusion.weight, scale, validated, text, written, splits)
+        if head == DEFAULT_HEAD
+        else None,
     )
+    prompt = prompt.with_names(folders[len(text) :], names[len(text) :], bare)
     return Finished(prompt, fusion, validated)
 
 
@@ -64,20 +73,21 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
 
     Accuracies on validation photos were measured before anything was learnt from these photos; the
     mix's own weight was chosen by them. Held-out photos are looked at here for the first time, when
-    nothing is left to choose.
+    nothing is left to choose. Classes without photos count with the classifier alone.
     """
     val, test = prepared.splits.val, prepared.splits.test
-    fusion, prompt = finished.fusion, finished.prompt
+    fusion, prompt, classes = finished.fusion, finished.prompt, len(found.text)
     logits = prompt.logits(test.features)
+    is_learnt = test.labels < classes
+    learnt = Split(test.features[is_learnt], test.labels[is_learnt])
+    written, tuned = found.as_written[:classes], prompt.text_features[:classes]
     scores = Accuracies(
-        zero_shot=Scores(accuracy(found.as_written, *val), accuracy(found.as_written, *test)),
-        tuned=Scores(
-            accuracy(finished.validated_text, *val), accuracy(prompt.text_features, *test)
-        ),
+        zero_shot=Scores(accuracy(written, *val), accuracy(written, *learnt)),
+        tuned=Scores(accuracy(finished.validated_text, *val), accuracy(tuned, *learnt)),
         head=HeadScores(
             name=fusion.alone.name,
             val=fusion.alone_val,
-            test=share_right(fusion.alone.logits(test.features), test.labels),
+            test=share_right(fusion.alone.logits(learnt.features), learnt.labels),
         ),
         classifier=ClassifierScores(
             head=fusion.added.name if fusion.added else NO_HEAD,
@@ -95,4 +105,12 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             error=calibration_error(softmax(logits), test.labels),
             error_before=calibration_error(uncalibrated, test.labels),
         ),
+        WithoutPhotos(
+            classes=prompt.without_photos,
+            test=int((~is_learnt).sum()),
+            right=share_right(logits[~is_learnt], test.labels[~is_learnt]),
+            others_right=share_right(logits[is_learnt], learnt.labels),
+        )
+        if prompt.without_photos
+        else None,
     )

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from edge_sharpzo.classifier.heads import check_head, head_named
+from edge_sharpzo.classifier.heads import DEFAULT_HEAD, check_head, head_named
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import encoder_maker
-from edge_sharpzo.clip.prompts import TunablePrompt
+from edge_sharpzo.clip.prompts import TunablePrompt, same_rows
 from edge_sharpzo.events import (
     Listener,
     Note,
@@ -39,7 +39,8 @@ class Task:
     clip: ClipOnnx
     found: Found
     prompt: TunablePrompt
-    template_rows: list[list[int]]  # token ids of each class's prompt as written
+    # Token ids of each class's prompt as written, those of classes without photos at the end.
+    template_rows: list[list[int]]
     started: float  # on the monotonic clock, s
     start_told: str = ""  # where the search starts
 
@@ -68,7 +69,7 @@ def open_task(options: TuneOptions) -> Task:
         options.budget, options.minutes is not None, options.preset, options.paper_task
     )
     chosen = plan(options.method, request)
-    head_named(options.head)
+    head = head_named(options.head)
     encoder_maker(options.engine)
     memory = MemoryLimit(options.max_memory)
     clip = ClipOnnx(options.onnx, options.threads, options.provider, memory)
@@ -78,11 +79,17 @@ def open_task(options: TuneOptions) -> Task:
         chosen = plan(options.method, replace(request, start=start))
         tokens = learned_tokens(clip, options.context_tokens)
     options = replace(options, start=start)
-    found = find_photos(options.data, options.class_names)
-    prompt = clip.prompts.for_tuning(found.names, options.template, tokens)
+    found = find_photos(options.data, options.class_names, options.more_classes)
+    if found.without_photos and head != DEFAULT_HEAD:
+        raise UserError(
+            f"`head={options.head}` cannot answer for '{found.folders[-1]}', a class without "
+            f"photos: take `head={DEFAULT_HEAD}`, or give it photos",
+            field="head",
+        )
+    prompt = clip.prompts.for_tuning(found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
-    _check_classes(found, prompt)
+    _check_classes(found, rows)
     return Task(options, chosen, clip, found, prompt, rows, started, told)
 
 
@@ -102,24 +109,21 @@ def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, s
     return Start.LEARNED, learned
 
 
-def _check_classes(found: Found, prompt: TunablePrompt) -> None:
-    """Raises UserError for two classes whose names are the same tokens to the model."""
-    first: dict[tuple[int, ...], int] = {}
-    for label, tokens in enumerate(map(tuple, prompt.classes)):
-        other = first.setdefault(tokens, label)
-        if other != label:
-            names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in (other, label)]
-            raise UserError(
-                f"the classes {names[0]} and {names[1]} read the same to the model, which takes "
-                "no notice of case, spaces or forms of letters: merge the folders, or give them "
-                "names apart with `class_names`",
-                field="class_names",
-            )
+def _check_classes(found: Found, rows: list[list[int]]) -> None:
+    """Raises UserError for two classes whose prompts are the same tokens to the model."""
+    if same := same_rows(rows):
+        names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in same]
+        raise UserError(
+            f"the classes {names[0]} and {names[1]} read the same to the model, which takes "
+            "no notice of case, spaces or forms of letters: merge the folders, or give them "
+            "names apart with `class_names`",
+            field="class_names",
+        )
 
 
 def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
     """Raises UserError for a class without a photo to learn from, and says why."""
-    for label, name in enumerate(found.folders):
+    for label, name in enumerate(found.folders[: found.learnt]):
         mine = (found.parts == POOL) & (found.photos.labels == label)
         if not (mine & usable).any():
             paths = {found.photos.paths[i] for i in np.flatnonzero(mine)}
@@ -159,7 +163,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         return Split(seen.features[places], photos.labels[places])
 
     train, val, test = (split(places) for places in (drawn.train, drawn.val, drawn.test))
-    check_head(options.head, train, len(found.names))
+    check_head(options.head, train, found.learnt)
     tuned_on = np.concatenate([drawn.train, drawn.val])
     return Prepared(
         task,

@@ -38,7 +38,8 @@ class Found:
     context: np.ndarray  # context vectors of the best prompt [n_ctx, W]
     text: np.ndarray  # of the best prompt
     validated_text: np.ndarray  # of the best that has learnt nothing of the validation photos
-    as_written: np.ndarray  # of the template, untuned
+    # Of the template, untuned, [K + M, D]: those of M classes without photos are the last.
+    as_written: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def search(
     return_freed_memory()
     state = None
     if checkpoints and resume:
-        state = _restored(checkpoints, optimizer, objective.dim, as_written.shape, listen)
+        shape = (task.found.learnt, as_written.shape[1])
+        state = _restored(checkpoints, optimizer, objective.dim, shape, listen)
     done = sum(state.queries.values()) if state else 0
     listen(TuningStarts(chosen.planned, done, seconds, seconds_per_query))
 

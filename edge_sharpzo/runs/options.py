@@ -131,6 +131,10 @@ class TuneOptions:
         None,
         "file with lines 'folder = name'; without it underscores in folders read as spaces",
     )
+    more_classes: Path | None = _option(
+        None,
+        "file with a name per line: classes without photos, which answer by their names alone",
+    )
     method: str | None = _option(
         None,
         f"{DEFAULT_METHOD} (the default), {', '.join(m for m in METHODS if m != DEFAULT_METHOD)}",

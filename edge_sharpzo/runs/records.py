@@ -26,7 +26,7 @@ from edge_sharpzo.tuning.start import Start
 MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
-SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value}
+SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
 CONFIG, SUMMARY = "config.json", "summary.json"
 Read = TypeVar("Read", "RunConfig", "Summary")
 
@@ -52,7 +52,7 @@ class RunConfig:
     preset: PlanRecord
     model_sha256: str
     folders: list[str]
-    names: list[str]
+    names: list[str]  # those of classes without photos are the last
     # Absolute paths of training and validation photos; none until they are drawn.
     tuned_on: list[str]
     # Contents of those, and of the held-out photos, as hexadecimal SHA-256; 0.1.0 kept none.
@@ -60,6 +60,7 @@ class RunConfig:
     held_out: list[str] = field(default_factory=list)
     held_out_sha256: list[str] = field(default_factory=list)
     tuned_on_sketches: list[str] = field(default_factory=list)  # in base64, see `clip.sketch`
+    without_photos: list[str] = field(default_factory=list)  # folders of such classes
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:
@@ -91,6 +92,7 @@ class RunConfig:
     def fingerprint(self) -> str:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
+        options.pop("more_classes", None)  # the names are among the classes
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
         model = known_as(self.model_sha256)
@@ -178,12 +180,25 @@ AnyScores = Scores | HeadScores | ClassifierScores
 
 @dataclass(frozen=True)
 class Accuracies:
-    """Of the template as written, the tuned prompt, the closed-form head, and the mix."""
+    """Of the template as written, the tuned prompt, the closed-form head, and the mix.
+
+    Among the classes with photos, but for the mix's on held-out photos: it is among all classes.
+    """
 
     zero_shot: Scores
     tuned: Scores
     head: HeadScores
     classifier: ClassifierScores
+
+
+@dataclass(frozen=True)
+class WithoutPhotos:
+    """Classes that had no photo to learn from, and what the classifier makes of held-out photos."""
+
+    classes: list[str]  # their folders
+    test: int  # held-out photos of these classes
+    right: float | None  # the share of them that is right
+    others_right: float | None  # and of the photos of other classes
 
 
 @dataclass(frozen=True)
@@ -242,6 +257,7 @@ class Summary:
     threads: int
     versions: dict[str, str]
     start: str = Start.WORDS  # where the search started
+    without_photos: WithoutPhotos | None = None  # older versions had no such classes
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:

@@ -164,10 +164,11 @@ class PromptObjective:
     def zero_shot(self, encode: TextEncoder) -> np.ndarray:
         """Text features [K, D] of the template as written; costs one query.
 
-        `encode` was made of whole prompts, without context vectors.
+        `encode` was made of whole prompts, without context vectors; of the objective's classes, or
+        of more.
         """
         text = template_features(encode, self.initial_context.shape[1])
-        wanted = (self._encode.classes, self.loss.features.shape[1])
+        wanted = (encode.classes, self.loss.features.shape[1])
         if np.shape(text) != wanted or not np.isfinite(text).all():
             raise UserError(
                 f"the text tower gives features of {list(np.shape(text))} for the template, "

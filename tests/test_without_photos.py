@@ -1,0 +1,433 @@
+"""Classes without photos: they answer by their names beside those that were learnt from photos."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers import Place, clouds, invoke, photo, run_tune, tune, write_photos
+from safetensors.numpy import load_file
+
+import edge_sharpzo
+from edge_sharpzo import UserError
+from edge_sharpzo.classifier.by_name import ByName, _even, known_by_name
+from edge_sharpzo.classifier.fusion import fuse, loudness
+from edge_sharpzo.classifier.heads import LinearHead, text_gda
+from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.clip.images import load_image, preprocess
+from edge_sharpzo.photos.draw import draw_shots
+from edge_sharpzo.photos.found import TEST, find_photos
+from edge_sharpzo.photos.labelled import Split, Splits
+
+CENTRES = np.random.default_rng(7).standard_normal((4, 6))  # those of `clouds`
+NAMES = np.random.default_rng(8).standard_normal((2, 6)).astype(np.float32)
+
+
+def splits(shots: int, val: int = 4, classes: int = 4) -> Splits:
+    def drawn(seed: int, each: int) -> Split:
+        features, labels = clouds(seed, each)
+        return Split(features[labels < classes], labels[labels < classes])
+
+    return Splits(drawn(0, shots), drawn(1, val), drawn(2, 50), drawn(3, 0))
+
+
+def text_of(classes: int) -> np.ndarray:
+    text = CENTRES[:classes] + 1.0  # text lies apart from photos
+    return (text / np.linalg.norm(text, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("weight", "scale"), [(1.0, 1.0), (8.0, 30.0), (0.0, 100.0)])
+def test_a_name_has_the_row_that_the_head_gives_a_class_without_photos(
+    weight: float, scale: float
+) -> None:
+    photos, text = splits(6), text_of(4)
+    known = known_by_name(weight, scale, text, text, text, photos)
+    features, labels = photos.train
+    whole = text_gda(features, labels, np.concatenate([text, NAMES]))
+    of_photos = LinearHead("", whole.weight[:4], whole.bias[:4])
+    loud = loudness(scale * features @ text.T, of_photos.logits(features))
+    rows, bias = known.rows(NAMES)
+    assert rows == pytest.approx(weight * loud * whole.weight[4:], rel=1e-4, abs=1e-4)
+    told = weight * loud * whole.bias[4:] + known.readiness
+    assert bias == pytest.approx(told, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("known", "named", "expected"),
+    [
+        ([2.0, 4.0], [-1.0, 1.0], 1.5),  # told apart: in the middle between them
+        ([1.0, 2.0, 3.0, 4.0], [0.0, 1.5, 2.5, 9.0], 2.25),  # two of four on either side
+        ([5.0], [7.0, 8.0], 6.0),  # the wrong way round: both sides lose all
+    ],
+)
+def test_as_many_are_lost_on_either_side(
+    known: list[float], named: list[float], expected: float
+) -> None:
+    assert _even(np.array(known), np.array(named)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("classes", "shots", "val"),
+    [(2, 8, 4), (4, 1, 0)],  # one class is no text to lean on; one photo judges itself
+)
+def test_without_photos_enough_nothing_is_added(classes: int, shots: int, val: int) -> None:
+    text = text_of(classes)
+    photos = splits(shots, val, classes)
+    assert known_by_name(8.0, 30.0, text, text, text, photos).readiness == 0
+
+
+@pytest.mark.parametrize("away", [0.0, -40.0, 40.0])
+def test_readiness_makes_up_for_what_the_prompt_has_against_names(away: float) -> None:
+    """The prompt's logits of all classes in turn are lower, or higher, where they are by name."""
+    text = text_of(4)
+    tuned = text.copy()
+    tuned += np.float32(away / 30) * splits(8).train.features.mean(axis=0)
+    photos = splits(8)
+    level = known_by_name(0.0, 30.0, text, text, text, photos).readiness
+    shifted = known_by_name(0.0, 30.0, tuned, tuned, text, photos).readiness
+    assert np.sign(round(shifted - level, 3)) == np.sign(away)
+
+
+def test_a_prompt_that_leads_is_judged_by_photos_that_it_has_not_learnt_from() -> None:
+    """It knows its training photos by heart: they say nothing of it, and the head little."""
+    photos, text = splits(8), text_of(4)
+    learnt = np.random.default_rng(3).standard_normal((4, 6)).astype(np.float32)
+    for weight, final in ((0.25, text), (0.25, learnt), (0.0, learnt)):
+        known = known_by_name(weight, 30.0, text, final, text, photos)
+        alone = known_by_name(weight, 30.0, text, text, text, photos)
+        assert known.readiness == alone.readiness
+    led = [known_by_name(8.0, 30.0, text, final, text, photos) for final in (text, learnt)]
+    assert led[0].readiness != led[1].readiness
+
+
+def prompt_of(photos: Splits, weight: float = 8.0) -> TunedPrompt:
+    text = text_of(4)
+    fusion = fuse("text-gda", 30.0, text, text, text, photos, mix=weight > 0)
+    return TunedPrompt(
+        np.zeros((2, 3), np.float32), text, [*"abcd"], [*"abcd"], "{}", 30.0, "0" * 64,
+        fusion.added, fusion.calibration,
+        by_name=known_by_name(fusion.weight, 30.0, text, text, text, photos),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("weight", [8.0, 0.0])
+def test_more_classes_change_nothing_of_the_others(weight: float, tmp_path: Path) -> None:
+    photos = splits(8)
+    before = prompt_of(photos, weight)
+    after = before.with_names(["e", "f"], ["eel", "fig"], NAMES)
+    features = photos.test.features
+    assert np.array_equal(after.logits(features)[:, :4], before.logits(features))
+    assert (after.folders[4:], after.names[4:]) == (["e", "f"], ["eel", "fig"])
+    after.save(tmp_path)
+    read = TunedPrompt.load(tmp_path)
+    assert read.without_photos == ["e", "f"]
+    assert np.array_equal(read.logits(features), after.logits(features))
+    again = before.with_names(["e"], ["eel"], NAMES[:1]).with_names(["f"], ["fig"], NAMES[1:])
+    assert np.array_equal(again.logits(features), after.logits(features))
+    assert before.with_names([], [], NAMES[:0]) == before
+
+
+@pytest.fixture
+def flat(tmp_path: Path) -> Path:
+    for hue, name in ((0, "red_things"), (90, "green_things")):
+        write_photos(tmp_path / "flat" / name, hue, 12, seed=3)
+    return tmp_path / "flat"
+
+
+@pytest.mark.parametrize("inside", [[], [".gitkeep"], ["Thumbs.db", ".DS_Store"]])
+def test_an_empty_folder_is_a_class_without_photos_and_loudly_so(
+    flat: Path, inside: list[str]
+) -> None:
+    (flat / "amber_things").mkdir()
+    for name in inside:
+        (flat / "amber_things" / name).write_bytes(b"")
+    found = find_photos(flat)
+    assert found.folders == ["green_things", "red_things", "amber_things"]
+    assert found.names[-1] == "amber things"
+    assert (found.learnt, found.without_photos) == (2, 1)
+    (note,) = found.notes
+    assert "is taken for a class without photos" in note
+    assert "delete the folder" in note
+    drawn = draw_shots(found, np.ones(24, bool), 4, 0)
+    assert len(drawn.train) == 8
+    assert not any("fewer photos" in note for note in drawn.notes)
+    assert any("no held-out photos of 'amber_things'" in note for note in drawn.notes)
+
+
+@pytest.mark.parametrize("what", ["val", "Test", "training", "notes.txt in it", "a folder in it"])
+def test_a_folder_that_is_no_class_stays_none(flat: Path, what: str) -> None:
+    folder = flat / (what if " " not in what else "other")
+    folder.mkdir()
+    if what == "notes.txt in it":
+        (folder / "notes.txt").write_text("x")
+    if what == "a folder in it":
+        (folder / "inner").mkdir()
+    found = find_photos(flat)
+    assert (found.folders, found.without_photos) == (["green_things", "red_things"], 0)
+    assert found.notes == [f"{folder} holds no photos and is no class"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"amber things\nteal\n",
+        b"\xef\xbb\xbf# more\r\n\r\n  teal \r\namber things\r\n",
+        b"  # none of these\nteal\namber things",
+    ],
+)
+def test_names_are_read_from_a_file(flat: Path, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "more.txt"
+    file.write_bytes(content)
+    (flat / "zinc").mkdir()
+    found = find_photos(flat, None, file)
+    assert found.folders[2:] == found.names[2:] == ["amber things", "teal", "zinc"]
+    assert found.without_photos == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "cannot read the class names in"),
+        (b"gr\xfcn\n", "it is no UTF-8 text"),
+        (b"", "names no class: write one name on each line"),
+        (b"\xef\xbb\xbf# bus\n\n", "names no class: write one name on each line"),
+        (b"bus = tram\n", "line 1: expected one class name on the line, found 'bus = tram'"),
+        (b"#\nbus, tram\n", "line 2: expected one class name on the line"),
+        (b"bus\ttram\n", "line 1: expected one class name"),
+        (b"imgs/bus\n", "line 1: expected one class name"),
+        (b"b\x1b[2Jus\n", "found 'b\\x1b[2Jus'"),
+        (b"bus\ntram\nbus\n", "line 3: 'bus' is there twice"),
+        (b"bus\nred_things\n", "names 'red_things', and the folder 'red_things' has photos"),
+        (b"Red Things\n", "names 'Red Things', and the folder 'red_things' has photos"),
+    ],
+)
+def test_names_that_are_refused(
+    flat: Path, tmp_path: Path, content: bytes | None, told: str
+) -> None:
+    file = tmp_path / "more.txt"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(UserError) as raised:
+        find_photos(flat, None, file)
+    assert told in str(raised.value)
+    assert raised.value.field == "more_classes"
+
+
+def test_two_classes_have_to_have_photos(tmp_path: Path) -> None:
+    write_photos(tmp_path / "data" / "red", 0, 3, seed=0)
+    (tmp_path / "data" / "blue").mkdir()
+    with pytest.raises(UserError, match="only the class 'red'"):
+        find_photos(tmp_path / "data")
+
+
+def test_their_test_photos_count_and_their_validation_photos_are_refused(flat: Path) -> None:
+    (flat / "amber").mkdir()
+    for name in ("amber", "red_things"):
+        write_photos(flat / "test" / name, 30, 2, seed=4)
+    found = find_photos(flat)
+    assert found.photos.labels[found.parts == TEST].tolist() == [1, 1, 2, 2]
+    for split in ("val", "test"):
+        write_photos(flat / split / ("amber" if split == "val" else "teal"), 30, 2, seed=5)
+        with pytest.raises(UserError, match="is no class of the training photos") as raised:
+            find_photos(flat)
+        assert ("or name the class in `more_classes`" in str(raised.value)) == (split == "test")
+        shutil.rmtree(flat / split)
+
+
+@pytest.fixture(scope="module")
+def bare(
+    tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, dict[str, Any]]:
+    """A run with two classes without photos, one of which has test photos; its photos, summary."""
+    place = tmp_path_factory.mktemp("bare")
+    data = Path(shutil.copytree(photos, place / "data"))
+    (data / "train" / "amber_things").mkdir()
+    write_photos(data / "test" / "amber_things", 30, 5, seed=6)
+    (place / "more.txt").write_text("teal\n")
+    told = tune(
+        tiny_onnx, data, place / "run", "--budget", 300, "--more-classes", place / "more.txt"
+    )
+    return place / "run", data, told
+
+
+def test_a_run_with_such_classes(
+    bare: tuple[Path, Path, dict[str, Any]], tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data, told = bare
+    labels = ["blue_things", "green_things", "red_things", "amber_things", "teal"]
+    assert (run / "labels.txt").read_text().splitlines() == labels
+    assert (told["data"]["classes"], told["data"]["train"], told["data"]["test"]) == (5, 15, 23)
+    record = told["without_photos"]
+    assert (record["classes"], record["test"]) == (labels[3:], 5)
+    right = (18 * record["others_right"] + 5 * record["right"]) / 23
+    assert told["accuracy"]["classifier"]["test"] == pytest.approx(right)
+    config = json.loads((run / "config.json").read_text())
+    assert config["without_photos"] == labels[3:]
+    page = (run / "report.html").read_text()
+    assert "Without photos, answering by name: amber_things, teal." in page
+    plain = tune(tiny_onnx, photos, tmp_path / "plain", "--budget", 300)
+    for kind in ("zero_shot", "tuned", "head"):
+        assert told["accuracy"][kind] == plain["accuracy"][kind], kind
+    assert told["queries"] == plain["queries"]
+    assert plain["without_photos"] is None
+    with_bare, without = (
+        load_file(folder / "prompt.safetensors") for folder in (run, tmp_path / "plain")
+    )
+    assert np.array_equal(with_bare["context"], without["context"])
+    assert np.array_equal(with_bare["head_weight"][:3], without["head_weight"])
+    measured = json.loads(invoke("eval", run, "--data", data, "--json").stdout)
+    assert measured["accuracy"] == pytest.approx(right)
+    assert measured["by_class"]["amber_things"] == pytest.approx(record["right"])
+
+
+def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
+    data = place.copied_photos()
+    (data / "train" / "amber").mkdir()
+    done = run_tune(place.onnx, data, place.tmp / "run", "--shots", 6, "--budget", 50)
+    assert done.exit_code == 0, done.output
+    assert "amber is empty: 'amber' is taken for a class without photos" in done.stderr
+    assert "\nwithout photos, answering by name: amber\nprompt and head are measured" in done.stdout
+
+
+def test_compare_tells_that_they_are_not_measured_alike(
+    bare: tuple[Path, Path, dict[str, Any]], place: Place
+) -> None:
+    run, data, _ = bare
+    write_photos(data / "train" / "teal_things", 210, 6, seed=9)
+    tune(place.onnx, data, place.tmp / "run", "--budget", 50)  # five classes, one without photos
+    shutil.rmtree(data / "train" / "teal_things")
+    done = invoke("compare", run, place.tmp / "run", "--json")
+    assert [row["without photos"] for row in json.loads(done.stdout)] == [2, 1]
+    told = invoke("compare", run, place.tmp / "run").stdout
+    assert "these runs differ in without photos" in told
+    assert "differ in" not in invoke("compare", run, run).stdout
+
+
+def test_the_file_says_what_predict_says(bare: tuple[Path, Path, dict[str, Any]]) -> None:
+    run, data, _ = bare
+    classifier = edge_sharpzo.Classifier.load(run)
+    files = sorted((data / "test").rglob("*.png"))
+    session = onnxruntime.InferenceSession(
+        run / "classifier.onnx", providers=["CPUExecutionProvider"]
+    )
+    card = classifier._clip.card.image
+    pixels = np.stack([preprocess(load_image(file), card) for file in files])
+    (probabilities,) = session.run(None, {"pixel_values": pixels})
+    assert probabilities.shape == (23, 5)
+    for row, answer in zip(probabilities, classifier.predict(files), strict=True):
+        told = [answer.probabilities[label] for label in classifier.labels]
+        assert row == pytest.approx(told, abs=1e-5)
+
+
+def test_also_names_the_same_classes_later(
+    bare: tuple[Path, Path, dict[str, Any]], tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    run, data, _ = bare
+    tune(tiny_onnx, photos, tmp_path / "plain", "--budget", 300)
+    also = ["amber things", "teal"]
+    later = edge_sharpzo.Classifier.load(tmp_path / "plain", also=also)
+    sooner = edge_sharpzo.Classifier.load(run)
+    assert later.labels == [*sooner.labels[:3], *also]
+    features = np.random.default_rng(0).standard_normal((20, 24)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    assert later.score(features) == pytest.approx(sooner.score(features), abs=1e-6)
+    flags = ["--also", "amber things , teal"]
+    (told,) = json.loads(
+        invoke("predict", tmp_path / "plain", photo_of(data), *flags, "--top", 9, "--json").stdout
+    )
+    assert {each["class"] for each in told["top"]} == {*later.labels}
+    measured = json.loads(
+        invoke("eval", tmp_path / "plain", "--data", data, *flags, "--json").stdout
+    )
+    assert measured["photos"] == 23
+    assert "amber things" in measured["by_class"]
+
+
+def photo_of(data: Path) -> Path:
+    return data / "test" / "amber_things" / "000.png"
+
+
+@pytest.mark.parametrize(
+    ("also", "told"),
+    [
+        ("red_things", "cannot tell from the class 'red_things'"),
+        ("teal,RED  things", "'RED  things', which the model cannot tell from the class 'red_th"),
+        ("teal, Teal", "'Teal', which the model cannot tell from the class 'teal'"),
+        ("teal,,bus", "has the name '': give words of one line"),
+        ("", "has the name ''"),
+        ("te\x1bal", "has the name 'te\\x1bal'"),
+        ("word " * 90, "shorten the class name"),
+    ],
+)
+def test_names_that_also_refuses(place: Place, also: str, told: str) -> None:
+    done = invoke("predict", place.run, photo(place), "--also", also)
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("head", ["none", "gda", "prototypes", "ridge"])
+def test_other_heads_refuse_them(place: Place, head: str) -> None:
+    """Before the search where they are asked for there, and afterwards too."""
+    names = place.file("more.txt", "teal\nbus\n")
+    done = invoke(*place.tune("--head", head, "--more-classes", names))
+    assert done.exit_code == 2
+    assert f"--head {head} cannot answer for 'teal', a class without photos" in done.stderr
+    assert "take --head text-gda" in done.stderr
+    assert not (place.tmp / "out" / "config.json").exists()
+    assert invoke(*place.tune("--head", head)).exit_code == 0
+    done = invoke("predict", place.tmp / "out", photo(place), "--also", "teal")
+    assert done.exit_code == 2
+    assert "tuned with another head than text-gda" in done.stderr
+
+
+def test_classes_that_read_the_same_are_refused(place: Place) -> None:
+    names = place.file("more.txt", "Teal\nteal\n")
+    done = invoke(*place.tune("--more-classes", names))
+    assert done.exit_code == 2
+    assert "read the same to the model" in done.stderr
+
+
+@pytest.mark.parametrize("also", ["teal", [1], [b"teal"]])
+def test_also_takes_a_list(place: Place, also: Any) -> None:
+    with pytest.raises(UserError, match="`also` takes a list of names"):
+        edge_sharpzo.Classifier.load(place.run, also=also)
+
+
+def test_a_cancelled_run_goes_on_with_them(place: Place) -> None:
+    names = place.file("more.txt", "teal\nbus\n")
+    options: dict[str, Any] = {"onnx": place.onnx, "shots": 6, "budget": 400, "more_classes": names}
+    whole = edge_sharpzo.tune(place.photos, out=place.tmp / "whole", **options)
+    looks = 0
+
+    def once(event: object) -> None:
+        nonlocal looks
+        looks += type(event).__name__ == "SolutionSeen"
+
+    half = edge_sharpzo.tune(
+        place.photos,
+        out=place.tmp / "half",
+        on_progress=once,
+        cancelled=lambda: looks >= 2,
+        **options,
+    )
+    assert half.interrupted
+    names.write_text("bus\nteal\n")  # the same names
+    rest = edge_sharpzo.tune(resume=half.folder)
+    assert rest.summary.queries == whole.summary.queries
+    ends = [load_file(folder / "prompt.safetensors") for folder in (whole.folder, rest.folder)]
+    assert all(np.array_equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_rows_of_huge_numbers_are_refused(place: Place) -> None:
+    run = Path(shutil.copytree(place.run, place.tmp / "huge"))
+    prompt = TunedPrompt.load(run)
+    assert prompt.by_name
+    huge = ByName(prompt.by_name.precision, prompt.by_name.offset, 1e200, 0.0)
+    TunedPrompt(**{**vars(prompt), "by_name": huge}).save(run)
+    done = invoke("predict", run, photo(place), "--also", "teal")
+    assert done.exit_code == 2
+    assert "is damaged" in done.stderr
