@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.accuracy import Cell, read_results, run_missing, run_options, table, titled
+from benchmarks.sets import preferred
 from benchmarks.variants import (
     AdaptiveSearch,
     CentralGaussNewton,
@@ -24,13 +25,15 @@ from benchmarks.variants import (
     OrthonormalSearch,
 )
 from edge_sharpzo.classifier.fusion import standard_error
+from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.tuning.methods import sharpzo
-from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.tuning.methods.gauss_newton import CONTEXT_TOKENS, GaussNewton
 from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
 from edge_sharpzo.tuning.methods.presets import DEFAULT
 from edge_sharpzo.tuning.methods.protocol import Optimizer
 from edge_sharpzo.tuning.methods.registry import plan
 from edge_sharpzo.tuning.methods.sharpzo import SharpZO
+from edge_sharpzo.tuning.start import Start
 
 RESULTS = Path("benchmarks/results/ablations.jsonl")
 SHARPZO_BUDGET, GAUSS_NEWTON_BUDGET = 15_000, 5_000
@@ -48,18 +51,23 @@ class Variant:
     criterion: Criterion | None = None  # None: as the method has it
     score: Score | None = None  # in place of SharpZO's pruning score
     form: Callable[..., Optimizer] | None = None  # a class in place of the method's own
+    start: Start | None = None  # None: as a run takes it, and the words for other context lengths
 
     @property
     def budget(self) -> int:
         return SHARPZO_BUDGET if self.method == "sharpzo" else GAUSS_NEWTON_BUDGET
 
-    def plan(self) -> Plan:
+    def plan(self, clip: ClipOnnx) -> Plan:
         """The plan to run; a pruning score of the variant's own takes effect in this process."""
-        chosen = plan(self.method, Request(budget=self.budget))
+        request = Request(budget=self.budget)
+        if start := self.start or (self.context_tokens and Start.WORDS):
+            chosen = plan(self.method, replace(request, start=start))
+        else:
+            chosen = preferred(clip, self.method, request)
         if self.criterion is not None:
             chosen = replace(chosen, criterion=self.criterion)
         if self.method == "gauss-newton":
-            settings = replace(GaussNewtonSettings(), **self.changes)
+            settings = replace(chosen.settings, **self.changes)
             newton = self.form or GaussNewton
             return replace(
                 chosen,
@@ -81,6 +89,9 @@ class Variant:
 
 VARIANTS: dict[str, Variant] = {
     "sharpzo": Variant("sharpzo"),
+    "sharpzo from a learned start": Variant(
+        "sharpzo", context_tokens=CONTEXT_TOKENS, start=Start.LEARNED
+    ),
     **{f"sharpzo rho={rho}": Variant("sharpzo", {"rho": rho}) for rho in (0.0, 1.0, 2.0, 8.0)},
     **{
         f"sharpzo sharpness every {k}": Variant("sharpzo", {"sharpness_every": k}) for k in (10, 30)
@@ -113,13 +124,14 @@ VARIANTS: dict[str, Variant] = {
     "sharpzo without early stop": Variant("sharpzo", criterion=Criterion.TRAINING),
     "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
     "gauss-newton": Variant("gauss-newton"),
+    "gauss-newton from the words": Variant("gauss-newton", start=Start.WORDS),
     "gauss-newton with early stop": Variant("gauss-newton", criterion=Criterion.VALIDATION),
     "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
     "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),
     "gauss-newton with a flatness term": Variant("gauss-newton", form=FlatGaussNewton),
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
     **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
-    **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
+    **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-3, 1e-1)},
     **{
         f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n)
         for n in (1, 2, 4, 16)

@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.accuracy import Cell, append, read_results, run_options
 from benchmarks.machine import describe_machine
-from benchmarks.sets import encoded, template_of, with_method
+from benchmarks.sets import encoded, preferred, template_of, with_method
 from edge_sharpzo.classifier.calibration import calibration_error
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import template_features
@@ -38,7 +38,6 @@ from edge_sharpzo.tuning.budget import Budget
 from edge_sharpzo.tuning.loop import run_loop
 from edge_sharpzo.tuning.loss import share_right, softmax
 from edge_sharpzo.tuning.methods.plan import Request
-from edge_sharpzo.tuning.methods.registry import plan
 
 RESULTS = Path("benchmarks/results/base_to_new.jsonl")
 BUDGETS = {"zero-shot": 0, "gauss-newton": 5000, "sharpzo": 5000, "gradient": 0}
@@ -96,7 +95,7 @@ def measured(method: str, budget: int, problem: Prepared, source: str) -> dict[s
         tuned = TextTower(task.clip, task.prompt.classes, len(context))(context[None])[0]
         found, new = replace(found, text=tuned, validated_text=tuned), _new(problem, context)
     elif method != "zero-shot":
-        chosen = plan(method, Request(budget=budget))
+        chosen = preferred(task.clip, method, Request(budget=budget))
         problem = with_method(problem, chosen)
         objective = objective_of(problem)
         outcome = run_loop(

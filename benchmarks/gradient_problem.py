@@ -25,7 +25,10 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import CHUNK_TOKENS, MASKED, TextTower, chunks, pack
 from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.tuning.methods.gauss_newton import CONTEXT_TOKENS
+from edge_sharpzo.tuning.methods.plan import Request
+from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD
 from edge_sharpzo.tuning.objective import DEFAULT_TEMPLATE
+from edge_sharpzo.tuning.start import Start, initial_context
 
 SHOTS, VALIDATING = 16, 4  # made-up photos a class
 NOISE = 1.0  # length of the noise on them, beside centres of length 1
@@ -42,6 +45,7 @@ class Problem:
     onnx: str  # the model file
     classes: list[list[int]]  # token ids of each class behind the context
     context: list[int]  # of the initial words
+    start: Start  # whether it is these or what the model's export has learned
     seed: int
     scale: float  # of the logits
 
@@ -52,7 +56,7 @@ def write(folder: Path, problem: Problem, splits: dict[str, Split]) -> None:
     for name, split in splits.items():
         arrays |= {f"{name}.features": split.features, f"{name}.labels": split.labels}
     clip = ClipOnnx(problem.onnx)
-    arrays["start"] = clip.token_embeddings(problem.context)
+    arrays["start"] = initial_context(clip, problem.start, problem.context)
     for i, part in enumerate(packed(clip, problem.classes)):
         arrays |= {f"{i}.{name}": array for name, array in part.items()}
     folder.mkdir(parents=True)
@@ -139,13 +143,14 @@ def packed(clip: ClipOnnx, classes: Sequence[Sequence[int]]) -> list[Feeds]:
 
 def from_photos(onnx: Path, folder: Path, seed: int) -> tuple[Problem, dict[str, Split]]:
     """The draw of a set that the accuracy benchmark has, photos that validate apart."""
-    from benchmarks.sets import load_problem
+    from benchmarks.sets import load_problem, preferred
 
     clip = ClipOnnx(onnx)
     drawn = load_problem(clip, folder, SHOTS, seed)
     found, template = drawn.task.found, drawn.task.options.template
     prompt = clip.prompts.for_tuning(found.names, template, CONTEXT_TOKENS)
-    problem = Problem(str(onnx), prompt.classes, prompt.context, seed, clip.card.logit_scale)
+    start = preferred(clip, DEFAULT_METHOD, Request()).start
+    problem = Problem(str(onnx), prompt.classes, prompt.context, start, seed, clip.card.logit_scale)
     splits = drawn.splits
     return problem, {"train": splits.train, "val": splits.val, "test": splits.test}
 
@@ -173,7 +178,7 @@ def made_up(onnx: Path, classes: int, seed: int) -> tuple[Problem, dict[str, Spl
         features /= np.linalg.norm(features, axis=1, keepdims=True)
         return Split(features.astype(np.float32), labels)
 
-    problem = Problem(str(onnx), prompt.classes, prompt.context, seed, SCALE)
+    problem = Problem(str(onnx), prompt.classes, prompt.context, Start.WORDS, seed, SCALE)
     return problem, {
         "train": photos(SHOTS),
         "val": photos(VALIDATING),

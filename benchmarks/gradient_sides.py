@@ -158,11 +158,13 @@ def ours(opened: Opened, queries: int, threads: int) -> tuple[list[Look], dict[s
     from edge_sharpzo.tuning.budget import Budget
     from edge_sharpzo.tuning.loop import Watch, run_loop
     from edge_sharpzo.tuning.loss import FewShotLoss
+    from edge_sharpzo.tuning.methods.plan import Request
     from edge_sharpzo.tuning.methods.registry import plan
     from edge_sharpzo.tuning.objective import PromptObjective
     from edge_sharpzo.tuning.space import PromptSpace
 
-    problem, clip, chosen = opened.problem, ClipOnnx(opened.problem.onnx, threads), plan()
+    problem, clip = opened.problem, ClipOnnx(opened.problem.onnx, threads)
+    chosen = plan(request=Request(start=problem.start))
     space = PromptSpace(opened.start, clip.card.text.embedding_std, chosen.dim)
     encode = TextTower(clip, problem.classes, len(opened.start))
     loss = FewShotLoss(*opened.split("train"), problem.scale)

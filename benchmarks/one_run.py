@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.ablations import VARIANTS
 from benchmarks.accuracy import NO_QUERY
 from benchmarks.opponents import OPPONENTS, fitted
-from benchmarks.sets import load_problem, with_method
+from benchmarks.sets import load_problem, preferred, with_method
 from edge_sharpzo.classifier.heads import HEADS
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import template_features
@@ -179,9 +179,9 @@ def main() -> None:
         published = plan("sharpzo", replace(request, preset=Preset.PAPER))
         results = searched(published, problem, budgets)
     elif options.method in METHODS:
-        results = searched(plan(options.method, request), problem, budgets)
+        results = searched(preferred(clip, options.method, request), problem, budgets)
     elif variant := VARIANTS.get(options.method):
-        results = searched(variant.plan(), problem, budgets, variant.context_tokens)
+        results = searched(variant.plan(clip), problem, budgets, variant.context_tokens)
     else:
         results = [closed_form(name, problem) for name in options.method.split(",")]
     for result in results:

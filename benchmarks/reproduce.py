@@ -20,11 +20,10 @@ from benchmarks.accuracy import append, read_lines
 from benchmarks.coop_sets import SETS, load_coop_set
 from benchmarks.machine import describe_machine
 from benchmarks.one_run import closed_form, searched
-from benchmarks.sets import encoded
+from benchmarks.sets import encoded, preferred
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.tuning.methods.plan import Preset, Request
-from edge_sharpzo.tuning.methods.registry import plan
 
 RESULTS = Path("benchmarks/results/reproduce.jsonl")
 
@@ -39,7 +38,7 @@ def run_cell(
         return closed_form("zero-shot", problem)
     published = Request(preset=Preset.PAPER, paper_task=name)
     request = published if method == "sharpzo" else Request(budget=5000)
-    return searched(plan(method, request), problem)[0]
+    return searched(preferred(clip, method, request), problem)[0]
 
 
 def main() -> None:

@@ -12,9 +12,10 @@ from edge_sharpzo.photos.found import Found, find_photos
 from edge_sharpzo.pipeline import Prepared, Task, prepare
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.stopping import StopWhen
-from edge_sharpzo.tuning.methods.plan import Plan
+from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import plan
 from edge_sharpzo.tuning.objective import DEFAULT_TEMPLATE
+from edge_sharpzo.tuning.start import Start
 
 # The sets of the published figures; a folder of another name takes DEFAULT_TEMPLATE, or its own
 # template.txt.
@@ -60,6 +61,12 @@ def encoded(clip: ClipOnnx, found: Found, template: str, shots: int, seed: int) 
     rows = clip.prompts.as_written(found.names, template)
     task = Task(options, plan(), clip, found, prompt, rows, time.monotonic())
     return prepare(task, quiet, StopWhen())
+
+
+def preferred(clip: ClipOnnx, method: str, request: Request) -> Plan:
+    """The plan of `method` from the start that a run takes where none is asked for."""
+    start = plan(method).prefers if clip.search_start is not None else Start.WORDS
+    return plan(method, replace(request, start=start))
 
 
 def quiet(event: Event) -> None:

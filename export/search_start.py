@@ -24,11 +24,11 @@ from export.towers import DenseTextTower, PackedTextTower, TokenTable
 
 # Tasks, for towers of up to so many parameters; larger ones get fewer in proportion, down to the
 # fewest, since each takes them longer.
-TASKS, FEWEST_TASKS, FULL_PARAMETERS = 300, 60, 12_000_000
+TASKS, FEWEST_TASKS, FULL_PARAMETERS = 250, 60, 12_000_000
 STEPS = 15  # of Adam in a task
 LEARNING_RATE = 0.7  # of Adam, in standard deviations of the token embeddings
 BETAS = (0.9, 0.99)
-META_STEP = 0.5  # of Reptile in the first task; it falls linearly to 0
+META_STEP = 1.0  # of Reptile in the first task; it falls linearly to 0
 SAID_EVERY = 50  # tasks between two lines of progress
 
 FEWEST_CLASSES, MOST_CLASSES, SHOTS = 4, 30, 8

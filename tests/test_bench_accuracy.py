@@ -20,6 +20,8 @@ from benchmarks.variants import (
     OneSidedSharpness,
     OrthonormalSearch,
 )
+from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
 from edge_sharpzo.tuning.methods.sharpzo import SharpZO, keep_best, pruning_mask
 
@@ -88,13 +90,30 @@ def test_the_unchanged_variant_prunes_as_the_method_does() -> None:
     assert np.array_equal(keep_best(scores, 0.3), pruning_mask(point, gradient, 0.3))
 
 
+@pytest.fixture(scope="module")
+def embedded() -> ClipOnnx:
+    return ClipOnnx(EMBEDDED_MODEL)
+
+
+def test_searches_start_as_a_run_does_and_other_context_lengths_at_the_words(
+    embedded: ClipOnnx,
+) -> None:
+    learned = {
+        name for name, variant in VARIANTS.items() if variant.plan(embedded).start != "words"
+    }
+    assert "gauss-newton" in learned
+    assert "sharpzo" not in learned
+    assert not learned & {"gauss-newton from the words", "gauss-newton context=16"}
+    assert VARIANTS["gauss-newton m=8"].plan(embedded).settings.starts == 1
+
+
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_ablation_can_be_made(name: str) -> None:
+def test_every_ablation_can_be_made(name: str, embedded: ClipOnnx) -> None:
     from edge_sharpzo.tuning.methods import sharpzo
     from edge_sharpzo.tuning.methods.sharpzo import pruning_mask as original
 
     try:
-        plan = VARIANTS[name].plan()
+        plan = VARIANTS[name].plan(embedded)
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes

@@ -24,6 +24,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.tuning.methods.gauss_newton import CONTEXT_TOKENS
+from edge_sharpzo.tuning.start import Start
 
 NAMES = {"one": ["cat"], "ten": EUROSAT, "in several sequences": class_names(60)}
 
@@ -41,7 +42,7 @@ def problem_of(model: Exported, names: list[str], folder: Path) -> Opened:
 
     write(
         folder,
-        Problem(str(model.onnx), prompt.classes, prompt.context, 0, 20.0),
+        Problem(str(model.onnx), prompt.classes, prompt.context, Start.WORDS, 0, 20.0),
         {"train": photos(40), "val": photos(20), "test": photos(20)},
     )
     write_torch(folder, model.source.model)

@@ -28,7 +28,7 @@ from edge_sharpzo.tuning.noise import NOISE_QUERIES, SHORTEST_STEP, difference_s
 from edge_sharpzo.tuning.objective import PromptObjective
 from edge_sharpzo.tuning.records import LoopState, Outcome, QueryKind, StopReason
 from edge_sharpzo.tuning.space import PromptSpace
-from edge_sharpzo.tuning.start import Start, initial_context
+from edge_sharpzo.tuning.start import initial_context
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def objective_of(prepared: Prepared) -> PromptObjective:
     splits = prepared.splits
     return PromptObjective.assembled(
         PromptSpace(
-            initial_context(clip, task.options.start or Start.WORDS, task.prompt.context),
+            initial_context(clip, chosen.start, task.prompt.context),
             clip.card.text.embedding_std,
             chosen.dim,
             chosen.projection_std,

@@ -75,6 +75,7 @@ class Plan:
     context_tokens: int | None = None  # unless the user says; None: as many as the words have
     prefers: Start = Start.WORDS  # where it starts unless the user says, if the model has it
     method: str = ""  # its name in the registry
+    start: Start = Start.WORDS  # what it is made ready to start from
     preset: Preset = Preset.DEFAULT
 
 

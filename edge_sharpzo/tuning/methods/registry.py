@@ -38,4 +38,5 @@ def plan(method: str | None = None, request: Request = DEFAULT_REQUEST) -> Plan:
         )
     entry = METHODS[method]
     make: MakePlan = import_module(entry).plan if isinstance(entry, str) else entry
-    return replace(make(request), method=method, preset=request.preset)
+    made = make(request)
+    return replace(made, method=method, start=request.start, preset=request.preset)
