@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from export.source import Source
 
 FOLDER = Path("models/build/benchmarks")
-EMBEDDED, FULL_SIZE = "local-dir:models/lite-clip", "ViT-B-16"
+OWN = "local-dir:"  # before a folder that open_clip saved, weights and all
+EMBEDDED, FULL_SIZE = f"{OWN}models/lite-clip", "ViT-B-16"
 MODELS = f"{FULL_SIZE},{EMBEDDED}"
 DENSE = "dense"  # in place of a precision: all positions of the text tower, float32
 
@@ -41,9 +42,7 @@ def load(model: str) -> "Source":
     """An open_clip model in PyTorch: with random weights, or `local-dir:FOLDER` with its own."""
     from export.source import load_source
 
-    return load_source(
-        model, None, random_weights_seed=None if model.startswith("local-dir:") else 0
-    )
+    return load_source(model, None, random_weights_seed=None if model.startswith(OWN) else 0)
 
 
 def place(model: str, precision: str) -> Path:
@@ -53,8 +52,8 @@ def place(model: str, precision: str) -> Path:
     digest = hashlib.sha256(
         b"".join(file.read_bytes() for file in sorted(Path("export").glob("*.py")))
     )
-    if model.startswith("local-dir:"):
-        for file in sorted(Path(model.removeprefix("local-dir:")).glob("open_clip*")):
+    if model.startswith(OWN):
+        for file in sorted(Path(model.removeprefix(OWN)).glob("open_clip*")):
             digest.update(file.read_bytes())
     return FOLDER / f"{Path(model).name}-{precision}-{digest.hexdigest()[:12]}" / "clip.onnx"
 
@@ -74,7 +73,10 @@ def exported(model: str, precision: str = "fp32", source: "Source | None" = None
             if precision == DENSE:
                 export_dense(source, whole / path.name)
             else:
-                export(source, whole / path.name, precision)
+                own_weights = model.startswith(
+                    OWN
+                )  # random ones have nothing to learn a start from
+                export(source, whole / path.name, precision, search_start=own_weights)
             whole.rename(path.parent)
     return path
 
