@@ -73,10 +73,8 @@ def exported(model: str, precision: str = "fp32", source: "Source | None" = None
             if precision == DENSE:
                 export_dense(source, whole / path.name)
             else:
-                own_weights = model.startswith(
-                    OWN
-                )  # random ones have nothing to learn a start from
-                export(source, whole / path.name, precision, search_start=own_weights)
+                # Random weights have nothing to learn a start from.
+                export(source, whole / path.name, precision, search_start=model.startswith(OWN))
             whole.rename(path.parent)
     return path
 
