@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import Cell, read_results, run_missing, run_options, table, titled
+from benchmarks.accuracy import (
+    FROM_WORDS,
+    Cell,
+    read_results,
+    run_missing,
+    run_options,
+    table,
+    titled,
+)
 from benchmarks.sets import preferred
 from benchmarks.variants import (
     AdaptiveSearch,
@@ -57,9 +65,9 @@ class Variant:
     def budget(self) -> int:
         return SHARPZO_BUDGET if self.method == "sharpzo" else GAUSS_NEWTON_BUDGET
 
-    def plan(self, clip: ClipOnnx) -> Plan:
+    def plan(self, clip: ClipOnnx, budget: int) -> Plan:
         """The plan to run; a pruning score of the variant's own takes effect in this process."""
-        request = Request(budget=self.budget)
+        request = Request(budget=budget)
         if start := self.start or (self.context_tokens and Start.WORDS):
             chosen = plan(self.method, replace(request, start=start))
         else:
@@ -124,7 +132,7 @@ VARIANTS: dict[str, Variant] = {
     "sharpzo without early stop": Variant("sharpzo", criterion=Criterion.TRAINING),
     "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
     "gauss-newton": Variant("gauss-newton"),
-    "gauss-newton from the words": Variant("gauss-newton", start=Start.WORDS),
+    FROM_WORDS: Variant("gauss-newton", start=Start.WORDS),
     "gauss-newton with early stop": Variant("gauss-newton", criterion=Criterion.VALIDATION),
     "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
     "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),

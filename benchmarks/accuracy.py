@@ -25,9 +25,11 @@ from edge_sharpzo.classifier.heads import HEADS
 RESULTS = Path("benchmarks/results/accuracy.jsonl")
 NO_QUERY = "zero-shot+head"  # the finished classifier, with the template in place of a tuned prompt
 CLOSED_FORM = (*OPPONENTS, "prompt-ensemble", *HEADS, NO_QUERY)
+FROM_WORDS = "gauss-newton from the words"  # with no learned start
 BUDGETS = {
     **dict.fromkeys((*CLOSED_FORM, "gradient"), (0,)),
     "gauss-newton": (1000, 5000, 20_000),
+    FROM_WORDS: (1000, 5000, 20_000),
     "sharpzo": (1000, 5000, 20_000),
     "cma-es": (1000, 5000, 20_000),
     "zo-sgd": (1000, 5000, 20_000),

@@ -1,16 +1,15 @@
 """How far probabilities can be trusted: the expected calibration error of the classifier on
 held-out photos. Can be stopped at any time and started again.
 
-`python -m benchmarks.calibration --data DIR`; DIR holds the sets. Each finished run is one line of
-`results/calibration.jsonl`.
+`python -m benchmarks.calibration --data DIR`; DIR holds the sets. Its runs are some of
+`benchmarks.shots`, and lie in the same file.
 """
 
-from pathlib import Path
 from statistics import mean
 
 from benchmarks.accuracy import Cell, read_results, run_missing, run_options, set_names
+from benchmarks.shots import RESULTS, TUNED
 
-RESULTS = Path("benchmarks/results/calibration.jsonl")
 SHOTS, BUDGETS = (16, 4, 2), (300, 5000)
 
 
@@ -20,7 +19,7 @@ def main() -> None:
     options = parser.parse_args()
     sets = set_names(options.data)
     wanted = [
-        Cell("gauss-newton", name, seed, budget, shots)
+        Cell(TUNED, name, seed, budget, shots)
         for budget in BUDGETS
         for seed in options.seeds
         for shots in SHOTS
@@ -35,7 +34,8 @@ def main() -> None:
                 mean(
                     entry["calibration_error"]
                     for cell, entry in results.items()
-                    if (cell.set, cell.budget, cell.shots) == (name, budget, shots)
+                    if cell.method == TUNED
+                    and (cell.set, cell.budget, cell.shots) == (name, budget, shots)
                 )
                 for name in sets
             ]

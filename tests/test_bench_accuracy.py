@@ -99,12 +99,12 @@ def test_searches_start_as_a_run_does_and_other_context_lengths_at_the_words(
     embedded: ClipOnnx,
 ) -> None:
     learned = {
-        name for name, variant in VARIANTS.items() if variant.plan(embedded).start != "words"
+        name for name, variant in VARIANTS.items() if variant.plan(embedded, 5000).start != "words"
     }
     assert "gauss-newton" in learned
     assert "sharpzo" not in learned
     assert not learned & {"gauss-newton from the words", "gauss-newton context=16"}
-    assert VARIANTS["gauss-newton m=8"].plan(embedded).settings.starts == 1
+    assert VARIANTS["gauss-newton m=8"].plan(embedded, 5000).settings.starts == 1
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -113,7 +113,7 @@ def test_every_ablation_can_be_made(name: str, embedded: ClipOnnx) -> None:
     from edge_sharpzo.tuning.methods.sharpzo import pruning_mask as original
 
     try:
-        plan = VARIANTS[name].plan(embedded)
+        plan = VARIANTS[name].plan(embedded, VARIANTS[name].budget)
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes

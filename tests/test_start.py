@@ -395,6 +395,28 @@ def test_an_older_run_goes_on_from_the_words(
     assert again.summary.start == "words"
 
 
+def test_a_run_from_a_learned_start_goes_on_with_that_start_alone(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    photos: Path,
+    model: Path,
+    context: np.ndarray,
+) -> None:
+    """Releases of the embedded model have the same towers, and may have another start."""
+    place = tmp_path / "clip.onnx"
+    place.write_bytes(model.read_bytes())
+    first = ClipOnnx(place).sha256
+    stopped = edge_sharpzo.tune(
+        photos, out=tmp_path / "run", onnx=place, shots=6, budget=300, cancelled=After(45)
+    )
+    with_start(model, place, stored_start(context[::-1]))
+    monkeypatch.setattr(embedded, "RELEASES", (first, ClipOnnx(place).sha256))
+    with pytest.raises(UserError, match="the model file is another one"):
+        edge_sharpzo.tune(resume=stopped.folder)
+    place.write_bytes(model.read_bytes())
+    assert edge_sharpzo.tune(resume=stopped.folder).summary.start == "learned"
+
+
 def test_the_embedded_model_is_known_by_its_first_release() -> None:
     clip = ClipOnnx(embedded.EMBEDDED_MODEL)
     assert clip.sha256 == embedded.RELEASES[-1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
-from edge_sharpzo.clip.embedded import known_as, model_file
+from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.lock import unwritable
 from edge_sharpzo.runs.options import TuneOptions
@@ -124,7 +124,7 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     those that the run started with.
     """
     cause, started = None, "the run was started with"
-    if known_as(stored.model_sha256) != known_as(config.model_sha256):
+    if stored.model != config.model:
         cause = f"the model file is another one than {started}: put that one back"
     elif config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"

@@ -86,7 +86,15 @@ class RunConfig:
             raise ValueError("its classes are not told apart")
         if not all(is_line(each) for each in (*self.folders, *self.names)):
             raise ValueError("a class of it is no line of text")
+        if self.without_photos != self.folders[len(self.folders) - len(self.without_photos) :]:
+            raise ValueError("its classes without photos are not the last")
         self.sketches()
+
+    @property
+    def model(self) -> str:
+        """What the model is known by to the search: the file itself where that starts from it."""
+        learned = self.options.start == Start.LEARNED
+        return self.model_sha256 if learned else known_as(self.model_sha256)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,8 +103,7 @@ class RunConfig:
         options.pop("more_classes", None)  # the names are among the classes
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
-        model = known_as(self.model_sha256)
-        decides = [options, asdict(self.preset), model, self.folders, self.names]
+        decides = [options, asdict(self.preset), self.model, self.folders, self.names]
         decides += [self.tuned_on_sha256 or self.tuned_on]
         text = json.dumps(_as_json(decides), sort_keys=True)
         return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
