@@ -21,7 +21,6 @@ from benchmarks.accuracy import (
     table,
     titled,
 )
-from benchmarks.sets import preferred
 from benchmarks.variants import (
     AdaptiveSearch,
     CentralGaussNewton,
@@ -33,7 +32,6 @@ from benchmarks.variants import (
     OrthonormalSearch,
 )
 from edge_sharpzo.classifier.fusion import standard_error
-from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.tuning.methods import sharpzo
 from edge_sharpzo.tuning.methods.gauss_newton import CONTEXT_TOKENS, GaussNewton
 from edge_sharpzo.tuning.methods.plan import Criterion, Plan, Request
@@ -59,19 +57,20 @@ class Variant:
     criterion: Criterion | None = None  # None: as the method has it
     score: Score | None = None  # in place of SharpZO's pruning score
     form: Callable[..., Optimizer] | None = None  # a class in place of the method's own
-    start: Start | None = None  # None: as a run takes it, and the words for other context lengths
+    start: Start = Start.WORDS
 
     @property
     def budget(self) -> int:
         return SHARPZO_BUDGET if self.method == "sharpzo" else GAUSS_NEWTON_BUDGET
 
-    def plan(self, clip: ClipOnnx, budget: int) -> Plan:
+    @property
+    def unchanged(self) -> str:
+        """What it is compared with."""
+        return FROM_WORDS if self.method == "gauss-newton" else self.method
+
+    def plan(self, budget: int) -> Plan:
         """The plan to run; a pruning score of the variant's own takes effect in this process."""
-        request = Request(budget=budget)
-        if start := self.start or (self.context_tokens and Start.WORDS):
-            chosen = plan(self.method, replace(request, start=start))
-        else:
-            chosen = preferred(clip, self.method, request)
+        chosen = plan(self.method, Request(budget=budget, start=self.start))
         if self.criterion is not None:
             chosen = replace(chosen, criterion=self.criterion)
         if self.method == "gauss-newton":
@@ -131,15 +130,15 @@ VARIANTS: dict[str, Variant] = {
     },
     "sharpzo without early stop": Variant("sharpzo", criterion=Criterion.TRAINING),
     "sharpzo scores kept online": Variant("sharpzo", {"mask_every": 200}, form=OnlineScores),
-    "gauss-newton": Variant("gauss-newton"),
-    FROM_WORDS: Variant("gauss-newton", start=Start.WORDS),
+    FROM_WORDS: Variant("gauss-newton"),
+    "gauss-newton": Variant("gauss-newton", start=Start.LEARNED),
     "gauss-newton with early stop": Variant("gauss-newton", criterion=Criterion.VALIDATION),
     "gauss-newton central m=8": Variant("gauss-newton", {"directions": 8}, form=CentralGaussNewton),
     "gauss-newton central": Variant("gauss-newton", form=CentralGaussNewton),
     "gauss-newton with a flatness term": Variant("gauss-newton", form=FlatGaussNewton),
     **{f"gauss-newton m={m}": Variant("gauss-newton", {"directions": m}) for m in (4, 8, 32, 64)},
     **{f"gauss-newton window={n}": Variant("gauss-newton", {"window": n}) for n in (16, 64, 256)},
-    **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-3, 1e-1)},
+    **{f"gauss-newton damping={d}": Variant("gauss-newton", {"damping": d}) for d in (1e-5, 1e-1)},
     **{
         f"gauss-newton context={n}": Variant("gauss-newton", context_tokens=n)
         for n in (1, 2, 4, 16)
@@ -157,7 +156,7 @@ def differences(results: dict[Cell, dict[str, Any]]) -> str:
     for shots in sorted({cell.shots for cell in results}, reverse=True):
         for name, variant in VARIANTS.items():
             pairs = (
-                (cell, replace(cell, method=variant.method))
+                (cell, replace(cell, method=variant.unchanged))
                 for cell in results
                 if (cell.method, cell.shots) == (name, shots)
             )
@@ -166,7 +165,7 @@ def differences(results: dict[Cell, dict[str, Any]]) -> str:
                 for cell, base in pairs
                 if base in results
             ]
-            if name != variant.method and len(points) > 1:
+            if name != variant.unchanged and len(points) > 1:
                 lines.append(
                     f"| {titled(name, shots)} | {len(points)} | {np.mean(points):+.1f} ± "
                     f"{standard_error(np.array(points)):.1f} |"

@@ -181,9 +181,7 @@ def main() -> None:
     elif options.method in METHODS:
         results = searched(preferred(clip, options.method, request), problem, budgets)
     elif variant := VARIANTS.get(options.method):
-        results = searched(
-            variant.plan(clip, max(budgets)), problem, budgets, variant.context_tokens
-        )
+        results = searched(variant.plan(max(budgets)), problem, budgets, variant.context_tokens)
     else:
         results = [closed_form(name, problem) for name in options.method.split(",")]
     for result in results:

@@ -13,6 +13,7 @@ from helpers import CENTRE, DIM, SMALL, Squares, run
 from benchmarks import shots
 from benchmarks.ablations import VARIANTS, differences
 from benchmarks.accuracy import BUDGETS, Cell, read_results, table
+from benchmarks.sets import preferred
 from benchmarks.variants import (
     FLATNESS_RHO,
     CentralGaussNewton,
@@ -23,7 +24,9 @@ from benchmarks.variants import (
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton, GaussNewtonSettings
+from edge_sharpzo.tuning.methods.plan import Request
 from edge_sharpzo.tuning.methods.sharpzo import SharpZO, keep_best, pruning_mask
+from edge_sharpzo.tuning.start import Start
 
 METHODS = ("zero-shot", "ridge", "proker", "zero-shot+head", "gauss-newton", "random")
 
@@ -90,30 +93,21 @@ def test_the_unchanged_variant_prunes_as_the_method_does() -> None:
     assert np.array_equal(keep_best(scores, 0.3), pruning_mask(point, gradient, 0.3))
 
 
-@pytest.fixture(scope="module")
-def embedded() -> ClipOnnx:
-    return ClipOnnx(EMBEDDED_MODEL)
-
-
-def test_searches_start_as_a_run_does_and_other_context_lengths_at_the_words(
-    embedded: ClipOnnx,
-) -> None:
-    learned = {
-        name for name, variant in VARIANTS.items() if variant.plan(embedded, 5000).start != "words"
-    }
-    assert "gauss-newton" in learned
-    assert "sharpzo" not in learned
-    assert not learned & {"gauss-newton from the words", "gauss-newton context=16"}
-    assert VARIANTS["gauss-newton m=8"].plan(embedded, 5000).settings.starts == 1
+def test_a_search_starts_where_a_run_does() -> None:
+    clip = ClipOnnx(EMBEDDED_MODEL)
+    assert preferred(clip, "gauss-newton", Request()).settings.starts == 1
+    assert preferred(clip, "sharpzo", Request()).start == Start.WORDS
+    clip.search_start = None
+    assert preferred(clip, "gauss-newton", Request()).start == Start.WORDS
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_every_ablation_can_be_made(name: str, embedded: ClipOnnx) -> None:
+def test_every_ablation_can_be_made(name: str) -> None:
     from edge_sharpzo.tuning.methods import sharpzo
     from edge_sharpzo.tuning.methods.sharpzo import pruning_mask as original
 
     try:
-        plan = VARIANTS[name].plan(embedded, VARIANTS[name].budget)
+        plan = VARIANTS[name].plan(VARIANTS[name].budget)
         assert plan.budget == VARIANTS[name].budget
         changed = {key: getattr(plan.settings, key) for key in VARIANTS[name].changes}
         assert changed == VARIANTS[name].changes
