@@ -56,8 +56,8 @@ def table(cases: list[Result]) -> str:
         rows = [row_of(case, side) for case in cases]
         if first["set"]:
             cells.append(_end(rows))
-        cells.append("" if side == OURS else f"{_middle(row['ms_per_step'] for row in rows):.3g}")
-        cells.append(f"{max(row['peak_mb'] for row in rows):.0f}")
+        cells.append("" if side == OURS else _shown(_middle(row["ms_per_step"] for row in rows)))
+        cells.append(f"{max(row['peak_mb'] for row in rows):,.0f}")
         lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join([*lines, "", _remark(cases), ""])
 
@@ -78,7 +78,7 @@ def _cell(cases: list[Result], side: str, goal: str, queries: str) -> str:
         marks |= {"*"} if row.get("multiplied_out") else set()
     if _middle(seconds) == math.inf:
         return "not reached"
-    return f"{_middle(seconds):.3g} s{''.join(marks)} ({_middle(passes):,.0f})"
+    return f"{_shown(_middle(seconds))} s{''.join(marks)} ({_middle(passes):,.0f})"
 
 
 def _end(rows: list[Result]) -> str:
@@ -102,11 +102,16 @@ def _remark(cases: list[Result]) -> str:
     return (
         f"{len(cases)} seed{'s' if len(cases) > 1 else ''}; a forward pass takes {forward:.3g} ms. "
         f"Adam's rate: {', '.join(f'{rate:g}' for rate in rates)}; to try all {len(tried[0])} for "
-        f"{steps} steps, where the others end too, took {seconds:.3g} s with the exported gradient."
-        f"{star}"
+        f"{steps} steps, where the others end too, took {_shown(seconds)} s with the exported "
+        f"gradient.{star}"
     )
 
 
 def _middle(values: Iterable[float]) -> float:
     """The median; of two middle values the lower one."""
     return float(statistics.median_low(list(values)))
+
+
+def _shown(value: float) -> str:
+    """To three digits at least."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -2,6 +2,7 @@
 target.
 """
 
+import json
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from helpers import invoke, write_photos
 
-from benchmarks import base_to_new, shots
+from benchmarks import base_to_new, gradient_table, shots
 from benchmarks.accuracy import Cell, read_results
 
 ROOT = Path(__file__).parent.parent
@@ -172,6 +173,14 @@ def test_the_accuracies_of_classes_without_photos_were_measured() -> None:
     ]
     assert len(found) > 10
     assert found == [row for row in shown if row]
+
+
+def test_the_costs_of_gradients_were_measured() -> None:
+    result = json.loads((RESULTS / "gradient_cost.json").read_text(encoding="utf8"))
+    rows = [row for row in gradient_table.tables(result).splitlines() if row.startswith("|")]
+    section = (ROOT / "docs" / "performance.md").read_text(encoding="utf8").split("## Why not")[1]
+    assert len(rows) > 30
+    assert set(rows) <= set(section.splitlines())
 
 
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
