@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from edge_sharpzo.photos.labelled import Split
-from edge_sharpzo.tuning.loss import FewShotLoss, softmax
+from edge_sharpzo.tuning.loss import FewShotLoss, by_logits, softmax
 from edge_sharpzo.tuning.methods.gauss_newton import GaussNewtonSettings
 from edge_sharpzo.tuning.space import PromptSpace
 
@@ -66,10 +66,9 @@ class Loss:
         """One backward pass, and a forward pass first where the last one was elsewhere."""
         if self._at is None or not np.array_equal(w, self._at):
             self.at(w)
-        features, labels, scale = self.few_shot.features, self.few_shot.labels, self.few_shot.scale
-        residual = softmax(scale * (features @ self._text.T)) / len(labels)
-        residual[np.arange(len(labels)), labels] -= 1 / len(labels)
-        upstream = (scale * residual.T @ features).astype(np.float32)
+        features, scale = self.few_shot.features, np.float32(self.few_shot.scale)
+        p = softmax(scale * (features @ self._text.T))
+        upstream = scale * by_logits(p, self.few_shot.labels).T @ features
         return self.unit * self.tower.pull(upstream).ravel().astype(np.float64)
 
     def coordinates(self, seen: Seen) -> np.ndarray:

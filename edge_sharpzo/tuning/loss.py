@@ -45,6 +45,18 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
+def by_logits(p: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Gradient [M, K] of N photos' mean cross-entropy by the logits of probabilities `p` [M, K].
+
+    The first N rows are those of the photos with `labels` [N]; the others take no part.
+    """
+    photos = len(labels)
+    residual = p / np.float32(photos)
+    residual[np.arange(photos), labels] -= np.float32(1 / photos)
+    residual[photos:] = 0
+    return residual
+
+
 class ConvexLoss(Protocol):
     """A convex function of the black box's output, known in closed form."""
 
@@ -116,11 +128,9 @@ class FewShotLoss:
         the gradient is the mean over all photos of S (p - one-hot of the label), the Hessian that
         of S (diag(p) - p p^T) S^T over at most `HESSIAN_PHOTOS` of them.
         """
-        photos, count = len(self.labels), len(columns)
+        count = len(columns)
         p = softmax(start if self._in_logits else self._scaled @ start.T)
-        residual = p / np.float32(photos)
-        residual[np.arange(photos), self.labels] -= np.float32(1 / photos)
-        residual[photos:] = 0
+        residual = by_logits(p, self.labels)
         by_coordinate = residual if self._in_logits else residual.T @ self._scaled
         gradient = columns.reshape(count, -1) @ by_coordinate.ravel()
 
