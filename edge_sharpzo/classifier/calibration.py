@@ -68,6 +68,16 @@ def usual(logits: np.ndarray) -> Calibration:
     return Calibration(logit_deviation(logits) / PRIOR_SPREAD or 1.0, SURE)
 
 
+def between(first: Calibration, second: Calibration) -> Calibration:
+    """Half by each: the temperature whose logarithm lies in the middle, the higher threshold.
+
+    Both have a threshold.
+    """
+    thresholds = first.threshold or 0.0, second.threshold or 0.0
+    temperature = float(np.sqrt(first.temperature * second.temperature))
+    return Calibration(temperature, max(thresholds))
+
+
 def _least(function: Callable[[float], float], low: float, high: float) -> float:
     """Where a function with one minimum between `low` and `high` has it, within 0.001.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_sharpzo.classifier.calibration import (
     Calibration,
+    between,
     calibrate,
     calibrated_losses,
     usual,
@@ -132,19 +133,27 @@ def _calibration(
 
     Where the head leads and there are enough photos, all of them, each beside a head fitted
     without it and its like; `text` has learnt of most, but hardly counts then. Else by the
-    validation photos, with logits `validation` [N, K]; without these by what is usual.
+    validation photos, with logits `validation` [N, K]; without these by what is usual, and where
+    there are a few photos of each class half by what they say of each other: two or three are
+    often of one thing, and easier then than what is to come.
     """
     train, val = splits.train, splits.val
     every = joined(train, val)
     shots = len(train.labels) / len(text)
     least = int(np.bincount(every.labels, minlength=len(text)).min())
-    if weight >= 1 and least > 1 and (shots >= ENOUGH_SHOTS or not len(val.labels)):
+
+    def crossed() -> Calibration:
         beside = _crossed(fit, text, every, min(PARTS, least))
         return calibrate((scale * every.features @ text.T + weight * beside) / WHOLE, every.labels)
+
+    leads = weight >= 1 and least > 1
+    if leads and shots >= ENOUGH_SHOTS:
+        return crossed()
     if len(val.labels):
         return calibrate(validation, val.labels)
     known = fit(text, train).logits(train.features)
-    return usual(scale * train.features @ text.T + weight * known)
+    expected = usual(scale * train.features @ text.T + weight * known)
+    return between(expected, crossed()) if leads else expected
 
 
 def _crossed(fit: Fit, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:
