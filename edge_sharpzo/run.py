@@ -183,11 +183,14 @@ def _write(
     searched: Searched,
     finished: Finished,
 ) -> None:
-    """Writes everything that a run leaves; the summary last. Raises UserError."""
+    """Writes everything that a run leaves; the report last, without which a run is whole.
+
+    Raises UserError.
+    """
     records, features = searched.outcome.state.records, prepared.splits.test.features
     with run_folder.writing_results(folder):
         prepared.task.clip.check_unchanged()
         config.write(folder)
         write_classifier(folder, prepared.task.clip, finished.prompt)
+        run_folder.finish(folder, summary, records, finished.prompt)
         write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
-    run_folder.finish(folder, summary, records, finished.prompt)

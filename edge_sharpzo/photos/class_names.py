@@ -1,5 +1,6 @@
 """What classes are called: by their folders, or in files that the user writes."""
 
+from collections import Counter
 from pathlib import Path
 
 from edge_sharpzo.system.errors import UserError
@@ -77,10 +78,12 @@ def display_names(folders: list[str], class_names: Path | None) -> list[str]:
             field="class_names",
         )
     names = [given.get(folder, folder.replace("_", " ")) for folder in folders]
-    if twice := [name for name in names if names.count(name) > 1]:
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        first, second, *_ = (f for f, each in zip(folders, names, strict=True) if each == name)
         raise UserError(
-            f"two classes are both called '{twice[0]}': rename a folder, or give them names "
-            "with `class_names`",
+            f"two classes are both called '{name}' ('{first}' and '{second}'): rename one, or give "
+            "them names apart with `class_names`",
             field="class_names",
         )
     return names

@@ -97,12 +97,13 @@ def write_config(folder: Path, config: RunConfig) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether nothing is left to resume: the results are there, and no checkpoint.
+    """Whether nothing is left to resume: results and report are there, and no checkpoint.
 
     An interrupted run has results too; one whose checkpoint was deleted starts over.
     """
     return (
         (folder / SUMMARY).exists()
+        and (folder / REPORT).exists()  # written last
         and not Checkpoints(folder).path.exists()
         and Summary.read(folder).stopped_because != StopReason.INTERRUPTED
     )
@@ -158,12 +159,11 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
 def finish(folder: Path, summary: Summary, records: Sequence[Record], prompt: TunedPrompt) -> None:
     """Writes the results; the summary last, so that where it is, the others are too.
 
-    Raises UserError where it cannot.
+    Raises OSError where it cannot.
     """
-    with writing_results(folder):
-        prompt.save(folder)
-        write_text(folder / HISTORY, "".join(f"{json_line(record)}\n" for record in records))
-        summary.write(folder)
+    prompt.save(folder)
+    write_text(folder / HISTORY, "".join(f"{json_line(record)}\n" for record in records))
+    summary.write(folder)
 
 
 @contextmanager
