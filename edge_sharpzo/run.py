@@ -52,7 +52,8 @@ def tune(
     check_device()
     if not resume:
         options.check_new()
-    task = pipeline.open_task(options.checked())
+    bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
+    task = pipeline.open_task(options.checked(), bare)
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
     with locked(folder) as lock:

@@ -130,9 +130,20 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     elif config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
-        cause = f"the class names are not those that {started}: put them back"
+        cause = _changed_classes(stored, config)
     if cause:
         raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
+
+
+def _changed_classes(stored: RunConfig, config: RunConfig) -> str:
+    """What differs, and what to put back."""
+    started = "those that the run was started with"
+    before, now = set(stored.folders), set(config.folders)
+    if gone := sorted(before - now):
+        return f"the classes are not {started}: put the photos of '{gone[0]}' back"
+    if new := sorted(now - before):
+        return f"the classes are not {started}: move the new folder '{new[0]}' away"
+    return f"the class names are not {started}: put them back"
 
 
 def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:

@@ -72,7 +72,8 @@ def write_report(
     environment.filters["percent"] = percent
     probabilities = softmax(prompt.logits(features))
     classes = len(prompt.folders)
-    confusion = Counter(zip(photos.labels.tolist(), probabilities.argmax(axis=1).tolist()))
+    guesses = probabilities.argmax(axis=1).tolist()
+    confusion = Counter(zip(photos.labels.tolist(), guesses, strict=True))
     held_out = Counter(photos.labels.tolist())
     by_class = [
         ClassScore(name, confusion[i, i] / n if (n := held_out[i]) else None, n)
