@@ -77,7 +77,7 @@ def halved(found: Found, seed: int) -> Found:
         names=[found.names[k] for k in order],
         photos=replace(found.photos, labels=labels).at(kept),
         parts=found.parts[kept],
-        without_photos=len(order) - base,
+        bare={found.folders[k]: found.root for k in order[base:]},
     )
 
 

@@ -17,6 +17,7 @@ from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
@@ -254,21 +255,20 @@ def _with_names(
             field="also",
         )
     names = [name.strip() for name in also]
-    if odd := [name for name in names if not name or not is_line(name)]:
+    if odd := [name for name in names if not folded(name) or not is_line(name)]:
         raise UserError(f"`also` has the name {odd[0][:60]!a}: give words of one line", "also")
-    rows = clip.prompts.as_written([*prompt.names, *names], prompt.template)
-    same = same_rows(rows)
-    every = [*prompt.folders, *names]
-    if same or len(set(every)) < len(every):
-        first, second = same or (0, next(i for i, n in enumerate(every) if n in every[:i]))
+    spoken = [as_spoken(name) for name in names]
+    rows = clip.prompts.as_written([*prompt.names, *spoken], prompt.template)
+    same, every = same_rows(rows), [*prompt.folders, *names]
+    if twice := (every[same[1]], every[same[0]]) if same else spelt_again(prompt.folders, names):
         raise UserError(
-            f"`also` names '{every[second]}', which the model cannot tell from the class "
-            f"'{every[first] if same else every[second]}': leave it out",
+            f"`also` names '{twice[0]}', which the model cannot tell from the class '{twice[1]}': "
+            "leave it out",
             field="also",
         )
     tower = TextTower(clip, rows[len(prompt.names) :], 0)
     clip.close_tokenizer()
-    made = prompt.with_names(names, names, template_features(tower, clip.card.text.width))
+    made = prompt.with_names(names, spoken, template_features(tower, clip.card.text.width))
     if not all(np.isfinite(part).all() for part in made.linear()):
         raise UserError(f"{folder / PROMPT} is damaged (its numbers are too large): tune again")
     return made

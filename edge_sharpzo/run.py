@@ -52,7 +52,8 @@ def tune(
     check_device()
     if not resume:
         options.check_new()
-    task = pipeline.open_task(options.checked())
+    bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
+    task = pipeline.open_task(options.checked(), bare)
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
     with locked(folder) as lock:
@@ -183,11 +184,14 @@ def _write(
     searched: Searched,
     finished: Finished,
 ) -> None:
-    """Writes everything that a run leaves; the summary last. Raises UserError."""
+    """Writes everything that a run leaves; the report last, without which a run is whole.
+
+    Raises UserError.
+    """
     records, features = searched.outcome.state.records, prepared.splits.test.features
     with run_folder.writing_results(folder):
         prepared.task.clip.check_unchanged()
         config.write(folder)
         write_classifier(folder, prepared.task.clip, finished.prompt)
+        run_folder.finish(folder, summary, records, finished.prompt)
         write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
-    run_folder.finish(folder, summary, records, finished.prompt)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import write_photos
 
-from edge_sharpzo.photos.class_names import read_class_names
+from edge_sharpzo.photos.class_names import folded, read_class_names, spelt_again
 from edge_sharpzo.photos.draw import Draw, draw_shots
 from edge_sharpzo.photos.found import Found, Photos, find_labelled, find_photos
 from edge_sharpzo.photos.left_out import grouped
@@ -110,7 +110,7 @@ def test_one_photo_a_class(tmp_path: Path) -> None:
 def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
     (flat / "__MACOSX").mkdir()
     (flat / ".cache").mkdir()
-    (flat / "empty" / "inner").mkdir(parents=True)
+    (flat / "val" / "inner").mkdir(parents=True)
     (flat / "red_things" / "._000.png").write_bytes(b"x")
     (flat / "red_things" / "notes.txt").write_text("x")
     shutil.copy(flat / "red_things" / "000.png", flat / "__MACOSX" / "000.png")
@@ -122,7 +122,7 @@ def test_clutter_is_no_class_and_no_photo(flat: Path) -> None:
         ("000.png", "that are hidden or the system's"),
         ("notes.txt", "of the kind .txt"),
     ]
-    assert found.notes == [f"{flat / 'empty'} holds no photos and is no class"]
+    assert found.notes == [f"{flat / 'val'} holds no photos and is no class"]
 
 
 def test_a_class_may_be_called_train(flat: Path) -> None:
@@ -181,3 +181,42 @@ def test_other_folders_of_the_same_classes_are_mapped(flat: Path, tmp_path: Path
     mapping.write_text("purple = red\n")
     with pytest.raises(UserError, match="has no such folder"):
         labelled(flat, mapping)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("red_things = a\n#green_things = b\n", "names '#green_things', which is no class folder"),
+        ("red_things = green things\n", "both called 'green things' ('green_things' and 'red_thi"),
+        ("red_things = r\x0b\n", r"expected 'folder = name', found 'red_things = r\x0b'"),
+        ("red_things = r\x85green_things = g", r"line 1: expected 'folder = name', found"),
+        ("#\n# x = y\n#\tx = y\nred_things : x\u2028y", "line 4: expected 'folder = name'"),
+    ],
+)
+def test_lines_of_names(flat: Path, tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "names.txt").write_bytes(content.encode())
+    with pytest.raises(UserError) as raised:
+        find_photos(flat, tmp_path / "names.txt")
+    assert expected in str(raised.value)
+    assert raised.value.field == "class_names"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("amber_things", "Amber  Things"),
+        ("ﬁg", "FIG"),
+        ("bus", " bus_"),
+        ("caf\u00e9", "cafe\u0301"),
+    ],
+)
+def test_spellings_of_one_name(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+    assert spelt_again([one], [other]) == (other, one)
+    assert spelt_again([], ["x", one, "y", other]) == (other, one)
+    assert spelt_again([one, other], ["x"]) is None
+
+
+@pytest.mark.parametrize(("one", "other"), [("#1 bus", "1 bus"), ("a-b", "a b"), ("ab", "a b")])
+def test_names_that_are_two(one: str, other: str) -> None:
+    assert spelt_again([one], [other]) is None

@@ -178,7 +178,10 @@ def test_a_folder_that_never_held_photos_is_told_and_is_no_class(
     write(*(data / "annotations" / name for name in names))
     found = find_photos(data)
     assert found.folders == ["cat", "dog"]
-    assert found.notes == [f"{data / 'annotations'} holds no photos and is no class"]
+    (note,) = found.notes
+    holds, _, told = note.partition(": it holds ")
+    assert holds == f"{data / 'annotations'} holds no photos and is no class"
+    assert sorted(told.split(", ")) == sorted(names)
 
 
 def test_a_class_called_like_a_split_is_told(data: Path) -> None:

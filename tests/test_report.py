@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 import subprocess
+import tracemalloc
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,8 +13,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from helpers import run_tune, tune, write_photos
+from helpers import invoke, run_tune, tune, write_photos
 
+import edge_sharpzo.run
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.charts import Line, line_chart
@@ -24,7 +27,7 @@ from edge_sharpzo.runs.records import (
     Scores,
     Summary,
 )
-from edge_sharpzo.runs.report import advice, write_report
+from edge_sharpzo.runs.report import _confused, advice, write_report
 from edge_sharpzo.tuning.records import Record
 
 SECTIONS = (
@@ -124,6 +127,68 @@ def test_hundreds_of_classes(tiny_onnx: Path, tmp_path: Path) -> None:
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
     outline(page)
     assert "90 classes with fewer mistakes are left out" in page
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(0, 0), (1, 1)], None),
+        ([(0, 1), (2, 0), (2, 0), (1, 1), (1, 1), (1, 1)], ("c", "a", 2)),
+        ([(1, 2), (0, 2), (1, 0)], ("a", "c", 1)),  # the first class of as many
+        ([], None),
+    ],
+)
+def test_the_two_that_are_taken_for_each_other_most(
+    pairs: list[tuple[int, int]], expected: tuple[str, str, int] | None
+) -> None:
+    assert _confused(Counter(pairs), [*"abc"]) == expected
+
+
+def test_a_report_grows_with_the_photos_and_not_with_all_pairs_of_classes(
+    run: Path, tmp_path: Path
+) -> None:
+    """Of 9,000 classes all pairs were 600 MB; their names and scores are a few."""
+    prompt = TunedPrompt.load(run)
+    rows = np.zeros((9000, prompt.text_features.shape[1]), np.float32)
+    rows[:, 0] = np.linspace(-1, 1, 9000)
+    many = replace(
+        prompt,
+        folders=[f"c{i}" for i in range(9000)],
+        text_features=rows,
+        head=None,
+        by_name=None,
+        without_photos=[],
+    )
+    photos = Photos([Path("gone.png")] * 4, np.array([8999, 8999, 5, 7]))
+    features = np.zeros((4, rows.shape[1]), np.float32)
+    features[:, 0] = 1.0  # all four are taken for the last class
+    tracemalloc.start()
+    summary, config = Summary.read(run), RunConfig.read(run)
+    write_report(tmp_path, summary, config, [], many, photos, features)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    page = (tmp_path / "report.html").read_text(encoding="utf8")
+    assert "8970 classes with fewer mistakes are left out" in page
+    assert re.search(r"<th>c5</th>(<td[^>]*></td>){30}", page)  # its photo is taken for c8999
+    assert not re.search(r"<th>c8999</th>", page)
+
+
+def test_the_results_are_there_when_the_report_fails(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(edge_sharpzo.run, "write_report", fails)
+    done = run_tune(tiny_onnx, photos, tmp_path / "run", "--shots", 2, "--budget", 60)
+    assert done.exit_code == 2
+    assert "make room there and go on with --resume" in done.stderr
+    left = {file.name for file in (tmp_path / "run").iterdir()}
+    assert {"prompt.safetensors", "history.jsonl", "summary.json", "classifier.onnx"} <= left
+    monkeypatch.undo()
+    assert invoke("tune", "--resume", tmp_path / "run").exit_code == 0
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")

@@ -1,7 +1,9 @@
 """Classes without photos: they answer by their names beside those that were learnt from photos."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +139,19 @@ def flat(tmp_path: Path) -> Path:
     return tmp_path / "flat"
 
 
-@pytest.mark.parametrize("inside", [[], [".gitkeep"], ["Thumbs.db", ".DS_Store"]])
+@pytest.mark.parametrize(
+    "inside",
+    [[], [".gitkeep"], ["Thumbs.db", ".DS_Store"], ["a/b/", ".keep"], [".x/", "c/Desktop.ini"]],
+)
 def test_an_empty_folder_is_a_class_without_photos_and_loudly_so(
     flat: Path, inside: list[str]
 ) -> None:
     (flat / "amber_things").mkdir()
     for name in inside:
-        (flat / "amber_things" / name).write_bytes(b"")
+        place = flat / "amber_things" / name
+        (place if name.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            place.write_bytes(b"")
     found = find_photos(flat)
     assert found.folders == ["green_things", "red_things", "amber_things"]
     assert found.names[-1] == "amber things"
@@ -157,17 +165,65 @@ def test_an_empty_folder_is_a_class_without_photos_and_loudly_so(
     assert any("no held-out photos of 'amber_things'" in note for note in drawn.notes)
 
 
-@pytest.mark.parametrize("what", ["val", "Test", "training", "notes.txt in it", "a folder in it"])
-def test_a_folder_that_is_no_class_stays_none(flat: Path, what: str) -> None:
-    folder = flat / (what if " " not in what else "other")
-    folder.mkdir()
-    if what == "notes.txt in it":
-        (folder / "notes.txt").write_text("x")
-    if what == "a folder in it":
-        (folder / "inner").mkdir()
+@pytest.mark.parametrize(
+    ("folder", "inside"),
+    [
+        ("val", []),
+        ("Test", ["red_things/"]),
+        ("training", []),
+        ("other", ["notes.txt"]),
+        ("cloud", [".IMG_1.jpg.icloud", ".IMG_2.jpg.icloud"]),
+        ("thumbs", [".thumbs/x.jpg"]),
+        ("mac", ["__MACOSX/._1.jpg"]),
+        ("killed", [".lock"]),
+        ("written", ["a/.config.json.x1.part"]),
+    ],
+)
+def test_a_folder_that_is_no_class_stays_none(flat: Path, folder: str, inside: list[str]) -> None:
+    for name in inside or ["/"]:
+        place = flat / folder / name.strip("/")
+        (place if name.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            place.write_bytes(b"")
     found = find_photos(flat)
     assert (found.folders, found.without_photos) == (["green_things", "red_things"], 0)
-    assert found.notes == [f"{folder} holds no photos and is no class"]
+    files = [name for name in inside if not name.endswith("/")]
+    holds = f": it holds {', '.join(files)}" if files else ""
+    assert found.notes == [f"{flat / folder} holds no photos and is no class{holds}"]
+
+
+@pytest.mark.parametrize(
+    ("out", "empty"),
+    [("out", "out"), ("results/a/b", "results/a"), ("x y/run", "x y/run"), (None, "runs")],
+)
+def test_where_runs_go_is_no_class(
+    place: Place, monkeypatch: pytest.MonkeyPatch, out: str | None, empty: str
+) -> None:
+    data = place.photos / "train"
+    data = Path(shutil.copytree(data, place.tmp / "data"))
+    (data / empty).mkdir(parents=True)
+    (data / "amber").mkdir()
+    monkeypatch.chdir(data if out is None else place.tmp)
+    options: dict[str, Any] = {"onnx": place.onnx, "shots": 6, "budget": 400}
+    looks = 0
+
+    def once(event: object) -> None:
+        nonlocal looks
+        looks += type(event).__name__ == "SolutionSeen"
+
+    half = edge_sharpzo.tune(
+        data,
+        out=data / out if out else None,
+        on_progress=once,
+        cancelled=lambda: looks >= 2,
+        **options,
+    )
+    assert half.interrupted
+    assert half.folder.is_relative_to(data)
+    rest = edge_sharpzo.tune(resume=half.folder)
+    assert not rest.interrupted
+    assert rest.summary.without_photos
+    assert rest.summary.without_photos.classes == ["amber"]
 
 
 @pytest.mark.parametrize(
@@ -176,6 +232,7 @@ def test_a_folder_that_is_no_class_stays_none(flat: Path, what: str) -> None:
         b"amber things\nteal\n",
         b"\xef\xbb\xbf# more\r\n\r\n  teal \r\namber things\r\n",
         b"  # none of these\nteal\namber things",
+        b"#\n#\tx\nteal\xc2\xa0\namber things\nZinc\n",  # which has a folder
     ],
 )
 def test_names_are_read_from_a_file(flat: Path, tmp_path: Path, content: bytes) -> None:
@@ -190,7 +247,7 @@ def test_names_are_read_from_a_file(flat: Path, tmp_path: Path, content: bytes) 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "cannot read the class names in"),
+        (None, "(No such file or directory): give `more_classes` a text file with one class name"),
         (b"gr\xfcn\n", "it is no UTF-8 text"),
         (b"", "names no class: write one name on each line"),
         (b"\xef\xbb\xbf# bus\n\n", "names no class: write one name on each line"),
@@ -200,6 +257,14 @@ def test_names_are_read_from_a_file(flat: Path, tmp_path: Path, content: bytes) 
         (b"imgs/bus\n", "line 1: expected one class name"),
         (b"b\x1b[2Jus\n", "found 'b\\x1b[2Jus'"),
         (b"bus\ntram\nbus\n", "line 3: 'bus' is there twice"),
+        (b"bus_stop\nBus  stop\n", "line 2: 'Bus  stop' is there twice, as 'bus_stop'"),
+        (b"bus\x0btram\n", r"found 'bus\x0btram'"),
+        (b"bus\n\x1ctram", r"line 2: expected one class name on the line, found '\x1ctram'"),
+        (b"bus\xe2\x80\xa8tram", r"found 'bus\u2028tram'"),
+        (b"bus\xc2\x85\n", r"found 'bus\x85'"),
+        (b"bus\rtram\r", r"found 'bus\rtram\r'"),
+        (b"bus\n __\n", "line 2: expected one class name on the line, found '__'"),
+        (b"".join(b"%d\n" % n for n in range(10_001)), "10,001 classes without photos, and at mo"),
         (b"bus\nred_things\n", "names 'red_things', and the folder 'red_things' has photos"),
         (b"Red Things\n", "names 'Red Things', and the folder 'red_things' has photos"),
     ],
@@ -216,6 +281,52 @@ def test_names_that_are_refused(
     assert raised.value.field == "more_classes"
 
 
+@pytest.mark.parametrize("option", ["class_names", "more_classes"])
+@pytest.mark.parametrize("kind", ["a pipe", "a folder", "nothing", "endless", "a gone pipe"])
+def test_names_come_from_a_file(flat: Path, tmp_path: Path, kind: str, option: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    places = {"a pipe": tmp_path / "pipe", "a folder": tmp_path, "nothing": Path()}
+    file = places.get(kind) or Path("/dev/zero" if kind == "endless" else "/dev/fd/9999")
+    with pytest.raises(UserError) as raised:
+        find_photos(flat, **{option: file})
+    assert raised.value.field == option
+    assert "cannot read the class names in" in str(raised.value)
+    assert f"give `{option}` a text file with" in str(raised.value)
+    assert "Errno" not in str(raised.value)
+
+
+def test_names_that_begin_with_a_hash(flat: Path, tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("# buses\n#1 bus\n#2_bus\n#\n")
+    found = find_photos(flat, None, tmp_path / "more.txt")
+    assert found.folders[2:] == ["#1 bus", "#2_bus"]
+    assert found.names[2:] == ["#1 bus", "#2 bus"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "told"),
+    [
+        (["Red Things"], "holds photos of a class of that name: delete the empty folder"),
+        (["GREEN_things"], "holds photos of a class of that name: delete the empty folder"),
+        (["bus_stop", "bus stop"], "the empty folders 'bus stop' and 'bus_stop' in"),
+    ],
+)
+def test_empty_folders_of_one_name_are_refused(flat: Path, folders: list[str], told: str) -> None:
+    for folder in folders:
+        (flat / folder).mkdir()
+    with pytest.raises(UserError, match="delete") as raised:
+        find_photos(flat)
+    assert told in str(raised.value)
+
+
+def test_ten_thousand_names_are_found_at_once(flat: Path, tmp_path: Path) -> None:
+    file = tmp_path / "more.txt"
+    file.write_text("".join(f"thing_{n}\n" for n in range(10_000)))
+    began = time.process_time()
+    found = find_photos(flat, None, file)
+    assert time.process_time() - began < 5
+    assert (found.without_photos, len(set(found.names))) == (10_000, 10_002)
+
+
 def test_two_classes_have_to_have_photos(tmp_path: Path) -> None:
     write_photos(tmp_path / "data" / "red", 0, 3, seed=0)
     (tmp_path / "data" / "blue").mkdir()
@@ -229,12 +340,19 @@ def test_their_test_photos_count_and_their_validation_photos_are_refused(flat: P
         write_photos(flat / "test" / name, 30, 2, seed=4)
     found = find_photos(flat)
     assert found.photos.labels[found.parts == TEST].tolist() == [1, 1, 2, 2]
-    for split in ("val", "test"):
-        write_photos(flat / split / ("amber" if split == "val" else "teal"), 30, 2, seed=5)
-        with pytest.raises(UserError, match="is no class of the training photos") as raised:
+    write_photos(flat / "test" / "teal", 30, 2, seed=5)
+    with pytest.raises(UserError, match=r"is no class of the training .* in `more_classes`"):
+        find_photos(flat)
+    with pytest.raises(UserError, match=r"training photos: move it away to go on$"):
+        find_photos(flat, started={"amber": "amber"})
+    shutil.rmtree(flat / "test")
+    for name, told in (("Amber", "into train/Amber to learn"), ("teal", "add training photos")):
+        write_photos(flat / "val" / name, 30, 2, seed=5)
+        with pytest.raises(UserError) as raised:
             find_photos(flat)
-        assert ("or name the class in `more_classes`" in str(raised.value)) == (split == "test")
-        shutil.rmtree(flat / split)
+        assert told in str(raised.value)
+        assert "more_classes" not in str(raised.value)
+        shutil.rmtree(flat / "val")
 
 
 @pytest.fixture(scope="module")
@@ -356,6 +474,9 @@ def photo_of(data: Path) -> Path:
         ("red_things", "cannot tell from the class 'red_things'"),
         ("teal,RED  things", "'RED  things', which the model cannot tell from the class 'red_th"),
         ("teal, Teal", "'Teal', which the model cannot tell from the class 'teal'"),
+        ("red-hat, RED_hat,Red  HAT", "'Red  HAT', which the model cannot tell from the class"),
+        ("blue things", "'blue things', which the model cannot tell from the class 'blue_th"),
+        ("teal,__", "has the name '__'"),
         ("teal,,bus", "has the name '': give words of one line"),
         ("", "has the name ''"),
         ("te\x1bal", "has the name 'te\\x1bal'"),
@@ -377,6 +498,7 @@ def test_other_heads_refuse_them(place: Place, head: str) -> None:
     assert done.exit_code == 2
     assert f"--head {head} cannot answer for 'teal', a class without photos" in done.stderr
     assert "take --head text-gda" in done.stderr
+    assert f"or take 'teal' out of {names}" in " ".join(done.stderr.split())
     assert not (place.tmp / "out" / "config.json").exists()
     assert invoke(*place.tune("--head", head)).exit_code == 0
     done = invoke("predict", place.tmp / "out", photo(place), "--also", "teal")
@@ -385,10 +507,12 @@ def test_other_heads_refuse_them(place: Place, head: str) -> None:
 
 
 def test_classes_that_read_the_same_are_refused(place: Place) -> None:
-    names = place.file("more.txt", "Teal\nteal\n")
+    names = place.file("more.txt", "salt &amp pepper\nsalt & pepper\n")
     done = invoke(*place.tune("--more-classes", names))
     assert done.exit_code == 2
-    assert "read the same to the model" in done.stderr
+    told = " ".join(done.stderr.split())
+    assert "read the same to the model" in told
+    assert f"take 'salt &amp pepper' out of {names}, or give them names apart" in told
 
 
 @pytest.mark.parametrize("also", ["teal", [1], [b"teal"]])
@@ -397,29 +521,108 @@ def test_also_takes_a_list(place: Place, also: Any) -> None:
         edge_sharpzo.Classifier.load(place.run, also=also)
 
 
-def test_a_cancelled_run_goes_on_with_them(place: Place) -> None:
-    names = place.file("more.txt", "teal\nbus\n")
-    options: dict[str, Any] = {"onnx": place.onnx, "shots": 6, "budget": 400, "more_classes": names}
-    whole = edge_sharpzo.tune(place.photos, out=place.tmp / "whole", **options)
+@pytest.fixture(scope="module")
+def half(
+    tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, Path]:
+    """The same run, interrupted and not; and their data. An empty folder and a file have names."""
+    place = tmp_path_factory.mktemp("half")
+    data = Path(shutil.copytree(photos, place / "data"))
+    (data / "train" / "amber_things").mkdir()
+    (place / "more.txt").write_text("teal\nbus_stop\n")
+    options: dict[str, Any] = {"onnx": tiny_onnx, "shots": 6, "budget": 400}
+    options["more_classes"] = place / "more.txt"
     looks = 0
 
     def once(event: object) -> None:
         nonlocal looks
         looks += type(event).__name__ == "SolutionSeen"
 
-    half = edge_sharpzo.tune(
-        place.photos,
-        out=place.tmp / "half",
-        on_progress=once,
-        cancelled=lambda: looks >= 2,
-        **options,
+    whole = edge_sharpzo.tune(data, out=place / "whole", **options)
+    cut = edge_sharpzo.tune(
+        data, out=place / "half", on_progress=once, cancelled=lambda: looks >= 2, **options
     )
-    assert half.interrupted
-    names.write_text("bus\nteal\n")  # the same names
-    rest = edge_sharpzo.tune(resume=half.folder)
-    assert rest.summary.queries == whole.summary.queries
-    ends = [load_file(folder / "prompt.safetensors") for folder in (whole.folder, rest.folder)]
+    assert cut.interrupted
+    (place / "more.txt").unlink()
+    return whole.folder, cut.folder, data
+
+
+def moved(half: tuple[Path, Path, Path], tmp: Path) -> tuple[Path, Path]:
+    """Copies of the interrupted run and of its data, where that looks for them."""
+    run, data = tmp / "run", tmp / "data"
+    shutil.copytree(half[1], run)
+    shutil.copytree(half[2], data)
+    config = json.loads((run / "config.json").read_text())
+    config["options"]["data"] = str(data)
+    (run / "config.json").write_text(json.dumps(config))
+    return run, data
+
+
+@pytest.mark.parametrize("since", ["the file is gone", "the folder is gone", "a new empty folder"])
+def test_a_cancelled_run_goes_on_with_the_names_it_has(
+    half: tuple[Path, Path, Path], tmp_path: Path, since: str
+) -> None:
+    run, data = moved(half, tmp_path)
+    if since == "the folder is gone":
+        (data / "train" / "amber_things").rmdir()
+    if since == "a new empty folder":
+        (data / "train" / "zinc").mkdir()
+    notes: list[str] = []
+    rest = edge_sharpzo.tune(resume=run, on_progress=lambda e: notes.append(getattr(e, "text", "")))
+    assert not rest.interrupted
+    labels = ["amber_things", "bus_stop", "teal"]
+    assert (run / "labels.txt").read_text().splitlines()[3:] == labels
+    assert TunedPrompt.load(run).names[3:] == ["amber things", "bus stop", "teal"]
+    ends = [load_file(folder / "prompt.safetensors") for folder in (half[0], run)]
     assert all(np.array_equal(ends[0][name], ends[1][name]) for name in ends[0])
+    told = f"{data / 'train' / 'zinc'} is empty and no class: the run started without it"
+    assert (told in notes) == (since == "a new empty folder")
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        (
+            "train/amber_things",
+            "'amber_things' was a class without photos when the run was started",
+        ),
+        ("train/Teal", "'teal' was a class without photos when the run was started"),
+        ("train/bus stop", "'bus_stop' was a class without photos when the run was started"),
+        ("train/zinc", "move the new folder 'zinc' away"),
+        ("test/zinc", "training photos: move it away to go on"),
+        (None, "put the photos of 'blue_things' back"),
+    ],
+)
+def test_a_cancelled_run_refuses_other_photos(
+    half: tuple[Path, Path, Path], tmp_path: Path, folder: str | None, told: str
+) -> None:
+    run, data = moved(half, tmp_path)
+    if folder:
+        write_photos(data / folder, 30, 3, seed=5)
+    else:
+        for part in ("train", "test"):
+            shutil.rmtree(data / part / "blue_things", ignore_errors=True)
+        (data / "train" / "blue_things").mkdir()
+    done = invoke("tune", "--resume", run)
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.split())
+    assert "--more-classes" not in done.stderr
+
+
+def test_an_older_run_goes_on_without_empty_folders(
+    half: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    """Its config knows of no such classes; as it was interrupted before its first checkpoint."""
+    run, _ = moved(half, tmp_path)
+    config = json.loads((run / "config.json").read_text())
+    del config["without_photos"], config["options"]["more_classes"]
+    config["folders"], config["names"] = config["folders"][:3], config["names"][:3]
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "checkpoint.safetensors").unlink()
+    done = invoke("tune", "--resume", run)
+    assert done.exit_code == 0, done.stderr
+    assert "is empty and no class: the run started without it" in " ".join(done.stderr.split())
+    assert len((run / "labels.txt").read_text().splitlines()) == 3
 
 
 def test_rows_of_huge_numbers_are_refused(place: Place) -> None:

@@ -1,9 +1,40 @@
 """What classes are called: by their folders, or in files that the user writes."""
 
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import read_text
 from edge_sharpzo.system.text import is_line
+
+SPACES = " \t\u00a0\u3000"  # around a name; what breaks a line is none
+WANTED = {
+    "class_names": "a text file with lines 'folder = name'",
+    "more_classes": "a text file with one class name on each line",
+}
+
+
+def as_spoken(name: str) -> str:
+    """How prompts say a class that is called `name`, by its folder or by the user."""
+    return name.replace("_", " ")
+
+
+def folded(name: str) -> str:
+    """What all spellings of one class's name share: case, forms of letters and spaces are not."""
+    return " ".join(as_spoken(unicodedata.normalize("NFKC", name).casefold()).split())
+
+
+def spelt_again(known: Iterable[str], names: Iterable[str]) -> tuple[str, str] | None:
+    """The first of `names` that is called like one of `known` or one before it, and that one."""
+    seen = {folded(name): name for name in known}
+    for name in names:
+        if (other := seen.get(folded(name))) is not None:
+            return name, other
+        seen[folded(name)] = name
+    return None
 
 
 def read_class_names(file: Path) -> dict[str, str]:
@@ -15,10 +46,10 @@ def read_class_names(file: Path) -> dict[str, str]:
     for number, line in _lines(file, "class_names"):
         separator = next((s for s in ("\t", "=", ",", ":") if s in line), None)
         parts = line.split(separator, 1) if separator else (line, "")
-        folder, name = (part.strip() for part in parts)
-        if not name:
+        folder, name = (part.strip(SPACES) for part in parts)
+        if not name or not is_line(name):
             raise UserError(
-                f"{file}, line {number}: expected 'folder = name', found '{line[:60]}'",
+                f"{file}, line {number}: expected 'folder = name', found {line[:60]!a}",
                 field="class_names",
             )
         if names.setdefault(folder, name) != name:
@@ -30,42 +61,53 @@ def read_class_names(file: Path) -> dict[str, str]:
 
 
 def read_more_classes(file: Path) -> list[str]:
-    """Names of classes that have no photos, one per line, sorted. Raises UserError."""
-    names: set[str] = set()
+    """Names of classes that have no photos, one per line. Raises UserError."""
+    names: dict[str, str] = {}  # by what their spellings share
     for number, name in _lines(file, "more_classes"):
         fault = None
-        if any(mark in name for mark in "\t=,;:/") or not is_line(name):
+        if any(mark in name for mark in "\t=,;:/") or not is_line(name) or not folded(name):
             fault = f"expected one class name on the line, found {name[:60]!a}"
-        elif name in names:
-            fault = f"'{name}' is there twice"
+        elif other := names.get(folded(name)):
+            fault = f"'{name}' is there twice" + (f", as '{other}'" if other != name else "")
         if fault:
             raise UserError(f"{file}, line {number}: {fault}: mend it", field="more_classes")
-        names.add(name)
+        names[folded(name)] = name
     if not names:
         raise UserError(
             f"{file} names no class: write one name on each line, or leave `more_classes` out",
             field="more_classes",
         )
-    return sorted(names)
+    return list(names.values())
 
 
 def _lines(file: Path, field: str) -> list[tuple[int, str]]:
-    """Numbers and contents of the lines that are neither empty nor comments. Raises UserError."""
+    """Numbers and contents of the lines that are neither empty nor comments.
+
+    A comment is `#` with a space, or nothing, behind it. Raises UserError.
+    """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()  # editors may add a mark
+        text = read_text(file).removeprefix("\ufeff")  # editors may add this mark
     except UnicodeDecodeError as error:
         raise UserError(
             f"cannot read the class names in {file}: it is no UTF-8 text. Save it as UTF-8",
             field=field,
         ) from error
-    except OSError as error:
-        raise UserError(f"cannot read the class names in {file}: {error}", field=field) from error
-    numbered = [(number, line.strip()) for number, line in enumerate(lines, 1)]
-    return [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    except (OSError, ValueError) as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise UserError(
+            f"cannot read the class names in '{file}' ({why}): give `{field}` {WANTED[field]}",
+            field=field,
+        ) from error
+    numbered = [(n, line.strip(SPACES)) for n, line in enumerate(re.split(r"\r?\n", text), 1)]
+    return [(n, line) for n, line in numbered if line and not re.match(r"#(\s|$)", line)]
 
 
-def display_names(folders: list[str], class_names: Path | None) -> list[str]:
+def display_names(
+    folders: list[str], class_names: Path | None, started: Mapping[str, str]
+) -> list[str]:
     """How prompts call the classes `folders`: as `class_names` says, or as the folders do.
+
+    Some go by the names that a run was `started` with.
 
     Raises UserError for a folder that is not there, or two classes of one name.
     """
@@ -76,11 +118,14 @@ def display_names(folders: list[str], class_names: Path | None) -> list[str]:
             f"the folders are {', '.join(folders[:8])}",
             field="class_names",
         )
-    names = [given.get(folder, folder.replace("_", " ")) for folder in folders]
-    if twice := [name for name in names if names.count(name) > 1]:
+    known = {**given, **started}
+    names = [known.get(folder, as_spoken(folder)) for folder in folders]
+    name, times = Counter(names).most_common(1)[0] if names else ("", 0)
+    if times > 1:
+        first, second, *_ = (f for f, each in zip(folders, names, strict=True) if each == name)
         raise UserError(
-            f"two classes are both called '{twice[0]}': rename a folder, or give them names "
-            "with `class_names`",
+            f"two classes are both called '{name}' ('{first}' and '{second}'): rename one, or give "
+            "them names apart with `class_names`",
             field="class_names",
         )
     return names

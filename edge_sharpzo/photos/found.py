@@ -1,18 +1,13 @@
 """The labelled photos under a folder: to tune on, or to measure a finished run with."""
 
-import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edge_sharpzo.photos.class_names import (
-    display_names,
-    read_class_names,
-    read_more_classes,
-)
+from edge_sharpzo.photos.class_names import display_names, folded, read_class_names
 from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import (
@@ -21,8 +16,14 @@ from edge_sharpzo.photos.scan import (
     SUFFIXES,
     Scan,
     holds_classes,
+    is_empty,
     split_folder,
     subfolders,
+)
+from edge_sharpzo.photos.without_photos import (
+    check_still_without,
+    classes_without_photos,
+    without_runs,
 )
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import is_line
@@ -66,7 +67,13 @@ class Found:
     parts: np.ndarray  # POOL, VAL or TEST of each photo [N]; in this order
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    without_photos: int = 0  # classes that have no photo to learn from
+    # Classes that have no photo to learn from, and the folder or the file that each comes from.
+    bare: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def without_photos(self) -> int:
+        """The number of those."""
+        return len(self.bare)
 
     @property
     def learnt(self) -> int:
@@ -75,13 +82,18 @@ class Found:
 
 
 def find_photos(
-    root: Path, class_names: Path | None = None, more_classes: Path | None = None
+    root: Path,
+    class_names: Path | None = None,
+    more_classes: Path | None = None,
+    runs: Sequence[Path] = (),
+    started: Mapping[str, str] | None = None,
 ) -> Found:
     """Looks through `root`: `<class>/*` or `train/<class>/*`, optional `val/` and `test/`.
 
     Photos may lie one folder below their class's. `class_names` is a file with lines
     `folder = name`. Empty folders, and the names in the file `more_classes`, are classes without
-    photos.
+    photos; but none that `runs` go to. A run that goes on `started` with classes without photos,
+    folder -> name: it has those and no others.
 
     Raises UserError for a folder without classes, or a class all of whose files are of no use.
     """
@@ -90,7 +102,16 @@ def find_photos(
     source = splits["train"] or root
     by_class, empty, notes = _classes(source, [f for f in splits.values() if f], scan)
     learnt = sorted(by_class)
-    bare = sorted({*empty, *(_more_classes(more_classes, learnt) if more_classes else ())})
+    with_photos = [source / name for name in learnt]
+    if started is None:
+        empty, told_of = without_runs(empty, runs)
+        bare = classes_without_photos(with_photos, empty, more_classes)
+    else:
+        check_still_without(with_photos, started)
+        new = [folder for folder in empty if folder.name not in started]
+        told_of = [f"{each} is empty and no class: the run started without it" for each in new]
+        bare = {name: source / name for name in started}
+    notes += told_of
     classes = [*learnt, *bare]
     pairs = [(path, label) for label, name in enumerate(learnt) for path in by_class[name]]
     parts = [POOL] * len(pairs)
@@ -98,27 +119,13 @@ def find_photos(
         if base is not None:
             labels, told_of = _labels(base, classes if part == TEST else learnt, {})
             notes += told_of
-            found = _photos_of(base, labels, scan, partial(_refuse, part))
+            found = _photos_of(base, labels, scan, partial(_refuse, part, bare, started is None))
             pairs += found
             parts += [part] * len(found)
     _leave_out_rest(root, source, [f for f in splits.values() if f], scan)
-    names = display_names(classes, class_names)
+    names = display_names(classes, class_names, started or {})
     photos, lies = _as_photos(pairs), np.array(parts)
-    return Found(root, classes, names, photos, lies, scan.left_out, notes, len(bare))
-
-
-def _more_classes(file: Path, learnt: list[str]) -> list[str]:
-    """The names in `file`. Raises UserError for one that has photos."""
-    names = read_more_classes(file)
-    with_photos = {_folded(folder): folder for folder in learnt}
-    for name in names:
-        if folder := with_photos.get(_folded(name)):
-            raise UserError(
-                f"{file} names '{name}', and the folder '{folder}' has photos of it: take the name "
-                "out",
-                field="more_classes",
-            )
-    return names
+    return Found(root, classes, names, photos, lies, scan.left_out, notes, bare)
 
 
 def find_labelled(
@@ -164,24 +171,20 @@ def _splits(root: Path) -> dict[str, Path | None]:
 
 def _classes(
     source: Path, splits: Sequence[Path], scan: Scan
-) -> tuple[dict[str, list[Path]], list[str], list[str]]:
+) -> tuple[dict[str, list[Path]], list[Path], list[str]]:
     """The photos of each class folder in `source`, its empty folders, and what to tell of them.
 
     Raises UserError where fewer than two have photos, or one cannot be used.
     """
-    by_class, empty, notes = dict[str, list[Path]](), list[str](), list[str]()
+    by_class, empty, notes = dict[str, list[Path]](), list[Path](), list[str]()
     for folder in (f for f in subfolders(source) if f not in splits):
         before = len(scan.left_out)
         if photos := scan.class_photos(folder):
             by_class[folder.name] = photos
             if _is_split(folder):
                 notes.append(f"{folder} is taken for a class, for it holds no class folders")
-        elif _is_empty(folder, scan.left_out[before:]):
-            empty.append(folder.name)
-            notes.append(
-                f"{folder} is empty: '{folder.name}' is taken for a class without photos, which "
-                "answers by its name alone. Put photos in, or delete the folder if it is no class"
-            )
+        elif not _is_split(folder) and is_empty(folder):
+            empty.append(folder)
         else:
             notes.append(_no_class(folder, scan.left_out[before:]))
     if len(by_class) < 2:
@@ -200,7 +203,7 @@ def _classes(
             f"all class folders have folders of the same names ({', '.join(common[:3])}): if those "
             f"are the classes, use `data={source / min(by_class)}`"
         )
-    if odd := [name for name in sorted([*by_class, *empty]) if not is_line(name)]:
+    if odd := [name for name in sorted([*by_class, *(f.name for f in empty)]) if not is_line(name)]:
         raise UserError(
             f"the folder {odd[0]!a} in {source} has a name that is no single line of UTF-8: "
             "rename it",
@@ -213,12 +216,6 @@ def _is_split(folder: Path) -> bool:
     return any(folder.name.lower() in known for known in SPLITS.values())
 
 
-def _is_empty(folder: Path, left_out: list[LeftOut]) -> bool:
-    """Whether there is nothing in it, but for what systems leave; one of a split is no class."""
-    nothing = all(file.reason == HIDDEN for file in left_out) and not subfolders(folder)
-    return nothing and not _is_split(folder)
-
-
 def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
     """What to tell of a folder without photos. Raises UserError where it seems to have some."""
     if any(f.reason != HIDDEN and f.path.suffix.lower() not in OTHER_KINDS for f in left_out):
@@ -229,7 +226,10 @@ def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
             "put them right into that folder, or move the folder away",
             field="data",
         )
-    return f"{folder} holds no photos and is no class"
+    inside = [str(f.path.relative_to(folder)) for f in left_out if folder in f.path.parents]
+    more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+    holds = f": it holds {', '.join(inside[:3])}{more}" if inside else ""
+    return f"{folder} holds no photos and is no class{holds}"
 
 
 def _because(left_out: Iterable[LeftOut]) -> str:
@@ -244,21 +244,16 @@ def _labels(
     exact = {name: label for label, name in enumerate(folders)} | given
     alike: dict[str, list[int]] = {}
     for label, name in enumerate(folders):
-        alike.setdefault(_folded(name), []).append(label)
+        alike.setdefault(folded(name), []).append(label)
     labels, notes = {}, []
     for folder in subfolders(base):
-        same = alike.get(_folded(folder.name), [])
+        same = alike.get(folded(folder.name), [])
         if folder.name in exact:
             labels[folder] = exact[folder.name]
         elif len(same) == 1:
             labels[folder] = same[0]
             notes.append(f"{folder} is taken for the class '{folders[same[0]]}'")
     return labels, notes
-
-
-def _folded(name: str) -> str:
-    """A folder's name without what file systems and people change in it: case, forms, spaces."""
-    return unicodedata.normalize("NFKC", name).casefold().replace("_", " ").strip()
 
 
 def _mapped(base: Path, folders: list[str], names: list[str], mapping: Path) -> dict[str, int]:
@@ -293,15 +288,23 @@ def _photos_of(
     return [(photo, labels[folder]) for folder in by_class for photo in scan.class_photos(folder)]
 
 
-def _refuse(part: int, folder: Path) -> None:
-    """Raises UserError where a folder of val/ or test/, of no known class, holds photos."""
-    if Scan().class_photos(folder):
-        named = ", or name the class in `more_classes`" if part == TEST else ""
+def _refuse(part: int, bare: Iterable[str], is_new: bool, folder: Path) -> None:
+    """Raises UserError where a folder of val/ or test/, of no known class, holds photos.
+
+    `bare` are the classes without photos, of a run that `is_new` or goes on.
+    """
+    if not Scan().class_photos(folder):
+        return
+    if part == VAL and folded(folder.name) in map(folded, bare):
         raise UserError(
-            f"{folder} is no class of the training photos: rename it, or add training photos for "
-            f"it{named}",
+            f"{folder} holds photos of a class without photos to learn from, and such a class has "
+            f"nothing to validate: move them into train/{folder.name} to learn from them, or into "
+            f"test/{folder.name} to measure the class by them",
             field="data",
         )
+    cure = "rename it, or add training photos for it" if is_new else "move it away to go on"
+    named = ", or name the class in `more_classes`" if part == TEST and is_new else ""
+    raise UserError(f"{folder} is no class of the training photos: {cure}{named}", field="data")
 
 
 def _leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan) -> None:

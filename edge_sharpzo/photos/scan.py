@@ -14,6 +14,8 @@ OTHER_KINDS = {
     *(".csv", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"),
     *(".html", ".jsonl", ".onnx", ".safetensors"),  # what runs leave
 }
+# What systems and version control leave in a folder that has nothing in it.
+MARKS = {".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".keep", ".gitignore"}
 SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -106,6 +108,15 @@ def subfolders(folder: Path) -> list[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether there is no file in it, nor below it, but what marks or clutters empty folders."""
+    for entry in folder.iterdir():
+        is_folder = entry.is_dir() and not entry.is_symlink()  # a link may lead back
+        if not (is_empty(entry) if is_folder else entry.name.lower() in MARKS):
+            return False
+    return True
 
 
 def split_folder(root: Path, split: str) -> Path | None:

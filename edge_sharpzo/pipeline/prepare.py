@@ -1,6 +1,7 @@
 """The first step: model, photos and method opened, checked and ready."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
+from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
@@ -58,8 +60,10 @@ class Prepared:
     seconds: float  # from the start until the photos were done
 
 
-def open_task(options: TuneOptions) -> Task:
+def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Task:
     """Opens the model, looks for photos and makes the method ready.
+
+    A run that goes on has the classes without photos `bare`, folder -> name, and no others.
 
     Raises UserError for whatever is wrong with any of them, a name too long included, before the
     long work begins.
@@ -79,11 +83,13 @@ def open_task(options: TuneOptions) -> Task:
         chosen = plan(options.method, replace(request, start=start))
         tokens = learned_tokens(clip, options.context_tokens)
     options = replace(options, start=start)
-    found = find_photos(options.data, options.class_names, options.more_classes)
+    runs = [options.out] if options.out else [RUNS, options.data / RUNS]
+    found = find_photos(options.data, options.class_names, options.more_classes, runs, bare)
     if found.without_photos and head != DEFAULT_HEAD:
+        name = found.folders[-1]
         raise UserError(
-            f"`head={options.head}` cannot answer for '{found.folders[-1]}', a class without "
-            f"photos: take `head={DEFAULT_HEAD}`, or give it photos",
+            f"`head={options.head}` cannot answer for '{name}', a class without photos: take "
+            f"`head={DEFAULT_HEAD}`, give it photos, or {_away(found, name)}",
             field="head",
         )
     prompt = clip.prompts.for_tuning(found.names[: found.learnt], options.template, tokens)
@@ -113,12 +119,20 @@ def _check_classes(found: Found, rows: list[list[int]]) -> None:
     """Raises UserError for two classes whose prompts are the same tokens to the model."""
     if same := same_rows(rows):
         names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in same]
+        last = found.folders[same[1]]
+        cure = _away(found, last) if last in found.bare else "merge the folders"
         raise UserError(
             f"the classes {names[0]} and {names[1]} read the same to the model, which takes "
-            "no notice of case, spaces or forms of letters: merge the folders, or give them "
-            "names apart with `class_names`",
+            f"no notice of case, spaces or forms of letters: {cure}, or give them names apart "
+            "with `class_names`",
             field="class_names",
         )
+
+
+def _away(found: Found, name: str) -> str:
+    """How to do without a class that has no photos."""
+    place = found.bare[name]
+    return f"take '{name}' out of {place}" if place.is_file() else f"delete the folder {place}"
 
 
 def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:

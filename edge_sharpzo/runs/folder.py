@@ -97,12 +97,13 @@ def write_config(folder: Path, config: RunConfig) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether nothing is left to resume: the results are there, and no checkpoint.
+    """Whether nothing is left to resume: results and report are there, and no checkpoint.
 
     An interrupted run has results too; one whose checkpoint was deleted starts over.
     """
     return (
         (folder / SUMMARY).exists()
+        and (folder / REPORT).exists()  # written last
         and not Checkpoints(folder).path.exists()
         and Summary.read(folder).stopped_because != StopReason.INTERRUPTED
     )
@@ -129,9 +130,20 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     elif config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
-        cause = f"the class names are not those that {started}: put them back"
+        cause = _changed_classes(stored, config)
     if cause:
         raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
+
+
+def _changed_classes(stored: RunConfig, config: RunConfig) -> str:
+    """What differs, and what to put back."""
+    started = "those that the run was started with"
+    before, now = set(stored.folders), set(config.folders)
+    if gone := sorted(before - now):
+        return f"the classes are not {started}: put the photos of '{gone[0]}' back"
+    if new := sorted(now - before):
+        return f"the classes are not {started}: move the new folder '{new[0]}' away"
+    return f"the class names are not {started}: put them back"
 
 
 def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
@@ -158,12 +170,11 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
 def finish(folder: Path, summary: Summary, records: Sequence[Record], prompt: TunedPrompt) -> None:
     """Writes the results; the summary last, so that where it is, the others are too.
 
-    Raises UserError where it cannot.
+    Raises OSError where it cannot.
     """
-    with writing_results(folder):
-        prompt.save(folder)
-        write_text(folder / HISTORY, "".join(f"{json_line(record)}\n" for record in records))
-        summary.write(folder)
+    prompt.save(folder)
+    write_text(folder / HISTORY, "".join(f"{json_line(record)}\n" for record in records))
+    summary.write(folder)
 
 
 @contextmanager

@@ -129,11 +129,13 @@ class TuneOptions:
     )
     class_names: Path | None = _option(
         None,
-        "file with lines 'folder = name'; without it underscores in folders read as spaces",
+        "file with lines 'folder = name', or '# comment'; without it underscores in folders read "
+        "as spaces",
     )
     more_classes: Path | None = _option(
         None,
-        "file with a name per line: classes without photos, which answer by their names alone",
+        "file with a name per line: classes without photos, which answer by their names alone; "
+        "lines that begin with '# ' are comments",
     )
     method: str | None = _option(
         None,

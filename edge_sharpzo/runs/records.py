@@ -69,6 +69,11 @@ class RunConfig:
         held_out = zip(self.held_out, self.held_out_sha256, strict=True)
         return [*zip(self.tuned_on, digests, strict=True), *held_out]
 
+    def bare_names(self) -> dict[str, str]:
+        """Folder -> name of the classes without photos."""
+        names = dict(zip(self.folders, self.names, strict=True))
+        return {folder: names[folder] for folder in self.without_photos}
+
     def sketches(self) -> np.ndarray:
         """Those of the photos tuned on [M, S], uint8; older versions kept none.
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,14 +72,15 @@ def write_report(
     environment.filters["percent"] = percent
     probabilities = softmax(prompt.logits(features))
     classes = len(prompt.folders)
-    confusion = np.zeros((classes, classes), int)
-    np.add.at(confusion, (photos.labels, probabilities.argmax(axis=1)), 1)
+    guesses = probabilities.argmax(axis=1).tolist()
+    confusion = Counter(zip(photos.labels.tolist(), guesses, strict=True))
+    held_out = Counter(photos.labels.tolist())
     by_class = [
-        ClassScore(name, float(row[i] / row.sum()) if row.any() else None, int(row.sum()))
-        for i, (name, row) in enumerate(zip(prompt.folders, confusion, strict=True))
+        ClassScore(name, confusion[i, i] / n if (n := held_out[i]) else None, n)
+        for i, name in enumerate(prompt.folders)
     ]
-    mistakes = confusion.sum(axis=1) - confusion.diagonal()
-    shown = np.sort(np.argsort(-mistakes, kind="stable")[:MATRIX_CLASSES])
+    misread_most = sorted(range(classes), key=lambda i: confusion[i, i] - held_out[i])
+    shown = sorted(misread_most[:MATRIX_CLASSES])
     page = environment.get_template("report.html.jinja").render(
         run=folder.name,
         summary=summary,
@@ -87,7 +89,7 @@ def write_report(
         curves=_curves(records),
         by_class=by_class,
         matrix_names=[prompt.folders[i] for i in shown],
-        matrix=confusion[np.ix_(shown, shown)].tolist(),
+        matrix=[[confusion[truth, guess] for guess in shown] for truth in shown],
         left_out=classes - len(shown),
         misread=_misread(prompt.folders, photos, probabilities, config.options.max_memory),
         reliability=reliability(probabilities, photos.labels),
@@ -151,13 +153,18 @@ def _misread(
     return found
 
 
-def _confused(confusion: np.ndarray, folders: list[str]) -> tuple[str, str, int] | None:
-    """The class that is most often taken for another, that other one, and how often."""
-    wrong = confusion - np.diag(confusion.diagonal())
-    if not wrong.any():
+def _confused(
+    confusion: Counter[tuple[int, int]], folders: list[str]
+) -> tuple[str, str, int] | None:
+    """The class that is most often taken for another, that other one, and how often.
+
+    `confusion` counts the photos of each truth and guess.
+    """
+    wrong = [(-n, truth, guess) for (truth, guess), n in confusion.items() if truth != guess and n]
+    if not wrong:
         return None
-    truth, guess = np.unravel_index(wrong.argmax(), wrong.shape)
-    return folders[truth], folders[guess], int(wrong[truth, guess])
+    times, truth, guess = min(wrong)
+    return folders[truth], folders[guess], -times
 
 
 def advice(

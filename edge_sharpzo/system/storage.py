@@ -101,7 +101,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def read_text(path: Path) -> str:
-    """What an untrusted file says, UTF-8.
+    """What an untrusted file says, UTF-8, with its line ends as they are.
 
     Raises OSError, or ValueError for what is no text, or no file, or no small one: a pipe or a
     device would never end.
@@ -110,7 +110,7 @@ def read_text(path: Path) -> str:
         raise ValueError("it is no file")
     if (size := path.stat().st_size) > MOST_TEXT:
         raise ValueError(f"it is larger than any ({size // 1_000_000} MB)")
-    return path.read_text(encoding="utf8")
+    return path.read_bytes().decode("utf8")
 
 
 def parse_json(text: str) -> Any:
