@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -15,6 +16,7 @@ from helpers import run_tune, tune, write_photos
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
+from edge_sharpzo.runs.advice import advice
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import (
     Accuracies,
@@ -24,7 +26,8 @@ from edge_sharpzo.runs.records import (
     Scores,
     Summary,
 )
-from edge_sharpzo.runs.report import advice, write_report
+from edge_sharpzo.runs.report import write_report
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.records import Record
 
 SECTIONS = (
@@ -257,3 +260,62 @@ def test_advice_fits_the_result(run: Path) -> None:
     assert advice(replace(summary, accuracy=good), [], None) == [
         "At least 19 of 20 held-out photos are right: nothing needs to be done."
     ]
+
+
+def measured(whole: Summary, **parts: Any) -> Summary:
+    """A mediocre run whose prompt is as good as its template."""
+    accuracy = Accuracies(
+        zero_shot=Scores(None, 0.6),
+        tuned=Scores(None, 0.6),
+        head=HeadScores("text-gda", None, 0.6),
+        classifier=ClassifierScores("text-gda", None, 0.7),
+    )
+    return replace(whole, **{"accuracy": accuracy, **parts})
+
+
+@pytest.mark.parametrize(
+    ("train", "borrowed", "shots", "told"),
+    [
+        (3, 0, 16, "More photos: about 1 per class"),
+        (7, 2, 16, "More photos: about 3 per class"),
+        (12, 0, 8, "More photos: about 4 per class"),
+        (12, 0, 4, "More shots: 4 photos per class"),
+        (3, 0, 1, "More shots: 1 photos per class"),
+        (48, 0, 16, None),
+        (36, 12, 16, None),
+    ],
+)
+def test_advice_tells_photos_that_lack_from_shots(
+    run: Path, train: int, borrowed: int, shots: int, told: str | None
+) -> None:
+    whole = Summary.read(run)
+    data = replace(whole.data, train=train, borrowed=borrowed, shots=shots)
+    tips = advice(measured(whole, data=data), [], None)
+    assert [tip.partition(" are learnt")[0] for tip in tips if tip.startswith("More")] == (
+        [told] if told else []
+    )
+    untested = replace(whole.accuracy, classifier=ClassifierScores("text-gda", None, None))
+    tips = advice(replace(whole, data=data, accuracy=untested), [], None)
+    assert tips[0].startswith("No photos were held out")
+    assert len(tips) == 1 + bool(told)
+
+
+@pytest.mark.parametrize(
+    ("confused", "cure"),
+    [
+        (("jute", "linen", 7), "give both clearer class names"),
+        (("silk", "linen", 7), "take photos of 'silk', known by name alone"),
+        (("linen", "wool", 2), "take photos of 'wool', known by name alone"),
+        (("silk", "wool", 2), "take photos of 'silk' and 'wool', known by name alone"),
+    ],
+)
+def test_a_class_known_by_name_needs_photos(
+    run: Path, confused: tuple[str, str, int], cure: str
+) -> None:
+    whole = Summary.read(run)
+    bare = WithoutPhotos(["silk", "wool"], 5, 0.2, 0.8, 0.9)
+    tips = advice(measured(whole, without_photos=bare), [], confused)
+    assert tips[0].startswith("Take photos of silk, wool: ")
+    assert any(tip.endswith(f"{cure}.") or cure in tip for tip in tips[1:])
+    level = replace(bare, right=0.8)
+    assert "Take photos of" not in " ".join(advice(measured(whole, without_photos=level), [], None))

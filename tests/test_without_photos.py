@@ -21,6 +21,8 @@ from edge_sharpzo.clip.images import load_image, preprocess
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.found import TEST, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.runs.records import Summary
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 
 CENTRES = np.random.default_rng(7).standard_normal((4, 6))  # those of `clouds`
 NAMES = np.random.default_rng(8).standard_normal((2, 6)).astype(np.float32)
@@ -101,6 +103,25 @@ def test_a_prompt_that_leads_is_judged_by_photos_that_it_has_not_learnt_from() -
         assert known.readiness == alone.readiness
     led = [known_by_name(8.0, 30.0, text, final, text, photos) for final in (text, learnt)]
     assert led[0].readiness != led[1].readiness
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 1, 2, 3], (2, 0.5, 0.5, 1.0)),  # the second is taken for a name, the fourth for 0
+        ([0, 1], (0, None, 0.5, 1.0)),
+        ([2, 3], (2, 0.5, None, None)),
+    ],
+)
+def test_photos_are_counted_among_all_and_among_the_learnt(
+    labels: list[int], expected: tuple[object, ...]
+) -> None:
+    """Four photos, one of each class; the last two classes are names."""
+    logits = np.array([[5, 1, 2, 0], [0, 3, 4, 1], [1, 0, 5, 2], [6, 0, 1, 2]], np.float32)
+    counted = WithoutPhotos.measured(["c", "d"], logits[labels], np.array(labels))
+    assert counted
+    assert tuple(vars(counted).values())[1:] == expected
+    assert WithoutPhotos.measured([], logits, np.arange(4)) is None
 
 
 def prompt_of(photos: Splits, weight: float = 8.0) -> TunedPrompt:
@@ -264,11 +285,20 @@ def test_a_run_with_such_classes(
     assert (record["classes"], record["test"]) == (labels[3:], 5)
     right = (18 * record["others_right"] + 5 * record["right"]) / 23
     assert told["accuracy"]["classifier"]["test"] == pytest.approx(right)
+    assert record["others_alone"] >= record["others_right"]
     config = json.loads((run / "config.json").read_text())
     assert config["without_photos"] == labels[3:]
     page = (run / "report.html").read_text()
     assert "Without photos, answering by name: amber_things, teal." in page
+    assert page.count('amber_things <span class="soft">(name only)</span>') >= 3
+    assert 'red_things <span class="soft">(name only)' not in page
+    summary = Summary.read(run)
+    alone = summary.comparable.classifier
+    assert (alone.test, alone.val) == (record["others_alone"], summary.accuracy.classifier.val)
     plain = tune(tiny_onnx, photos, tmp_path / "plain", "--budget", 300)
+    # What learnt classes have among themselves is what they have where there are no names.
+    assert record["others_alone"] == plain["accuracy"]["classifier"]["test"]
+    assert Summary.read(tmp_path / "plain").comparable.classifier.test == record["others_alone"]
     for kind in ("zero_shot", "tuned", "head"):
         assert told["accuracy"][kind] == plain["accuracy"][kind], kind
     assert told["queries"] == plain["queries"]
@@ -289,7 +319,11 @@ def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
     done = run_tune(place.onnx, data, place.tmp / "run", "--shots", 6, "--budget", 50)
     assert done.exit_code == 0, done.output
     assert "amber is empty: 'amber' is taken for a class without photos" in done.stderr
-    assert "\nwithout photos, answering by name: amber\nprompt and head are measured" in done.stdout
+    told = "\nwithout photos, answering by name: amber\nthe table is among the other classes, as if"
+    assert told in done.stdout
+    assert (
+        "among all 4 classes: of 0 photos of the classes without photos -, of 18 of" in done.stdout
+    )
 
 
 def test_compare_tells_that_they_are_not_measured_alike(

@@ -18,8 +18,8 @@ from edge_sharpzo.runs.records import (
     ClassifierScores,
     HeadScores,
     Scores,
-    WithoutPhotos,
 )
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.loss import accuracy, share_right, softmax
 
 
@@ -105,12 +105,5 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             error=calibration_error(softmax(logits), test.labels),
             error_before=calibration_error(uncalibrated, test.labels),
         ),
-        WithoutPhotos(
-            classes=prompt.without_photos,
-            test=int((~is_learnt).sum()),
-            right=share_right(logits[~is_learnt], test.labels[~is_learnt]),
-            others_right=share_right(logits[is_learnt], learnt.labels),
-        )
-        if prompt.without_photos
-        else None,
+        WithoutPhotos.measured(prompt.without_photos, logits, test.labels),
     )

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
 from edge_sharpzo.system.text import is_line
@@ -189,23 +190,14 @@ AnyScores = Scores | HeadScores | ClassifierScores
 class Accuracies:
     """Of the template as written, the tuned prompt, the closed-form head, and the mix.
 
-    Among the classes with photos, but for the mix's on held-out photos: it is among all classes.
+    Among the classes with photos, but for the mix's on held-out photos: that is among all classes,
+    as `predict` answers, and `Summary.without_photos` has what compares with the others.
     """
 
     zero_shot: Scores
     tuned: Scores
     head: HeadScores
     classifier: ClassifierScores
-
-
-@dataclass(frozen=True)
-class WithoutPhotos:
-    """Classes that had no photo to learn from, and what the classifier makes of held-out photos."""
-
-    classes: list[str]  # their folders
-    test: int  # held-out photos of these classes
-    right: float | None  # the share of them that is right
-    others_right: float | None  # and of the photos of other classes
 
 
 @dataclass(frozen=True)
@@ -277,6 +269,14 @@ class Summary:
         every = (getattr(self.accuracy, each.name) for each in fields(self.accuracy))
         if any(share is not None and share > 1 for s in every for share in (s.val, s.test)):
             raise ValueError("an accuracy is above 100 %")
+
+    @property
+    def comparable(self) -> Accuracies:
+        """All accuracies among the classes with photos, the mix's on held-out photos too."""
+        if (bare := self.without_photos) is None:
+            return self.accuracy
+        mix = replace(self.accuracy.classifier, test=bare.others_alone)
+        return replace(self.accuracy, classifier=mix)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
