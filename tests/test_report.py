@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import run_tune, tune, write_photos
 
+from edge_sharpzo.classifier.fusion import Settled
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.advice import advice
@@ -319,3 +321,63 @@ def test_a_class_known_by_name_needs_photos(
     assert any(tip.endswith(f"{cure}.") or cure in tip for tip in tips[1:])
     level = replace(bare, right=0.8)
     assert "Take photos of" not in " ".join(advice(measured(whole, without_photos=level), [], None))
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "told"),
+    [
+        ("no photos", ": the usual one, since there are no photos to fit it on)."),
+        ("validation photos", " was fitted on validation photos)."),
+        ("training photos, each left out in its turn", " was fitted on training photos, each left"),
+        (None, ")."),  # an older run's
+    ],
+)
+def test_what_the_temperature_was_fitted_on(
+    run: Path, tmp_path: Path, fitted_on: str | None, told: str
+) -> None:
+    whole, prompt = Summary.read(run), TunedPrompt.load(run)
+    summary = replace(whole, calibration=replace(whole.calibration, fitted_on=fitted_on))
+    nothing = np.zeros((1, prompt.text_features.shape[1]), np.float32)
+    photos = Photos([tmp_path / "gone.png"], np.zeros(1, int))
+    write_report(tmp_path, summary, RunConfig.read(run), [], prompt, photos, nothing)
+    page = (tmp_path / "report.html").read_text(encoding="utf8")
+    assert f"before a temperature of {whole.calibration.temperature:.2f}{told}" in page
+
+
+def test_a_prompt_that_was_dropped_is_told_everywhere(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the console, the summary and the report, whose advice is not to go on with it."""
+
+    def template(*given: Any) -> Settled:
+        return Settled(given[2], given[2], is_template=True)
+
+    monkeypatch.setattr(sys.modules["edge_sharpzo.pipeline.finish"], "settled", template)
+    done = run_tune(tiny_onnx, photos, tmp_path / "run", "--shots", 6, "--budget", 50)
+    assert done.exit_code == 0, done.output
+    assert "\nthe tuned prompt was dropped: its loss on validation photos is no" in done.stdout
+    assert "the classifier mixes the template as written with the text-gda head" in done.stdout
+    summary = Summary.read(tmp_path / "run")
+    assert summary.accuracy.classifier.prompt == "template"
+    assert summary.accuracy.tuned == summary.accuracy.zero_shot
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
+    assert "<p>The tuned prompt was dropped: its loss on validation photos" in page
+    assert "the classifier: template and text-gda" in page
+    worse = replace(
+        summary.accuracy,
+        head=HeadScores("text-gda", None, 0.9),
+        tuned=Scores(None, 0.5),
+        classifier=replace(summary.accuracy.classifier, test=0.5),
+    )
+    beaten = replace(summary, accuracy=worse)
+    assert "more queries" not in " ".join(advice(beaten, [], None))
+    kept = replace(worse, classifier=replace(worse.classifier, prompt="tuned"))
+    assert "more queries" in " ".join(advice(replace(beaten, accuracy=kept), [], None))
+    untested = replace(summary, data=replace(summary.data, val=0))
+    assert "its loss on training photos" in untested.dropped
+
+
+def test_a_prompt_that_was_kept_is_not_said_to_be_dropped(run: Path) -> None:
+    summary = Summary.read(run)
+    assert (summary.accuracy.classifier.prompt, summary.dropped) == ("tuned", "")
+    assert "was dropped" not in (run / "report.html").read_text(encoding="utf8")

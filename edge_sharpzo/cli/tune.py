@@ -134,6 +134,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         f"{seconds.features:.1f} s for photos, {seconds.tuning:.1f} s tuning; "
         f"stopped: {summary.stopped_because}"
     )
+    if summary.dropped:
+        out(f"{summary.dropped}. Try more shots or photos")
     before, after = accuracy.zero_shot.val, accuracy.tuned.val
     if before is not None and after is not None and after < before:
         out(
@@ -148,14 +150,18 @@ def _verdict(accuracy: "Accuracies") -> str:
     prompt, head, where = accuracy.tuned.test, accuracy.head.test, "held-out"
     if prompt is None:
         prompt, head, where = accuracy.tuned.val, accuracy.head.val, "validation"
-    made = "the classifier is the tuned prompt alone"
+    from edge_sharpzo.runs.records import TEMPLATE
+
+    is_template = accuracy.classifier.prompt == TEMPLATE
+    text = "template as written" if is_template else "tuned prompt"
+    made = f"the classifier is the {text} alone"
     if accuracy.classifier.head != "none":
-        made = f"the classifier mixes the prompt with the {accuracy.classifier.head} head"
+        made = f"the classifier mixes the {text} with the {accuracy.classifier.head} head"
     if prompt is None or head is None:
         return made
     if prompt == head:
-        won = "prompt and closed-form head are level"
+        won = f"{text} and closed-form head are level"
     else:
-        won = "the prompt alone did" if prompt > head else "the closed-form head alone did"
-        won += f" better than {'the head' if prompt > head else 'the prompt'}"
+        won = f"the {text} alone did" if prompt > head else "the closed-form head alone did"
+        won += f" better than the {'head' if prompt > head else text}"
     return f"on {where} photos {won}; {made}"

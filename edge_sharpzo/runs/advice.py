@@ -102,7 +102,8 @@ def _of_the_model(summary: Summary) -> Iterator[str]:
             "The model knows little of these names: say what the photos are in the template, and "
             "give the classes common names."
         )
-    if head is not None and tuned is not None and head > tuned + 0.02:
+    beaten = head is not None and tuned is not None and head > tuned + 0.02
+    if beaten and not summary.dropped:
         yield (
             "The closed-form head beats the prompt here; more queries (a larger budget) bring the "
             "prompt nearer."

@@ -28,6 +28,8 @@ MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
 SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
+# Whose text features the classifier has: the template's where the tuned prompt is no better.
+TUNED, TEMPLATE = "tuned", "template"
 CONFIG, SUMMARY = "config.json", "summary.json"
 Read = TypeVar("Read", "RunConfig", "Summary")
 
@@ -181,6 +183,7 @@ class ClassifierScores:
     head: str  # that is mixed in, or `none`
     val: float | None
     test: float | None
+    prompt: str | None = None  # TUNED or TEMPLATE; older versions did not say
 
 
 AnyScores = Scores | HeadScores | ClassifierScores
@@ -208,6 +211,7 @@ class CalibrationRecord:
     threshold: float | None
     error: float | None
     error_before: float | None
+    fitted_on: str | None = None  # which photos gave the temperature; older versions did not say
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,18 @@ class Summary:
         every = (getattr(self.accuracy, each.name) for each in fields(self.accuracy))
         if any(share is not None and share > 1 for s in every for share in (s.val, s.test)):
             raise ValueError("an accuracy is above 100 %")
+
+    @property
+    def dropped(self) -> str:
+        """Why the classifier has nothing of the tuned prompt, for a person; empty where it has."""
+        if self.accuracy.classifier.prompt != TEMPLATE:
+            return ""
+        judges = "validation" if self.data.val else "training"
+        return (
+            f"the tuned prompt was dropped: its loss on {judges} photos is no lower than that of "
+            "the template as written, whose text features are kept; figures of the tuned prompt "
+            "are the template's"
+        )
 
     @property
     def comparable(self) -> Accuracies:
