@@ -15,7 +15,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
-from edge_sharpzo.clip.prompts import same_rows
+from edge_sharpzo.clip.prompts import PromptTooLongError, same_rows
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
@@ -78,7 +78,7 @@ class Classifier:
         run: str | PathLike[str],
         onnx: str | PathLike[str] | None = None,
         threads: int = 0,
-        also: Sequence[str] = (),
+        also: Sequence[str] | None = None,
     ) -> Self:
         """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
 
@@ -90,6 +90,7 @@ class Classifier:
             raise UserError(
                 f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
             )
+        more = _names(also)
         folder = Path(run).absolute()
         check_device()
         with os_errors_told():
@@ -105,8 +106,8 @@ class Classifier:
             )
         if not prompt.fits(clip.card):
             raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
-        if also:
-            prompt = _with_names(clip, prompt, folder, also)
+        if more:
+            prompt = _with_names(clip, prompt, folder, more)
         return cls(clip, prompt, folder)
 
     def __repr__(self) -> str:
@@ -241,22 +242,41 @@ class Classifier:
         return known | shows_same(sketches, config.sketches()).any(axis=1)
 
 
-def _with_names(
-    clip: ClipOnnx, prompt: TunedPrompt, folder: Path, also: Sequence[str]
-) -> TunedPrompt:
-    """The prompt with the classes `also`. Raises UserError where it cannot have them."""
-    if isinstance(also, str) or not all(isinstance(name, str) for name in also):
-        raise UserError("`also` takes a list of names: put them into a list", field="also")
+def _names(also: object) -> list[str]:
+    """The names of `also`, a sequence or None. Raises UserError for anything else."""
+    if also is None:
+        return []
+    given = list(also) if isinstance(also, Sequence) and not isinstance(also, str) else [None]
+    names = [name.strip() for name in given if isinstance(name, str)]
+    if len(names) < len(given):
+        raise UserError(
+            f"`also` takes a list of names, got {type(also).__name__}: put them into a list",
+            field="also",
+        )
+    for place, name in enumerate(names):
+        if not name:
+            raise UserError(
+                "`also` has an empty name: take it out, or write what is missing there", "also"
+            )
+        if not is_line(name):
+            raise UserError(f"`also` has the name {name[:60]!a}: give words of one line", "also")
+        if name in names[:place]:
+            raise UserError(f"`also`: '{name[:60]}' is there twice: name it once", "also")
+    return names
+
+
+def _with_names(clip: ClipOnnx, prompt: TunedPrompt, folder: Path, names: list[str]) -> TunedPrompt:
+    """The prompt with the classes `names`. Raises UserError where it cannot have them."""
     if prompt.by_name is None:
         raise UserError(
             f"{folder} cannot answer for classes without photos: it was tuned with another head "
             f"than {DEFAULT_HEAD}, or by an older version. Tune again, with `head={DEFAULT_HEAD}`",
             field="also",
         )
-    names = [name.strip() for name in also]
-    if odd := [name for name in names if not name or not is_line(name)]:
-        raise UserError(f"`also` has the name {odd[0][:60]!a}: give words of one line", "also")
-    rows = clip.prompts.as_written([*prompt.names, *names], prompt.template)
+    try:
+        rows = clip.prompts.as_written([*prompt.names, *names], prompt.template)
+    except PromptTooLongError as error:  # those of the run fit
+        raise UserError(f"{error.fault}: shorten that name in `also`", field="also") from error
     same = same_rows(rows)
     every = [*prompt.folders, *names]
     if same or len(set(every)) < len(every):

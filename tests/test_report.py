@@ -4,9 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-import sys
+
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -352,7 +353,7 @@ def test_a_prompt_that_was_dropped_is_told_everywhere(
     def template(*given: Any) -> Settled:
         return Settled(given[2], given[2], is_template=True)
 
-    monkeypatch.setattr(sys.modules["edge_sharpzo.pipeline.finish"], "settled", template)
+    monkeypatch.setattr(import_module("edge_sharpzo.pipeline.finish"), "settled", template)
     done = run_tune(tiny_onnx, photos, tmp_path / "run", "--shots", 6, "--budget", 50)
     assert done.exit_code == 0, done.output
     assert "\nthe tuned prompt was dropped: its loss on validation photos is no" in done.stdout

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -390,10 +391,14 @@ def photo_of(data: Path) -> Path:
         ("red_things", "cannot tell from the class 'red_things'"),
         ("teal,RED  things", "'RED  things', which the model cannot tell from the class 'red_th"),
         ("teal, Teal", "'Teal', which the model cannot tell from the class 'teal'"),
-        ("teal,,bus", "has the name '': give words of one line"),
-        ("", "has the name ''"),
+        ("teal,,bus", "--also has an empty name: take it out, or write what is missing"),
+        ("", "--also has an empty name"),
+        ("teal, ", "--also has an empty name"),
+        ("teal,bus, teal", "--also: 'teal' is there twice: name it once"),
+        ("tram,tram", "--also: 'tram' is there twice"),
         ("te\x1bal", "has the name 'te\\x1bal'"),
-        ("word " * 90, "shorten the class name"),
+        ("word " * 90, "model reads 77: shorten that name in --also"),
+        ("teal," + "bus-" * 90, "model reads 77: shorten that name in --also"),
     ],
 )
 def test_names_that_also_refuses(place: Place, also: str, told: str) -> None:
@@ -401,6 +406,31 @@ def test_names_that_also_refuses(place: Place, also: str, told: str) -> None:
     assert done.exit_code == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+    assert "rename its folder" not in done.stderr
+
+
+def test_also_is_given_several_times(place: Place) -> None:
+    flags = ["--also", "teal", "--also", "bus, old tram", "--also", "kiwi"]
+    done = invoke("predict", place.run, photo(place), *flags, "--top", 9, "--json")
+    (told,) = json.loads(done.stdout)
+    assert {each["class"] for each in told["top"]} == {
+        *("red_things", "green_things", "blue_things", "teal", "bus", "old tram", "kiwi")
+    }
+    done = invoke("predict", place.run, photo(place), "--also", "teal,bus", "--also", "bus")
+    assert (done.exit_code, "--also: 'bus' is there twice" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["more.txt", "names", "gr\u00fcn.csv"])
+def test_a_file_is_no_name(place: Place, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.file(name, "teal\nbus\n")
+    place.folder("bus")  # a folder may well be called as a class is
+    monkeypatch.chdir(place.tmp)
+    for given in (name, str(place.tmp / name), f"teal, {name}"):
+        done = invoke("predict", place.run, photo(place), "--also", given)
+        assert done.exit_code == 2
+        assert f"{name} is a file: give the names themselves" in done.stderr
+        assert "--more-classes of `edge-sharpzo tune`" in done.stderr
+    assert invoke("predict", place.run, photo(place), "--also", "bus,teal").exit_code == 0
 
 
 @pytest.mark.parametrize("head", ["none", "gda", "prototypes", "ridge"])
@@ -425,10 +455,41 @@ def test_classes_that_read_the_same_are_refused(place: Place) -> None:
     assert "read the same to the model" in done.stderr
 
 
-@pytest.mark.parametrize("also", ["teal", [1], [b"teal"]])
+@pytest.mark.parametrize(
+    "also",
+    [
+        "teal",
+        "",
+        b"teal",
+        [1],
+        [b"teal"],
+        ["teal", None],
+        0,
+        5,
+        False,
+        {"teal"},
+        frozenset(),
+        {"teal": "bus"},
+        {"teal": 1}.keys(),
+        np.array(["teal", "bus"]),
+        np.array([]),
+        iter(["teal"]),
+        (name for name in ["teal"]),
+        map(str, ["teal"]),
+        range(2),
+        Path("teal"),
+    ],
+)
 def test_also_takes_a_list(place: Place, also: Any) -> None:
-    with pytest.raises(UserError, match="`also` takes a list of names"):
+    with pytest.raises(UserError, match="`also` takes a list of names") as raised:
         edge_sharpzo.Classifier.load(place.run, also=also)
+    assert raised.value.field == "also"
+
+
+@pytest.mark.parametrize("also", [None, [], (), ["teal"], ("teal", "bus"), deque(["bus"])])
+def test_lists_that_also_takes(place: Place, also: Any) -> None:
+    labels = edge_sharpzo.Classifier.load(place.run, also=also).labels
+    assert labels == ["blue_things", "green_things", "red_things", *(also or ())]
 
 
 def test_a_cancelled_run_goes_on_with_them(place: Place) -> None:
