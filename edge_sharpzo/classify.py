@@ -21,9 +21,19 @@ from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import Photos, find_labelled
-from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped, told
+from edge_sharpzo.photos.left_out import (
+    NO_CLASS,
+    TUNED_ON,
+    UNREADABLE,
+    LeftOut,
+    LeftOutGroup,
+    grouped,
+    told,
+)
+from edge_sharpzo.photos.scan import split_folder
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.system.text import is_line
@@ -50,6 +60,8 @@ class Evaluation:
     tuned_on: int  # that were left out because the run was tuned on them
     skipped: int  # that could not be read
     by_class: dict[str, float]  # accuracy of each class that has photos
+    # What the classes known by name alone have to do with it; None where there are none.
+    without_photos: WithoutPhotos | None
     left_out: list[LeftOutGroup]  # all files that were not counted, by reason
     notes: list[str]  # what else to know of them
 
@@ -213,7 +225,8 @@ class Classifier:
             )
         labels = photos.labels[fresh]
         absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
-        right = self.score(seen.features[fresh]).argmax(axis=1) == labels
+        scores = self.score(seen.features[fresh])
+        right = scores.argmax(axis=1) == labels
         return Evaluation(
             accuracy=float(right.mean()),
             photos=len(labels),
@@ -224,8 +237,11 @@ class Classifier:
                 for i, name in enumerate(prompt.folders)
                 if (labels == i).any()
             },
+            without_photos=WithoutPhotos.measured(prompt.without_photos, scores, labels),
             left_out=grouped([*found.left_out, *left_out, *copies]),
-            notes=notes + missing_note("photos", absent, len(prompt.folders)),
+            notes=notes
+            + _strangers(root, found.left_out)
+            + missing_note("photos", absent, len(prompt.folders)),
         )
 
     def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:
@@ -240,6 +256,21 @@ class Classifier:
             ]
         )
         return known | shows_same(sketches, config.sketches()).any(axis=1)
+
+
+def _strangers(root: Path, left_out: list[LeftOut]) -> list[str]:
+    """Which folders under `root` are no class of the run, and what to do about them."""
+    base = split_folder(root, "test") or root
+    files = (file.path for file in left_out if file.reason == NO_CLASS)
+    folders = sorted({path.relative_to(base).parts[0] for path in files})
+    if not folders:
+        return []
+    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+    named = ", ".join(f"'{folder}'" for folder in folders[:3])
+    return [
+        f"no class of the run: {named}{more}. Name such classes in `also`, or say with "
+        "`class_names` which class a folder is"
+    ]
 
 
 def _names(also: object) -> list[str]:

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import subprocess
-
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import import_module

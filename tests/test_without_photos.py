@@ -312,6 +312,12 @@ def test_a_run_with_such_classes(
     measured = json.loads(invoke("eval", run, "--data", data, "--json").stdout)
     assert measured["accuracy"] == pytest.approx(right)
     assert measured["by_class"]["amber_things"] == pytest.approx(record["right"])
+    assert measured["without_photos"] == record
+    lines = invoke("eval", run, "--data", data).stdout.splitlines()
+    assert lines[0].endswith("on 23 photos")
+    assert lines[1].startswith("right among all 5 classes: of 5 photos of the classes without")
+    marked = [line.split(maxsplit=2)[2] for line in lines[2:]]
+    assert marked == [*labels[:3], "amber_things  (name only)"]
 
 
 def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
@@ -335,10 +341,50 @@ def test_compare_tells_that_they_are_not_measured_alike(
     tune(place.onnx, data, place.tmp / "run", "--budget", 50)  # five classes, one without photos
     shutil.rmtree(data / "train" / "teal_things")
     done = invoke("compare", run, place.tmp / "run", "--json")
-    assert [row["without photos"] for row in json.loads(done.stdout)] == [2, 1]
+    named = [row["classes without photos"] for row in json.loads(done.stdout)]
+    assert named == [["amber_things", "teal"], ["amber_things"]]
     told = invoke("compare", run, place.tmp / "run").stdout
-    assert "these runs differ in without photos" in told
+    assert "these runs differ in classes without photos" in told
+    assert "classifier without their names, held-out" in told
     assert "differ in" not in invoke("compare", run, run).stdout
+    plain = invoke("compare", place.run, place.run)
+    assert "without their names" not in plain.stdout
+    other = Path(shutil.copytree(run, place.tmp / "other"))
+    summary = json.loads((other / "summary.json").read_text())
+    summary["without_photos"]["classes"][1] = "navy"  # as many
+    (other / "summary.json").write_text(json.dumps(summary))
+    assert "differ in classes without photos" in invoke("compare", run, other).stdout
+
+
+def test_compare_names_the_heads(place: Place) -> None:
+    for head in ("ridge", "none"):
+        assert invoke(*place.tune("--head", head, "--out", place.tmp / head)).exit_code == 0
+    done = invoke("compare", place.run, place.tmp / "ridge", place.tmp / "none", "--json")
+    heads = [row["head"] for row in json.loads(done.stdout)]
+    assert heads == ["text-gda", "ridge", "text-gda (not mixed in)"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "inside", "told"),
+    [
+        (["kiwi"], "", "no class of the run: 'kiwi'. Name such classes in --also, or"),
+        (["b", "a", "c"], "", "no class of the run: 'a', 'b', 'c'. Name"),
+        (["e", "d", "c", "b", "a"], "", "no class of the run: 'a', 'b', 'c' and 2 more. Name"),
+        (["kiwi"], "inner", "no class of the run: 'kiwi'. Name"),
+    ],
+)
+def test_folders_of_no_class_are_named(
+    folders: list[str], inside: str, told: str, place: Place
+) -> None:
+    data = place.copied_photos()
+    for folder in folders:
+        write_photos(data / "test" / folder / inside, 30, 2, seed=6)
+    flat = Path(shutil.copytree(data / "test", place.tmp / "flat"))
+    for each in (data, flat):
+        done = invoke("eval", place.run, "--data", each)
+        assert done.exit_code == 0
+        assert told in done.stderr
+    assert "no class of the run" not in invoke("eval", place.run, "--data", place.photos).stderr
 
 
 def test_the_file_says_what_predict_says(bare: tuple[Path, Path, dict[str, Any]]) -> None:
