@@ -15,16 +15,26 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
-from edge_sharpzo.clip.prompts import same_rows
+from edge_sharpzo.clip.prompts import PromptTooLongError, same_rows
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import Photos, find_labelled
-from edge_sharpzo.photos.left_out import TUNED_ON, UNREADABLE, LeftOut, LeftOutGroup, grouped, told
+from edge_sharpzo.photos.left_out import (
+    NO_CLASS,
+    TUNED_ON,
+    UNREADABLE,
+    LeftOut,
+    LeftOutGroup,
+    grouped,
+    told,
+)
+from edge_sharpzo.photos.scan import split_folder
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.system.text import is_line
@@ -51,6 +61,8 @@ class Evaluation:
     tuned_on: int  # that were left out because the run was tuned on them
     skipped: int  # that could not be read
     by_class: dict[str, float]  # accuracy of each class that has photos
+    # What the classes known by name alone have to do with it; None where there are none.
+    without_photos: WithoutPhotos | None
     left_out: list[LeftOutGroup]  # all files that were not counted, by reason
     notes: list[str]  # what else to know of them
 
@@ -79,7 +91,7 @@ class Classifier:
         run: str | PathLike[str],
         onnx: str | PathLike[str] | None = None,
         threads: int = 0,
-        also: Sequence[str] = (),
+        also: Sequence[str] | None = None,
     ) -> Self:
         """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
 
@@ -91,6 +103,7 @@ class Classifier:
             raise UserError(
                 f"load() takes a run's folder, got {type(run).__name__}: give `run.folder`"
             )
+        more = _names(also)
         folder = Path(run).absolute()
         check_device()
         with os_errors_told():
@@ -106,8 +119,8 @@ class Classifier:
             )
         if not prompt.fits(clip.card):
             raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
-        if also:
-            prompt = _with_names(clip, prompt, folder, also)
+        if more:
+            prompt = _with_names(clip, prompt, folder, more)
         return cls(clip, prompt, folder)
 
     def __repr__(self) -> str:
@@ -213,7 +226,8 @@ class Classifier:
             )
         labels = photos.labels[fresh]
         absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
-        right = self.score(seen.features[fresh]).argmax(axis=1) == labels
+        scores = self.score(seen.features[fresh])
+        right = scores.argmax(axis=1) == labels
         return Evaluation(
             accuracy=float(right.mean()),
             photos=len(labels),
@@ -224,8 +238,11 @@ class Classifier:
                 for i, name in enumerate(prompt.folders)
                 if (labels == i).any()
             },
+            without_photos=WithoutPhotos.measured(prompt.without_photos, scores, labels),
             left_out=grouped([*found.left_out, *left_out, *copies]),
-            notes=notes + missing_note("photos", absent, len(prompt.folders)),
+            notes=notes
+            + _strangers(root, found.left_out)
+            + missing_note("photos", absent, len(prompt.folders)),
         )
 
     def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:
@@ -242,23 +259,60 @@ class Classifier:
         return known | shows_same(sketches, config.sketches()).any(axis=1)
 
 
-def _with_names(
-    clip: ClipOnnx, prompt: TunedPrompt, folder: Path, also: Sequence[str]
-) -> TunedPrompt:
-    """The prompt with the classes `also`. Raises UserError where it cannot have them."""
-    if isinstance(also, str) or not all(isinstance(name, str) for name in also):
-        raise UserError("`also` takes a list of names: put them into a list", field="also")
+def _strangers(root: Path, left_out: list[LeftOut]) -> list[str]:
+    """Which folders under `root` are no class of the run, and what to do about them."""
+    base = split_folder(root, "test") or root
+    files = (file.path for file in left_out if file.reason == NO_CLASS)
+    folders = sorted({path.relative_to(base).parts[0] for path in files})
+    if not folders:
+        return []
+    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
+    named = ", ".join(f"'{folder}'" for folder in folders[:3])
+    return [
+        f"no class of the run: {named}{more}. Name such classes in `also`, or say with "
+        "`class_names` which class a folder is"
+    ]
+
+
+def _names(also: object) -> list[str]:
+    """The names of `also`, a sequence or None. Raises UserError for anything else."""
+    if also is None:
+        return []
+    given = list(also) if isinstance(also, Sequence) and not isinstance(also, str) else [None]
+    names = [name.strip() for name in given if isinstance(name, str)]
+    if len(names) < len(given):
+        raise UserError(
+            f"`also` takes a list of names, got {type(also).__name__}: put them into a list",
+            field="also",
+        )
+    seen: dict[str, str] = {}  # by what their spellings share
+    for name in names:
+        if not name:
+            raise UserError(
+                "`also` has an empty name: take it out, or write what is missing there", "also"
+            )
+        if not folded(name) or not is_line(name):
+            raise UserError(f"`also` has the name {name[:60]!a}: give words of one line", "also")
+        if other := seen.get(folded(name)):
+            spelt = f", as '{other[:60]}'" if other != name else ""
+            raise UserError(f"`also`: '{name[:60]}' is there twice{spelt}: name it once", "also")
+        seen[folded(name)] = name
+    return names
+
+
+def _with_names(clip: ClipOnnx, prompt: TunedPrompt, folder: Path, names: list[str]) -> TunedPrompt:
+    """The prompt with the classes `names`. Raises UserError where it cannot have them."""
     if prompt.by_name is None:
         raise UserError(
             f"{folder} cannot answer for classes without photos: it was tuned with another head "
             f"than {DEFAULT_HEAD}, or by an older version. Tune again, with `head={DEFAULT_HEAD}`",
             field="also",
         )
-    names = [name.strip() for name in also]
-    if odd := [name for name in names if not folded(name) or not is_line(name)]:
-        raise UserError(f"`also` has the name {odd[0][:60]!a}: give words of one line", "also")
     spoken = [as_spoken(name) for name in names]
-    rows = clip.prompts.as_written([*prompt.names, *spoken], prompt.template)
+    try:
+        rows = clip.prompts.as_written([*prompt.names, *spoken], prompt.template)
+    except PromptTooLongError as error:  # those of the run fit
+        raise UserError(f"{error.fault}: shorten that name in `also`", field="also") from error
     same, every = same_rows(rows), [*prompt.folders, *names]
     if twice := (every[same[1]], every[same[0]]) if same else spelt_again(prompt.folders, names):
         raise UserError(

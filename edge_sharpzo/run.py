@@ -27,12 +27,15 @@ from edge_sharpzo.runs.records import (
     settings_record,
 )
 from edge_sharpzo.runs.report import write_report
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import check_device, versions
 from edge_sharpzo.system.memory import peak_mb
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.tuning.methods.plan import Preset
 from edge_sharpzo.tuning.records import StopReason
 from edge_sharpzo.tuning.start import Start
+
+STARTS = ("start", "context_tokens")  # options at fault where a model's learned start does not fit
 
 
 def tune(
@@ -52,8 +55,7 @@ def tune(
     check_device()
     if not resume:
         options.check_new()
-    bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
-    task = pipeline.open_task(options.checked(), bare)
+    task = _opened(options.checked(), resume)
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
     with locked(folder) as lock:
@@ -65,6 +67,18 @@ def tune(
         if slow_start := announcement(task.options.provider):
             listen(Note(slow_start, warning=True))
         return _tune_in(folder, lock, task, listen, stop, resume)
+
+
+def _opened(options: TuneOptions, resume: bool) -> Task:
+    """The task; where a run is to go on, only another model file can lack the start it had."""
+    bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
+    try:
+        return pipeline.open_task(options, bare)
+    except UserError as error:
+        if not (resume and error.field in STARTS and options.start == Start.LEARNED):
+            raise
+        assert options.out
+        raise run_folder.another_model(options.out) from error
 
 
 def _tune_in(

@@ -1,6 +1,5 @@
 """`python -m export`: CLIP in PyTorch -> `clip.onnx`, checked before success is reported."""
 
-import tempfile
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,6 +76,7 @@ def main(
 
     from export.convert import export, verify
     from export.source import ExportError, load_source
+    from export.workspace import workspace
 
     if list_models:
         for name, tag in open_clip.list_pretrained():
@@ -84,7 +84,7 @@ def main(
         return
     pictures = _photos(photos, count=200 if precision is Precision.int8 else 8)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+    with workspace(out.parent) as folder:
         try:
             source = load_source(
                 model,
@@ -92,11 +92,11 @@ def main(
                 activation,
                 random_weights_seed=0 if random_weights else None,
             )
-            files = export(source, Path(folder) / out.name, precision.value, search_space)
+            files = export(source, folder / out.name, precision.value, search_space)
         except ExportError as error:
             typer.echo(f"export: {error}", err=True)
             raise typer.Exit(2) from None
-        agreements, zero_shot = verify(source, files[0], pictures or _noise(Path(folder)))
+        agreements, zero_shot = verify(source, files[0], pictures or _noise(folder))
         checks = [*(agreement.check(precision.value) for agreement in agreements), zero_shot]
         for check in checks:
             print(f"  {'ok  ' if check.holds else 'FAIL'} {check.what}")

@@ -92,6 +92,32 @@ def test_a_small_class_takes_what_it_has_and_lowers_no_other(
     assert [p for p in train_paths(flat, 12, 0) if p.parent.name != "few"] == before
 
 
+@pytest.mark.parametrize(
+    ("small", "told"),
+    [
+        (3, "has 2; such"),
+        (4, "has 2 and 1 more class; such"),
+        (6, "has 2 and 3 more classes; such"),
+    ],
+)
+def test_classes_that_are_not_named_are_counted_as_classes(
+    small: int, told: str, tmp_path: Path
+) -> None:
+    for k in range(small):
+        write_photos(tmp_path / f"c{k}", 20 * k, 2, seed=k)
+    notes = drawn(tmp_path, 16)[1].notes
+    assert told in notes[0]
+    assert not any("may make things worse" in note for note in notes)
+
+
+@pytest.mark.parametrize(("photos", "shots"), [(1, 16), (1, 1), (5, 1)])
+def test_one_photo_to_learn_from_is_warned_of(photos: int, shots: int, tmp_path: Path) -> None:
+    for k in range(3):
+        write_photos(tmp_path / f"c{k}", 20 * k, photos, seed=k)
+    notes = drawn(tmp_path, shots)[1].notes
+    assert sum("one photo per class to learn from may make things worse" in n for n in notes) == 1
+
+
 def test_photos_that_are_not_usable_are_no_shots(flat: Path) -> None:
     found = find_photos(flat)
     usable = np.ones(24, bool)

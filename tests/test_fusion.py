@@ -163,10 +163,11 @@ def test_the_template_counts_the_more_the_fewer_the_shots(
 
 def test_the_template_stays_where_it_validates_no_worse() -> None:
     photos = splits(16)
-    for before, after in (
+    for before, after, is_template in (
         settled(CENTRES, CENTRES, NOISE, photos, 10.0),
         settled(NOISE, NOISE, CENTRES, photos, 10.0),
     ):
+        assert is_template == np.array_equal(after, CENTRES)
         assert before == pytest.approx(CENTRES, abs=0.02)
         assert after == pytest.approx(CENTRES, abs=0.02)
 
@@ -174,11 +175,13 @@ def test_the_template_stays_where_it_validates_no_worse() -> None:
 @pytest.mark.parametrize("shots", [1, 2, 16])
 def test_without_validation_photos_the_template_stays_where_it_fits_no_worse(shots: int) -> None:
     photos = splits(shots, spread=0.1)._replace(val=NOTHING)
-    for text in settled(NOISE, -CENTRES, CENTRES, photos, 10.0):
+    assert settled(NOISE, -CENTRES, CENTRES, photos, 10.0).is_template
+    for text in settled(NOISE, -CENTRES, CENTRES, photos, 10.0)[:2]:
         assert np.array_equal(text, CENTRES)
-    for text in settled(CENTRES, CENTRES, CENTRES, photos, 10.0):  # level
+    for text in settled(CENTRES, CENTRES, CENTRES, photos, 10.0)[:2]:  # level
         assert np.array_equal(text, CENTRES)
-    for text in settled(CENTRES, CENTRES, NOISE, photos, 10.0):
+    assert not settled(CENTRES, CENTRES, NOISE, photos, 10.0).is_template
+    for text in settled(CENTRES, CENTRES, NOISE, photos, 10.0)[:2]:
         assert np.array_equal(text, anchored(CENTRES, NOISE, shots))
 
 
@@ -247,3 +250,25 @@ def test_two_or_three_photos_of_one_thing_make_no_answer_sure(shots: int, seed: 
     sure = probabilities.max(axis=1) >= (fusion.calibration.threshold or 0)
     right = probabilities.argmax(axis=1) == test.labels
     assert (sure & ~right).mean() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("shots", "val", "mix", "expected"),
+    [
+        (16, 16, True, "training and validation photos, each left out in its turn"),
+        (2, 0, True, "training photos, each left out in its turn, and what is usual"),
+        (4, 0, True, "training photos, each left out in its turn"),
+        (3, 2, True, "validation photos"),
+        (16, 16, False, "validation photos"),
+        (1, 0, True, "no photos"),
+        (16, 0, False, "no photos"),
+    ],
+)
+def test_what_the_temperature_was_fitted_on_is_told(
+    shots: int, val: int, mix: bool, expected: str
+) -> None:
+    photos = splits(shots)
+    kept = np.concatenate([np.flatnonzero(photos.val.labels == k)[:val] for k in range(4)])
+    photos = photos._replace(val=Split(photos.val.features[kept], photos.val.labels[kept]))
+    found = fuse("text-gda", 10.0, NOISE, NOISE, CENTRES, photos, mix=mix)
+    assert found.calibrated_on == expected

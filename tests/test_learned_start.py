@@ -1,5 +1,7 @@
 """The start of the search that an export learns, and how a model file carries it."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,6 +179,20 @@ def test_the_command_learns_unless_it_is_told_not_to(
     monkeypatch.setattr("export.source.load_source", lambda *_, **__: None)
     done = CliRunner().invoke(app, ["--out", str(tmp_path / "clip.onnx"), *more])
     assert f"asked: {wanted}" in done.output
+
+
+def test_an_export_that_is_ended_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_: object, out: Path, *__: object) -> None:
+        out.write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("export.convert.export", ended)
+    monkeypatch.setattr("export.source.load_source", lambda *_, **__: None)
+    done = CliRunner().invoke(app, ["--out", str(tmp_path / "clip.onnx")])
+    assert done.exit_code == 143
+    assert not list(tmp_path.iterdir())
 
 
 def test_numbers_that_are_none_are_refused(words: Words, monkeypatch: pytest.MonkeyPatch) -> None:

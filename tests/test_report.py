@@ -8,7 +8,9 @@ import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -16,8 +18,10 @@ import pytest
 from helpers import invoke, run_tune, tune, write_photos
 
 import edge_sharpzo.run
+from edge_sharpzo.classifier.fusion import Settled
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
+from edge_sharpzo.runs.advice import advice
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import (
     Accuracies,
@@ -27,7 +31,8 @@ from edge_sharpzo.runs.records import (
     Scores,
     Summary,
 )
-from edge_sharpzo.runs.report import _confused, advice, write_report
+from edge_sharpzo.runs.report import _confused, write_report
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.records import Record
 
 SECTIONS = (
@@ -322,3 +327,122 @@ def test_advice_fits_the_result(run: Path) -> None:
     assert advice(replace(summary, accuracy=good), [], None) == [
         "At least 19 of 20 held-out photos are right: nothing needs to be done."
     ]
+
+
+def measured(whole: Summary, **parts: Any) -> Summary:
+    """A mediocre run whose prompt is as good as its template."""
+    accuracy = Accuracies(
+        zero_shot=Scores(None, 0.6),
+        tuned=Scores(None, 0.6),
+        head=HeadScores("text-gda", None, 0.6),
+        classifier=ClassifierScores("text-gda", None, 0.7),
+    )
+    return replace(whole, **{"accuracy": accuracy, **parts})
+
+
+@pytest.mark.parametrize(
+    ("train", "borrowed", "shots", "told"),
+    [
+        (3, 0, 16, "More photos: about 1 per class"),
+        (7, 2, 16, "More photos: about 3 per class"),
+        (12, 0, 8, "More photos: about 4 per class"),
+        (12, 0, 4, "More shots: 4 photos per class"),
+        (3, 0, 1, "More shots: 1 photos per class"),
+        (48, 0, 16, None),
+        (36, 12, 16, None),
+    ],
+)
+def test_advice_tells_photos_that_lack_from_shots(
+    run: Path, train: int, borrowed: int, shots: int, told: str | None
+) -> None:
+    whole = Summary.read(run)
+    data = replace(whole.data, train=train, borrowed=borrowed, shots=shots)
+    tips = advice(measured(whole, data=data), [], None)
+    assert [tip.partition(" are learnt")[0] for tip in tips if tip.startswith("More")] == (
+        [told] if told else []
+    )
+    untested = replace(whole.accuracy, classifier=ClassifierScores("text-gda", None, None))
+    tips = advice(replace(whole, data=data, accuracy=untested), [], None)
+    assert tips[0].startswith("No photos were held out")
+    assert len(tips) == 1 + bool(told)
+
+
+@pytest.mark.parametrize(
+    ("confused", "cure"),
+    [
+        (("jute", "linen", 7), "give both clearer class names"),
+        (("silk", "linen", 7), "take photos of 'silk', known by name alone"),
+        (("linen", "wool", 2), "take photos of 'wool', known by name alone"),
+        (("silk", "wool", 2), "take photos of 'silk' and 'wool', known by name alone"),
+    ],
+)
+def test_a_class_known_by_name_needs_photos(
+    run: Path, confused: tuple[str, str, int], cure: str
+) -> None:
+    whole = Summary.read(run)
+    bare = WithoutPhotos(["silk", "wool"], 5, 0.2, 0.8, 0.9)
+    tips = advice(measured(whole, without_photos=bare), [], confused)
+    assert tips[0].startswith("Take photos of silk, wool: ")
+    assert any(tip.endswith(f"{cure}.") or cure in tip for tip in tips[1:])
+    level = replace(bare, right=0.8)
+    assert "Take photos of" not in " ".join(advice(measured(whole, without_photos=level), [], None))
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "told"),
+    [
+        ("no photos", ": the usual one, since there are no photos to fit it on)."),
+        ("validation photos", " was fitted on validation photos)."),
+        ("training photos, each left out in its turn", " was fitted on training photos, each left"),
+        (None, ")."),  # an older run's
+    ],
+)
+def test_what_the_temperature_was_fitted_on(
+    run: Path, tmp_path: Path, fitted_on: str | None, told: str
+) -> None:
+    whole, prompt = Summary.read(run), TunedPrompt.load(run)
+    summary = replace(whole, calibration=replace(whole.calibration, fitted_on=fitted_on))
+    nothing = np.zeros((1, prompt.text_features.shape[1]), np.float32)
+    photos = Photos([tmp_path / "gone.png"], np.zeros(1, int))
+    write_report(tmp_path, summary, RunConfig.read(run), [], prompt, photos, nothing)
+    page = (tmp_path / "report.html").read_text(encoding="utf8")
+    assert f"before a temperature of {whole.calibration.temperature:.2f}{told}" in page
+
+
+def test_a_prompt_that_was_dropped_is_told_everywhere(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the console, the summary and the report, whose advice is not to go on with it."""
+
+    def template(*given: Any) -> Settled:
+        return Settled(given[2], given[2], is_template=True)
+
+    monkeypatch.setattr(import_module("edge_sharpzo.pipeline.finish"), "settled", template)
+    done = run_tune(tiny_onnx, photos, tmp_path / "run", "--shots", 6, "--budget", 50)
+    assert done.exit_code == 0, done.output
+    assert "\nthe tuned prompt was dropped: its loss on validation photos is no" in done.stdout
+    assert "the classifier mixes the template as written with the text-gda head" in done.stdout
+    summary = Summary.read(tmp_path / "run")
+    assert summary.accuracy.classifier.prompt == "template"
+    assert summary.accuracy.tuned == summary.accuracy.zero_shot
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf8")
+    assert "<p>The tuned prompt was dropped: its loss on validation photos" in page
+    assert "the classifier: template and text-gda" in page
+    worse = replace(
+        summary.accuracy,
+        head=HeadScores("text-gda", None, 0.9),
+        tuned=Scores(None, 0.5),
+        classifier=replace(summary.accuracy.classifier, test=0.5),
+    )
+    beaten = replace(summary, accuracy=worse)
+    assert "more queries" not in " ".join(advice(beaten, [], None))
+    kept = replace(worse, classifier=replace(worse.classifier, prompt="tuned"))
+    assert "more queries" in " ".join(advice(replace(beaten, accuracy=kept), [], None))
+    untested = replace(summary, data=replace(summary.data, val=0))
+    assert "its loss on training photos" in untested.dropped
+
+
+def test_a_prompt_that_was_kept_is_not_said_to_be_dropped(run: Path) -> None:
+    summary = Summary.read(run)
+    assert (summary.accuracy.classifier.prompt, summary.dropped) == ("tuned", "")
+    assert "was dropped" not in (run / "report.html").read_text(encoding="utf8")

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import invoke, run_tune, write_photos
+from helpers import Place, invoke, run_tune, write_photos
 
 import edge_sharpzo
 from edge_sharpzo import Classifier, UserError
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.events import Note
 from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.runs.folder import FILES, resumed_options, start_afresh
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 STOP_AFTER = 100  # queries
@@ -484,3 +485,45 @@ def test_a_run_finds_its_embedded_model_in_another_environment(
     assert before.exit_code == 0, before.stderr
     here.write_bytes(here.read_bytes() + b"\0")
     assert invoke("eval", out, "--data", data).exit_code == 2
+
+
+@pytest.mark.parametrize("deleted", range(8))
+def test_a_kill_while_an_earlier_run_is_deleted(
+    deleted: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left is a run that goes on, or nothing; what is advised can be done."""
+    run, unlink, left = Path(shutil.copytree(place.run, place.tmp / "run")), Path.unlink, deleted
+    (run / FILE).write_bytes(b"")
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        nonlocal left
+        if path.parent == run and path.name in FILES:
+            if not left:
+                raise Killed
+            left -= 1
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(Killed):
+        start_afresh(run, overwrite=True)
+    monkeypatch.undo()
+    remains = [name for name in FILES if (run / name).exists()]
+    assert len(remains) == 8 - deleted
+    assert "config.json" in remains
+    with pytest.raises(UserError, match="already holds a run") as raised:
+        start_afresh(run, overwrite=False)
+    assert f"go on with it by `resume={run}`" in str(raised.value)
+    resumed_options(run)
+
+
+@pytest.mark.parametrize("name", ["classifier.onnx", "report.html", FILE, "summary.json"])
+def test_what_has_no_settings_cannot_go_on(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match="already holds a run") as raised:
+        start_afresh(tmp_path, overwrite=False)
+    assert "resume" not in str(raised.value)
+    start_afresh(tmp_path, overwrite=True)
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -415,6 +416,73 @@ def test_a_run_from_a_learned_start_goes_on_with_that_start_alone(
         edge_sharpzo.tune(resume=stopped.folder)
     place.write_bytes(model.read_bytes())
     assert edge_sharpzo.tune(resume=stopped.folder).summary.start == "learned"
+
+
+@pytest.mark.parametrize("now", ["no start", "seven vectors", "too many vectors"])
+def test_going_on_under_a_model_with_no_such_start(
+    now: str, tmp_path: Path, photos: Path, tiny_onnx: Path, model: Path, context: np.ndarray
+) -> None:
+    place = tmp_path / "clip.onnx"
+    place.write_bytes(model.read_bytes())
+    given: dict[str, Any] = {"onnx": place, "shots": 6, "budget": 300, "start": "learned"}
+    if now == "seven vectors":
+        given["context_tokens"] = 8
+    stopped = edge_sharpzo.tune(photos, out=tmp_path / "run", cancelled=After(45), **given)
+    if now == "no start":
+        place.write_bytes(tiny_onnx.read_bytes())
+    else:
+        longer = np.repeat(context[:1], 7 if now == "seven vectors" else 74, axis=0)
+        with_start(model, place, stored_start(longer))
+    done = invoke("tune", "--resume", stopped.folder)
+    assert done.exit_code == 2
+    assert "the model file is another one than the run was started with: put that" in done.stderr
+    assert "--start" not in done.stderr
+    place.write_bytes(model.read_bytes())
+    assert not edge_sharpzo.tune(resume=stopped.folder).interrupted
+
+
+@pytest.mark.parametrize(("tokens", "name"), [(74, "red"), (60, "old tree " * 8), (75, "kiwi")])
+def test_a_start_that_leaves_no_room_for_a_name(
+    tokens: int, name: str, tmp_path: Path, photos: Path, model: Path, context: np.ndarray
+) -> None:
+    place = with_start(
+        model, tmp_path / "m.onnx", stored_start(np.repeat(context[:1], tokens, axis=0))
+    )
+    data = Path(shutil.copytree(photos / "train", tmp_path / "data"))
+    (data / "red_things").rename(data / name.strip())
+    done = invoke(
+        "tune", "--onnx", place, "--data", data, "--out", tmp_path / "run", "--start", "learned",
+        "--shots", 6, "--budget", 50,
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert f"{tokens} of them for the learned start of {place}: use --start words" in done.stderr
+    names, labels = [name, "bus"], np.arange(2)
+    with pytest.raises(UserError, match="use `start=words`") as raised:
+        PromptObjective(
+            ClipOnnx(place), names, np.eye(2, 24, dtype=np.float32), labels, start="learned"
+        )
+    assert raised.value.field == "start"
+    PromptObjective(ClipOnnx(place), names, np.eye(2, 24, dtype=np.float32), labels)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        np.array(["words", "learned"]),
+        np.zeros((8, 32)),
+        None,
+        3,
+        ["learned"],
+        b"words",
+        "Words",
+        "",
+    ],
+)
+def test_a_start_that_is_none(start: Any, tiny_onnx: Path) -> None:
+    features, labels = np.eye(2, 24, dtype=np.float32), np.arange(2)
+    with pytest.raises(UserError, match="choose one of learned, words") as raised:
+        PromptObjective(ClipOnnx(tiny_onnx), ["a", "b"], features, labels, start=start)
+    assert raised.value.field == "start"
 
 
 def test_the_embedded_model_is_known_by_its_first_release() -> None:

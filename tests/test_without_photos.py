@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from edge_sharpzo.clip.images import load_image, preprocess
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.found import TEST, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
+from edge_sharpzo.runs.records import Summary
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 
 CENTRES = np.random.default_rng(7).standard_normal((4, 6))  # those of `clouds`
 NAMES = np.random.default_rng(8).standard_normal((2, 6)).astype(np.float32)
@@ -103,6 +106,25 @@ def test_a_prompt_that_leads_is_judged_by_photos_that_it_has_not_learnt_from() -
         assert known.readiness == alone.readiness
     led = [known_by_name(8.0, 30.0, text, final, text, photos) for final in (text, learnt)]
     assert led[0].readiness != led[1].readiness
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0, 1, 2, 3], (2, 0.5, 0.5, 1.0)),  # the second is taken for a name, the fourth for 0
+        ([0, 1], (0, None, 0.5, 1.0)),
+        ([2, 3], (2, 0.5, None, None)),
+    ],
+)
+def test_photos_are_counted_among_all_and_among_the_learnt(
+    labels: list[int], expected: tuple[object, ...]
+) -> None:
+    """Four photos, one of each class; the last two classes are names."""
+    logits = np.array([[5, 1, 2, 0], [0, 3, 4, 1], [1, 0, 5, 2], [6, 0, 1, 2]], np.float32)
+    counted = WithoutPhotos.measured(["c", "d"], logits[labels], np.array(labels))
+    assert counted
+    assert tuple(vars(counted).values())[1:] == expected
+    assert WithoutPhotos.measured([], logits, np.arange(4)) is None
 
 
 def prompt_of(photos: Splits, weight: float = 8.0) -> TunedPrompt:
@@ -382,11 +404,20 @@ def test_a_run_with_such_classes(
     assert (record["classes"], record["test"]) == (labels[3:], 5)
     right = (18 * record["others_right"] + 5 * record["right"]) / 23
     assert told["accuracy"]["classifier"]["test"] == pytest.approx(right)
+    assert record["others_alone"] >= record["others_right"]
     config = json.loads((run / "config.json").read_text())
     assert config["without_photos"] == labels[3:]
     page = (run / "report.html").read_text()
     assert "Without photos, answering by name: amber_things, teal." in page
+    assert page.count('amber_things <span class="soft">(name only)</span>') >= 3
+    assert 'red_things <span class="soft">(name only)' not in page
+    summary = Summary.read(run)
+    alone = summary.comparable.classifier
+    assert (alone.test, alone.val) == (record["others_alone"], summary.accuracy.classifier.val)
     plain = tune(tiny_onnx, photos, tmp_path / "plain", "--budget", 300)
+    # What learnt classes have among themselves is what they have where there are no names.
+    assert record["others_alone"] == plain["accuracy"]["classifier"]["test"]
+    assert Summary.read(tmp_path / "plain").comparable.classifier.test == record["others_alone"]
     for kind in ("zero_shot", "tuned", "head"):
         assert told["accuracy"][kind] == plain["accuracy"][kind], kind
     assert told["queries"] == plain["queries"]
@@ -399,6 +430,12 @@ def test_a_run_with_such_classes(
     measured = json.loads(invoke("eval", run, "--data", data, "--json").stdout)
     assert measured["accuracy"] == pytest.approx(right)
     assert measured["by_class"]["amber_things"] == pytest.approx(record["right"])
+    assert measured["without_photos"] == record
+    lines = invoke("eval", run, "--data", data).stdout.splitlines()
+    assert lines[0].endswith("on 23 photos")
+    assert lines[1].startswith("right among all 5 classes: of 5 photos of the classes without")
+    marked = [line.split(maxsplit=2)[2] for line in lines[2:]]
+    assert marked == [*labels[:3], "amber_things  (name only)"]
 
 
 def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
@@ -407,7 +444,11 @@ def test_the_lines_of_tune_tell_of_them(place: Place) -> None:
     done = run_tune(place.onnx, data, place.tmp / "run", "--shots", 6, "--budget", 50)
     assert done.exit_code == 0, done.output
     assert "amber is empty: 'amber' is taken for a class without photos" in done.stderr
-    assert "\nwithout photos, answering by name: amber\nprompt and head are measured" in done.stdout
+    told = "\nwithout photos, answering by name: amber\nthe table is among the other classes, as if"
+    assert told in done.stdout
+    assert (
+        "among all 4 classes: of 0 photos of the classes without photos -, of 18 of" in done.stdout
+    )
 
 
 def test_compare_tells_that_they_are_not_measured_alike(
@@ -418,10 +459,50 @@ def test_compare_tells_that_they_are_not_measured_alike(
     tune(place.onnx, data, place.tmp / "run", "--budget", 50)  # five classes, one without photos
     shutil.rmtree(data / "train" / "teal_things")
     done = invoke("compare", run, place.tmp / "run", "--json")
-    assert [row["without photos"] for row in json.loads(done.stdout)] == [2, 1]
+    named = [row["classes without photos"] for row in json.loads(done.stdout)]
+    assert named == [["amber_things", "teal"], ["amber_things"]]
     told = invoke("compare", run, place.tmp / "run").stdout
-    assert "these runs differ in without photos" in told
+    assert "these runs differ in classes without photos" in told
+    assert "classifier without their names, held-out" in told
     assert "differ in" not in invoke("compare", run, run).stdout
+    plain = invoke("compare", place.run, place.run)
+    assert "without their names" not in plain.stdout
+    other = Path(shutil.copytree(run, place.tmp / "other"))
+    summary = json.loads((other / "summary.json").read_text())
+    summary["without_photos"]["classes"][1] = "navy"  # as many
+    (other / "summary.json").write_text(json.dumps(summary))
+    assert "differ in classes without photos" in invoke("compare", run, other).stdout
+
+
+def test_compare_names_the_heads(place: Place) -> None:
+    for head in ("ridge", "none"):
+        assert invoke(*place.tune("--head", head, "--out", place.tmp / head)).exit_code == 0
+    done = invoke("compare", place.run, place.tmp / "ridge", place.tmp / "none", "--json")
+    heads = [row["head"] for row in json.loads(done.stdout)]
+    assert heads == ["text-gda", "ridge", "text-gda (not mixed in)"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "inside", "told"),
+    [
+        (["kiwi"], "", "no class of the run: 'kiwi'. Name such classes in --also, or"),
+        (["b", "a", "c"], "", "no class of the run: 'a', 'b', 'c'. Name"),
+        (["e", "d", "c", "b", "a"], "", "no class of the run: 'a', 'b', 'c' and 2 more. Name"),
+        (["kiwi"], "inner", "no class of the run: 'kiwi'. Name"),
+    ],
+)
+def test_folders_of_no_class_are_named(
+    folders: list[str], inside: str, told: str, place: Place
+) -> None:
+    data = place.copied_photos()
+    for folder in folders:
+        write_photos(data / "test" / folder / inside, 30, 2, seed=6)
+    flat = Path(shutil.copytree(data / "test", place.tmp / "flat"))
+    for each in (data, flat):
+        done = invoke("eval", place.run, "--data", each)
+        assert done.exit_code == 0
+        assert told in done.stderr
+    assert "no class of the run" not in invoke("eval", place.run, "--data", place.photos).stderr
 
 
 def test_the_file_says_what_predict_says(bare: tuple[Path, Path, dict[str, Any]]) -> None:
@@ -474,13 +555,17 @@ def photo_of(data: Path) -> Path:
         ("red_things", "cannot tell from the class 'red_things'"),
         ("teal,RED  things", "'RED  things', which the model cannot tell from the class 'red_th"),
         ("teal, Teal", "'Teal', which the model cannot tell from the class 'teal'"),
-        ("red-hat, RED_hat,Red  HAT", "'Red  HAT', which the model cannot tell from the class"),
         ("blue things", "'blue things', which the model cannot tell from the class 'blue_th"),
         ("teal,__", "has the name '__'"),
-        ("teal,,bus", "has the name '': give words of one line"),
-        ("", "has the name ''"),
+        ("teal,,bus", "--also has an empty name: take it out, or write what is missing"),
+        ("", "--also has an empty name"),
+        ("teal, ", "--also has an empty name"),
+        ("teal,bus, teal", "--also: 'teal' is there twice: name it once"),
+        ("tram,tram", "--also: 'tram' is there twice"),
+        ("red-hat, RED_hat,Red  HAT", "--also: 'Red  HAT' is there twice, as 'RED_hat'"),
         ("te\x1bal", "has the name 'te\\x1bal'"),
-        ("word " * 90, "shorten the class name"),
+        ("word " * 90, "model reads 77: shorten that name in --also"),
+        ("teal," + "bus-" * 90, "model reads 77: shorten that name in --also"),
     ],
 )
 def test_names_that_also_refuses(place: Place, also: str, told: str) -> None:
@@ -488,6 +573,31 @@ def test_names_that_also_refuses(place: Place, also: str, told: str) -> None:
     assert done.exit_code == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+    assert "rename its folder" not in done.stderr
+
+
+def test_also_is_given_several_times(place: Place) -> None:
+    flags = ["--also", "teal", "--also", "bus, old tram", "--also", "kiwi"]
+    done = invoke("predict", place.run, photo(place), *flags, "--top", 9, "--json")
+    (told,) = json.loads(done.stdout)
+    assert {each["class"] for each in told["top"]} == {
+        *("red_things", "green_things", "blue_things", "teal", "bus", "old tram", "kiwi")
+    }
+    done = invoke("predict", place.run, photo(place), "--also", "teal,bus", "--also", "bus")
+    assert (done.exit_code, "--also: 'bus' is there twice" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["more.txt", "names", "gr\u00fcn.csv"])
+def test_a_file_is_no_name(place: Place, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.file(name, "teal\nbus\n")
+    place.folder("bus")  # a folder may well be called as a class is
+    monkeypatch.chdir(place.tmp)
+    for given in (name, str(place.tmp / name), f"teal, {name}"):
+        done = invoke("predict", place.run, photo(place), "--also", given)
+        assert done.exit_code == 2
+        assert f"{name} is a file: give the names themselves" in done.stderr
+        assert "--more-classes of `edge-sharpzo tune`" in done.stderr
+    assert invoke("predict", place.run, photo(place), "--also", "bus,teal").exit_code == 0
 
 
 @pytest.mark.parametrize("head", ["none", "gda", "prototypes", "ridge"])
@@ -515,10 +625,41 @@ def test_classes_that_read_the_same_are_refused(place: Place) -> None:
     assert f"take 'salt &amp pepper' out of {names}, or give them names apart" in told
 
 
-@pytest.mark.parametrize("also", ["teal", [1], [b"teal"]])
+@pytest.mark.parametrize(
+    "also",
+    [
+        "teal",
+        "",
+        b"teal",
+        [1],
+        [b"teal"],
+        ["teal", None],
+        0,
+        5,
+        False,
+        {"teal"},
+        frozenset(),
+        {"teal": "bus"},
+        {"teal": 1}.keys(),
+        np.array(["teal", "bus"]),
+        np.array([]),
+        iter(["teal"]),
+        (name for name in ["teal"]),
+        map(str, ["teal"]),
+        range(2),
+        Path("teal"),
+    ],
+)
 def test_also_takes_a_list(place: Place, also: Any) -> None:
-    with pytest.raises(UserError, match="`also` takes a list of names"):
+    with pytest.raises(UserError, match="`also` takes a list of names") as raised:
         edge_sharpzo.Classifier.load(place.run, also=also)
+    assert raised.value.field == "also"
+
+
+@pytest.mark.parametrize("also", [None, [], (), ["teal"], ("teal", "bus"), deque(["bus"])])
+def test_lists_that_also_takes(place: Place, also: Any) -> None:
+    labels = edge_sharpzo.Classifier.load(place.run, also=also).labels
+    assert labels == ["blue_things", "green_things", "red_things", *(also or ())]
 
 
 @pytest.fixture(scope="module")

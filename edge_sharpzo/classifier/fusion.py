@@ -5,7 +5,9 @@ The head's weight is chosen on validation photos, then it is fitted on all that 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,18 @@ LEAD = 4.0
 # see how sure they may be; and how much surer the whole head is than one that lacks a part.
 PARTS = 4
 WHOLE = 1.2
+
+
+class CalibratedOn(StrEnum):
+    """Which photos the temperature was fitted on."""
+
+    ALL_LEFT_OUT = "training and validation photos, each left out in its turn"
+    TRAINING_LEFT_OUT = "training photos, each left out in its turn"
+    HALF_LEFT_OUT = "training photos, each left out in its turn, and what is usual"
+    VALIDATION = "validation photos"
+    NOTHING = "no photos"  # it is what is usual
+
+
 # Fits a head to photos, its logits as loud as those of a prompt's text features [K, D].
 Fit = Callable[[np.ndarray, Split], LinearHead]
 
@@ -47,6 +61,7 @@ class Fusion:
     mixed_val: float | None  # of the prompt with the added head, likewise
     weight: float  # of `alone` in `added`; 0 where nothing is added
     calibration: Calibration  # of the mix
+    calibrated_on: CalibratedOn
 
 
 def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarray:
@@ -63,16 +78,24 @@ def anchored(text: np.ndarray, as_written: np.ndarray, shots: float) -> np.ndarr
     return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
 
 
+class Settled(NamedTuple):
+    """Class features [K, D] of the validated prompt and of the final one."""
+
+    validated: np.ndarray
+    final: np.ndarray
+    is_template: bool  # both are the template's: the tuned prompt was no better
+
+
 def settled(
     validated: np.ndarray,
     final: np.ndarray,
     as_written: np.ndarray,
     splits: Splits,
     scale: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The class features [K, D] that `fuse` starts from, anchored to those of the template.
+) -> Settled:
+    """The class features that `fuse` starts from, anchored to those of the template.
 
-    Of the validated prompt and of the final one. Where the template as written validates no worse
+    Where the template as written validates no worse
     than the validated prompt, both are the template's; without validation photos the training
     photos judge, which only a search of very few queries does not fit better than the template.
     """
@@ -81,7 +104,9 @@ def settled(
     validated, final = (anchored(text, as_written, shots) for text in (validated, final))
     both, judges = np.stack([as_written, validated]), val if len(val.labels) else train
     written, tuned = cross_entropy(both, judges.features, judges.labels, scale)
-    return (as_written, as_written) if written <= tuned else (validated, final)
+    if written <= tuned:
+        return Settled(as_written, as_written, is_template=True)
+    return Settled(validated, final, is_template=False)
 
 
 def fuse(
@@ -111,13 +136,15 @@ def fuse(
         weight = chosen_weight(prompt, beside, labels)
     mixed = prompt + weight * beside
     alone = fit(final, joined(train, borrowed))
+    calibration, judges = _calibration(fit, scale, validated, splits, weight, mixed)
     return Fusion(
         alone=alone,
         added=alone.weighted(weight) if weight else None,
         alone_val=share_right(beside, labels),
         mixed_val=share_right(mixed, labels),
         weight=weight,
-        calibration=_calibration(fit, scale, validated, splits, weight, mixed),
+        calibration=calibration,
+        calibrated_on=judges,
     )
 
 
@@ -128,8 +155,8 @@ def _calibration(
     splits: Splits,
     weight: float,
     validation: np.ndarray,
-) -> Calibration:
-    """Of the prompt and `weight` times the head, by photos that neither has learnt from.
+) -> tuple[Calibration, CalibratedOn]:
+    """Of the prompt and `weight` times the head, by photos that neither has learnt from; by which.
 
     Where the head leads and there are enough photos, all of them, each beside a head fitted
     without it and its like; `text` has learnt of most, but hardly counts then. Else by the
@@ -144,16 +171,20 @@ def _calibration(
 
     def crossed() -> Calibration:
         beside = _crossed(fit, text, every, min(PARTS, least))
-        return calibrate((scale * every.features @ text.T + weight * beside) / WHOLE, every.labels)
+        logits = (scale * every.features @ text.T + weight * beside) / WHOLE
+        return calibrate(logits, every.labels)
 
     leads = weight >= 1 and least > 1
     if leads and shots >= ENOUGH_SHOTS:
-        return crossed()
+        is_all = len(val.labels) > 0
+        return crossed(), CalibratedOn.ALL_LEFT_OUT if is_all else CalibratedOn.TRAINING_LEFT_OUT
     if len(val.labels):
-        return calibrate(validation, val.labels)
+        return calibrate(validation, val.labels), CalibratedOn.VALIDATION
     known = fit(text, train).logits(train.features)
     expected = usual(scale * train.features @ text.T + weight * known)
-    return between(expected, crossed()) if leads else expected
+    if leads:
+        return between(expected, crossed()), CalibratedOn.HALF_LEFT_OUT
+    return expected, CalibratedOn.NOTHING
 
 
 def _crossed(fit: Fit, text: np.ndarray, photos: Split, parts: int) -> np.ndarray:

@@ -16,6 +16,10 @@ from edge_sharpzo.system.text import percent, shown
 if TYPE_CHECKING:
     from edge_sharpzo.runs.records import AnyScores, Summary
 
+WITHOUT = "classes without photos"
+ALONE = "classifier without their names, held-out"  # as if such classes were not there
+UNMIXED = " (not mixed in)"
+
 
 def command(
     runs: Annotated[list[Path], typer.Argument(help="run folders")],
@@ -38,6 +42,8 @@ def command(
 
 def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
     """What runs are compared by."""
+    from edge_sharpzo.classifier.heads import NO_HEAD
+
     preset = "" if summary.preset == "default" else f" ({summary.preset})"
     accuracy = summary.accuracy
     scores: dict[str, AnyScores] = {
@@ -53,10 +59,12 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
         "seed": summary.seed,
         "model": summary.model.name,
         "classes": summary.data.classes,
-        "without photos": len(bare.classes) if (bare := summary.without_photos) else 0,
+        WITHOUT: sorted(bare.classes) if (bare := summary.without_photos) else [],
         "shots": summary.data.shots,
+        "head": accuracy.head.name + ("" if accuracy.classifier.head != NO_HEAD else UNMIXED),
         "held-out photos": summary.data.test,
         **{f"{name}, held-out": score.test for name, score in scores.items()},
+        ALONE: summary.comparable.classifier.test,
         **{f"{name}, validation": score.val for name, score in scores.items()},
         "queries": summary.queries.total,
         "tuning seconds": summary.seconds.tuning,
@@ -78,8 +86,8 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     names = cells(Path(row["run"]).name for row in rows)
     table = Table("", *(Column(name) for name in names), box=None)
     for name in list(rows[0])[1:]:
-        is_share = name.endswith((", held-out", ", validation"))
-        table.add_row(name, *cells(percent(row[name]) if is_share else row[name] for row in rows))
+        if name != ALONE or any(row[WITHOUT] for row in rows):
+            table.add_row(name, *cells(_cell(name, row[name]) for row in rows))
     # Drawn apart from the terminal, of whose width alone it makes use.
     drawn = Console(file=io.StringIO(), width=Console().width)
     with drawn.capture() as capture:
@@ -88,7 +96,14 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         out(line.rstrip())
 
 
+def _cell(name: str, value: Any) -> Any:
+    """A value for the table: shares as percents, classes by their number."""
+    if name == WITHOUT:
+        return len(value)
+    return percent(value) if name.endswith((", held-out", ", validation")) else value
+
+
 def _differing(rows: list[dict[str, Any]]) -> str:
     """The settings that are not the same in all runs; empty where accuracies can be compared."""
-    same = ("model", "classes", "without photos", "held-out photos")
+    same = ("model", "classes", WITHOUT, "held-out photos")
     return ", ".join(name for name in same if len({json.dumps(row[name]) for row in rows}) > 1)

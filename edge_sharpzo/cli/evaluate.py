@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import user_errors
+from edge_sharpzo.cli.boundary import as_flags, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, opened, with_run_options
 from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.photos.left_out import told
@@ -38,10 +38,14 @@ def command(
             result = classifier.evaluate(data, class_names, display.photos, display.skipped)
             for note in (*result.notes, told(result.left_out)):
                 if note:
-                    display.say(f"note: {note}")
+                    display.say(f"note: {as_flags(note)}")
         if as_json:
             out_json(asdict(result))
             return
         out(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
+        bare = result.without_photos
+        if bare:
+            out(bare.told(len(classifier.labels), result.photos))
         for name, value in result.by_class.items():
-            out(f"  {percent(value):>7}  {name}")
+            mark = "  (name only)" if bare and name in bare.classes else ""
+            out(f"  {percent(value):>7}  {name}{mark}")

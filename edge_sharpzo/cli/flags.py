@@ -1,6 +1,7 @@
 """Flags that several commands share, and those that a dataclass of options turns into."""
 
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import fields
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, info_of
+from edge_sharpzo.system.errors import UserError
 
 if TYPE_CHECKING:
     from edge_sharpzo.classify import Classifier
@@ -30,10 +32,10 @@ def opened(
     run: Path,
     *,
     also: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             help="more classes, comma-separated, that the run has seen no photo of; they answer "
-            "by their names"
+            "by their names; may be given several times"
         ),
     ] = None,
     onnx: Annotated[
@@ -44,7 +46,19 @@ def opened(
     """The classifier of a run."""
     from edge_sharpzo.classify import Classifier
 
-    return Classifier.load(run, onnx, threads, [] if also is None else also.split(","))
+    return Classifier.load(run, onnx, threads, _names(also or []))
+
+
+def _names(given: list[str]) -> list[str]:
+    """The names between commas. Raises UserError for one that is a file: it would hold names."""
+    names = [name.strip() for each in given for name in each.split(",")]
+    if files := [name for name in names if os.path.isfile(name)]:  # noqa: PTH113 - takes any text
+        raise UserError(
+            f"`also` takes names, and {files[0]} is a file: give the names themselves. Files of "
+            "names are for `more_classes` of `edge-sharpzo tune`",
+            field="also",
+        )
+    return names
 
 
 def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:

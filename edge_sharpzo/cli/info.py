@@ -33,6 +33,6 @@ def _of_model(file: Path) -> dict[str, Any]:
         "file": str(file),
         "sha256": clip.sha256,
         "megabytes": megabytes,
-        "search_start": None if start is None else {"context_tokens": len(start)},
+        "learned_start": None if start is None else {"context_tokens": len(start)},
         **asdict(clip.card),
     }

@@ -103,7 +103,7 @@ def _was_given(context: typer.Context, option: str) -> bool:
 
 
 def _print_summary(summary: "Summary", folder: Path) -> None:
-    data, accuracy, seconds = summary.data, summary.accuracy, summary.seconds
+    data, accuracy, seconds = summary.data, summary.comparable, summary.seconds
     out(
         f"{data.classes} classes; {data.train} training, {data.val} validation, "
         f"{data.test} held-out photos"
@@ -111,7 +111,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     if bare := summary.without_photos:
         named = ", ".join(bare.classes[:5]) + (" ..." if len(bare.classes) > 5 else "")
         out(f"without photos, answering by name: {named}")
-        out("prompt and head are measured among the other classes, the classifier among all")
+        out("the table is among the other classes, as if these names were not there")
     if not_used := told(data.left_out):
         out(not_used)
     rows: dict[str, AnyScores] = {
@@ -124,11 +124,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         val, test = percent(scores.val), percent(scores.test)
         out(f"{label:16} validation {val:>7}   held-out {test:>7}")
     out(_verdict(accuracy))
-    if bare and bare.test:
-        out(
-            f"of the classes without photos {bare.test} held-out photos: {percent(bare.right)} "
-            f"right by the classifier, of the others {percent(bare.others_right)}"
-        )
+    if bare and data.test:
+        out(f"the classifier on held-out photos, {bare.told(data.classes, data.test)}")
     kinds = ", ".join(
         f"{count:,} {kind.replace('_', '-')}" for kind, count in summary.queries.by_kind.items()
     )
@@ -137,6 +134,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         f"{seconds.features:.1f} s for photos, {seconds.tuning:.1f} s tuning; "
         f"stopped: {summary.stopped_because}"
     )
+    if summary.dropped:
+        out(f"{summary.dropped}. Try more shots or photos")
     before, after = accuracy.zero_shot.val, accuracy.tuned.val
     if before is not None and after is not None and after < before:
         out(
@@ -151,14 +150,18 @@ def _verdict(accuracy: "Accuracies") -> str:
     prompt, head, where = accuracy.tuned.test, accuracy.head.test, "held-out"
     if prompt is None:
         prompt, head, where = accuracy.tuned.val, accuracy.head.val, "validation"
-    made = "the classifier is the tuned prompt alone"
+    from edge_sharpzo.runs.records import TEMPLATE
+
+    is_template = accuracy.classifier.prompt == TEMPLATE
+    text = "template as written" if is_template else "tuned prompt"
+    made = f"the classifier is the {text} alone"
     if accuracy.classifier.head != "none":
-        made = f"the classifier mixes the prompt with the {accuracy.classifier.head} head"
+        made = f"the classifier mixes the {text} with the {accuracy.classifier.head} head"
     if prompt is None or head is None:
         return made
     if prompt == head:
-        won = "prompt and closed-form head are level"
+        won = f"{text} and closed-form head are level"
     else:
-        won = "the prompt alone did" if prompt > head else "the closed-form head alone did"
-        won += f" better than {'the head' if prompt > head else 'the prompt'}"
+        won = f"the {text} alone did" if prompt > head else "the closed-form head alone did"
+        won += f" better than the {'head' if prompt > head else text}"
     return f"on {where} photos {won}; {made}"

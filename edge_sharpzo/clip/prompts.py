@@ -19,6 +19,19 @@ DEFAULT_WORDS = "a photo of a"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
+class PromptTooLongError(UserError):
+    """A prompt does not fit into the tokens that the model reads."""
+
+    def __init__(self, text: str, tokens: int, most: int):
+        """`fault` says so without a cure, for those who know a better one."""
+        self.fault = f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads {most}"
+        super().__init__(
+            f"{self.fault}: shorten the class name (rename its folder, or use `class_names`; in "
+            "the file `more_classes` if it is there), the `template` or the `context_tokens`",
+            field="template",
+        )
+
+
 @dataclass(frozen=True)
 class TokenIds:
     """How texts are laid out in token ids."""
@@ -141,12 +154,7 @@ class Prompts:
 
     def _check_length(self, tokens: int, text: str) -> None:
         if tokens > self.context_length:
-            raise UserError(
-                f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads "
-                f"{self.context_length}: shorten the class name (rename its folder, or use "
-                "`class_names`), the `template` or the `context_tokens`",
-                field="template",
-            )
+            raise PromptTooLongError(text, tokens, self.context_length)
 
 
 @dataclass(frozen=True)

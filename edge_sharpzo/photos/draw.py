@@ -61,6 +61,7 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
         borrowed=np.zeros(len(own_val), bool) if len(own_val) else np.array(borrowed, bool),
         notes=[
             *_notes(small, len(few - {name for name, _ in small}), found.learnt, shots),
+            *_too_few_note(len(train), found.learnt),
             *missing_note("held-out photos", untested, len(found.folders)),
             *(
                 f"no photo of the {split} folder can be used: it counts as not there"
@@ -71,13 +72,28 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     )
 
 
+def more_classes(number: int) -> str:
+    """What follows the classes that are named; nothing where there are no others."""
+    return f" and {number} more class{'es' if number > 1 else ''}" if number > 0 else ""
+
+
 def missing_note(what: str, missing: list[str], classes: int) -> list[str]:
     """What to tell of an accuracy that some classes have no part in; nothing if all do, or none."""
     if not 0 < len(missing) < classes:
         return []
-    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    more = more_classes(len(missing) - 5)
     named = ", ".join(f"'{name}'" for name in missing[:5])
     return [f"no {what} of {named}{more}: the accuracy is that of the other classes"]
+
+
+def _too_few_note(photos: int, classes: int) -> list[str]:
+    """A warning where `photos` to learn from are one for most of the `classes`."""
+    if photos >= 1.5 * classes:
+        return []
+    return [
+        "one photo per class to learn from may make things worse than the template as written, and "
+        'the bound of "not sure" is poorly founded: learn from more'
+    ]
 
 
 def _for_validation(photos: int, shots: int) -> int:
@@ -91,7 +107,7 @@ def _notes(small: list[tuple[str, int]], few: int, classes: int, shots: int) -> 
     notes = []
     if small:
         named = ", ".join(f"'{name}' has {photos}" for name, photos in small[:3])
-        more = f" and {len(small) - 3} more" if len(small) > 3 else ""
+        more = more_classes(len(small) - 3)
         notes.append(
             f"fewer photos than {shots} shots: {named}{more}; such a class takes all it has"
         )

@@ -13,13 +13,15 @@ from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.pipeline.prepare import Prepared
 from edge_sharpzo.pipeline.search import Found
 from edge_sharpzo.runs.records import (
+    TEMPLATE,
+    TUNED,
     Accuracies,
     CalibrationRecord,
     ClassifierScores,
     HeadScores,
     Scores,
-    WithoutPhotos,
 )
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.loss import accuracy, share_right, softmax
 
 
@@ -30,6 +32,7 @@ class Finished:
     prompt: TunedPrompt
     fusion: Fusion
     validated_text: np.ndarray  # as in `Found`, with the template's share [K, D]
+    is_template: bool  # the tuned prompt was no better, and the template's features were kept
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     task, splits = prepared.task, prepared.splits
     scale = task.clip.card.logit_scale
     written, bare = np.split(found.as_written, [len(found.text)])
-    validated, text = settled(found.validated_text, found.text, written, splits, scale)
+    validated, text, is_template = settled(found.validated_text, found.text, written, splits, scale)
     head = head_named(task.options.head)
     name, folders, names = head or DEFAULT_HEAD, task.found.folders, task.found.names
     fusion = fuse(name, scale, validated, text, written, splits, mix=head is not None)
@@ -65,7 +68,7 @@ def finish(prepared: Prepared, found: Found) -> Finished:
         else None,
     )
     prompt = prompt.with_names(folders[len(text) :], names[len(text) :], bare)
-    return Finished(prompt, fusion, validated)
+    return Finished(prompt, fusion, validated, is_template)
 
 
 def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
@@ -93,6 +96,7 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             head=fusion.added.name if fusion.added else NO_HEAD,
             val=fusion.mixed_val,
             test=share_right(logits, test.labels),
+            prompt=TEMPLATE if finished.is_template else TUNED,
         ),
     )
     calibration = prompt.calibration
@@ -104,13 +108,7 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             calibration.threshold,
             error=calibration_error(softmax(logits), test.labels),
             error_before=calibration_error(uncalibrated, test.labels),
+            fitted_on=fusion.calibrated_on,
         ),
-        WithoutPhotos(
-            classes=prompt.without_photos,
-            test=int((~is_learnt).sum()),
-            right=share_right(logits[~is_learnt], test.labels[~is_learnt]),
-            others_right=share_right(logits[is_learnt], learnt.labels),
-        )
-        if prompt.without_photos
-        else None,
+        WithoutPhotos.measured(prompt.without_photos, logits, test.labels),
     )

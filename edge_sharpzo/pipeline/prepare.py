@@ -29,7 +29,7 @@ from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import plan
-from edge_sharpzo.tuning.start import Start, learned_tokens
+from edge_sharpzo.tuning.start import Start, learned_tokens, prompt_from
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
             f"`head={DEFAULT_HEAD}`, give it photos, or {_away(found, name)}",
             field="head",
         )
-    prompt = clip.prompts.for_tuning(found.names[: found.learnt], options.template, tokens)
+    prompt = prompt_from(clip, start, found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
     _check_classes(found, rows)

@@ -77,14 +77,14 @@ def start_afresh(folder: Path, overwrite: bool) -> None:
                 f"{folder / CONFIG} is not a file of edge-sharpzo: choose another `out`", "out"
             ) from error
     if left and not overwrite:
-        whole = SUMMARY in left and FILE not in left
-        go_on = "" if whole else f", go on with it by `resume={folder}`"
+        goes_on = CONFIG in left and (SUMMARY not in left or FILE in left)
+        go_on = f", go on with it by `resume={folder}`" if goes_on else ""
         raise UserError(
             f"{folder} already holds a run ({left[0]}): choose another `out`{go_on}, or give "
             "`overwrite`",
             "out",
         )
-    for name in left:
+    for name in sorted(left, key=lambda name: name == CONFIG):  # last: it says that a run is here
         (folder / name).unlink()
 
 
@@ -118,6 +118,15 @@ def resumed_options(folder: Path) -> TuneOptions:
     return replace(config.options, out=folder, onnx=model)
 
 
+def another_model(folder: Path) -> UserError:
+    """What to tell where the model file is not the one that the run in `folder` began with."""
+    return UserError(
+        f"cannot go on with {folder}: the model file is another one than the run was started "
+        "with: put that one back, or tune again",
+        field="resume",
+    )
+
+
 def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     """Compares the run's settings as they are `stored` in `folder` with what they are now.
 
@@ -126,8 +135,8 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     """
     cause, started = None, "the run was started with"
     if stored.model != config.model:
-        cause = f"the model file is another one than {started}: put that one back"
-    elif config.tuned_on and (changed := _changed_photos(stored, config)):
+        raise another_model(folder)
+    if config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
         cause = _changed_classes(stored, config)

@@ -109,7 +109,7 @@ class TuneOptions:
     )
     template: str = _option(
         "a photo of a {}.",
-        "prompt, {} is the class name; the words before it become the tuned context",
+        "prompt, {} is the class name; a search that starts from words tunes those before it",
         allowed=lambda text: text.count("{}") == 1 and is_text(text),
         cure='it needs the class name\'s place once, as in "a photo of a {}."',
     )

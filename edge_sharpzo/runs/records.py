@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
 from edge_sharpzo.system.text import is_line
@@ -27,6 +28,8 @@ MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
 SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
+# Whose text features the classifier has: the template's where the tuned prompt is no better.
+TUNED, TEMPLATE = "tuned", "template"
 CONFIG, SUMMARY = "config.json", "summary.json"
 Read = TypeVar("Read", "RunConfig", "Summary")
 
@@ -185,6 +188,7 @@ class ClassifierScores:
     head: str  # that is mixed in, or `none`
     val: float | None
     test: float | None
+    prompt: str | None = None  # TUNED or TEMPLATE; older versions did not say
 
 
 AnyScores = Scores | HeadScores | ClassifierScores
@@ -194,23 +198,14 @@ AnyScores = Scores | HeadScores | ClassifierScores
 class Accuracies:
     """Of the template as written, the tuned prompt, the closed-form head, and the mix.
 
-    Among the classes with photos, but for the mix's on held-out photos: it is among all classes.
+    Among the classes with photos, but for the mix's on held-out photos: that is among all classes,
+    as `predict` answers, and `Summary.without_photos` has what compares with the others.
     """
 
     zero_shot: Scores
     tuned: Scores
     head: HeadScores
     classifier: ClassifierScores
-
-
-@dataclass(frozen=True)
-class WithoutPhotos:
-    """Classes that had no photo to learn from, and what the classifier makes of held-out photos."""
-
-    classes: list[str]  # their folders
-    test: int  # held-out photos of these classes
-    right: float | None  # the share of them that is right
-    others_right: float | None  # and of the photos of other classes
 
 
 @dataclass(frozen=True)
@@ -221,6 +216,7 @@ class CalibrationRecord:
     threshold: float | None
     error: float | None
     error_before: float | None
+    fitted_on: str | None = None  # which photos gave the temperature; older versions did not say
 
 
 @dataclass(frozen=True)
@@ -282,6 +278,26 @@ class Summary:
         every = (getattr(self.accuracy, each.name) for each in fields(self.accuracy))
         if any(share is not None and share > 1 for s in every for share in (s.val, s.test)):
             raise ValueError("an accuracy is above 100 %")
+
+    @property
+    def dropped(self) -> str:
+        """Why the classifier has nothing of the tuned prompt, for a person; empty where it has."""
+        if self.accuracy.classifier.prompt != TEMPLATE:
+            return ""
+        judges = "validation" if self.data.val else "training"
+        return (
+            f"the tuned prompt was dropped: its loss on {judges} photos is no lower than that of "
+            "the template as written, whose text features are kept; figures of the tuned prompt "
+            "are the template's"
+        )
+
+    @property
+    def comparable(self) -> Accuracies:
+        """All accuracies among the classes with photos, the mix's on held-out photos too."""
+        if (bare := self.without_photos) is None:
+            return self.accuracy
+        mix = replace(self.accuracy.classifier, test=bare.others_alone)
+        return replace(self.accuracy, classifier=mix)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -14,6 +14,7 @@ from edge_sharpzo.classifier.calibration import reliability
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.images import MAX_BYTES, UnreadableImageError, load_image
 from edge_sharpzo.photos.found import Photos
+from edge_sharpzo.runs.advice import ClassScore, advice
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
 from edge_sharpzo.system.memory import MemoryLimit
@@ -36,15 +37,6 @@ class Misread:
     truth: str
     guess: str
     probability: float
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """Held-out photos of one class."""
-
-    name: str
-    right: float | None  # share of them
-    photos: int
 
 
 def write_report(
@@ -165,57 +157,3 @@ def _confused(
         return None
     times, truth, guess = min(wrong)
     return folders[truth], folders[guess], -times
-
-
-def advice(
-    summary: Summary, by_class: Sequence[ClassScore], confused: tuple[str, str, int] | None
-) -> list[str]:
-    """What to try next, most promising first. `confused` as `_confused` finds it."""
-    tips: list[str] = []
-    accuracy, data = summary.accuracy, summary.data
-    tuned, zero = accuracy.tuned.test, accuracy.zero_shot.test
-    head, classifier = accuracy.head.test, accuracy.classifier.test
-    if tuned is None or zero is None or head is None or classifier is None:
-        return [
-            "No photos were held out: give each class more photos than its shots, or a test/ "
-            "folder, to know how good this is."
-        ]
-    if tuned < zero:
-        tips.append(
-            "The template as written does better than the tuned prompt: add photos, or keep the "
-            "template."
-        )
-    if classifier >= 0.95:
-        return [
-            *tips,
-            "At least 19 of 20 held-out photos are right: nothing needs to be done.",
-        ]
-    if data.shots < 16:
-        tips.append(
-            f"More shots: {data.shots} photos per class are learnt from now; 16 or more help most."
-        )
-    if confused and confused[2] > 1:
-        truth, guess, times = confused
-        tips.append(
-            f"'{truth}' is taken for '{guess}' {times} times: look at those photos, give both "
-            "clearer class names, or merge the two."
-        )
-    if zero < 0.5:
-        tips.append(
-            "The model knows little of these names: say what the photos are in the template, and "
-            "give the classes common names."
-        )
-    if head > tuned + 0.02:
-        tips.append(
-            "The closed-form head beats the prompt here; more queries (a larger budget) bring the "
-            "prompt nearer."
-        )
-    if "lite-clip" in summary.model.name:
-        tips.append(
-            "This is the small embedded model: export a larger CLIP (make export MODEL=ViT-B-16 "
-            "PRETRAINED=openai) for better features."
-        )
-    few = [entry.name for entry in by_class if 0 < entry.photos < 5]
-    if few:
-        tips.append(f"Few photos are held out of {', '.join(few[:5])}: their figures mean little.")
-    return tips

@@ -12,7 +12,13 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import FewShotLoss
 from edge_sharpzo.tuning.records import QueryKind
 from edge_sharpzo.tuning.space import PromptSpace
-from edge_sharpzo.tuning.start import Start, initial_context, learned_tokens
+from edge_sharpzo.tuning.start import (
+    Start,
+    checked_start,
+    initial_context,
+    learned_tokens,
+    prompt_from,
+)
 
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -106,11 +112,11 @@ class PromptObjective:
         ValueError for arrays that do not fit each other.
         """
         _check_photos(features, labels, len(names), clip.card.feature_dim)
-        start = origin.pop("start", Start.WORDS)
+        start = checked_start(origin.pop("start", Start.WORDS))
         space = cast(SpaceOptions, origin)
-        if start == Start.LEARNED:
+        if start is Start.LEARNED:
             context_tokens = learned_tokens(clip, context_tokens)
-        prompt = clip.prompts.for_tuning(names, template, context_tokens)
+        prompt = prompt_from(clip, start, names, template, context_tokens)
         clip.close_tokenizer()
         first = initial_context(clip, start, prompt.context)
         self._assemble(

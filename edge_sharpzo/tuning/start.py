@@ -1,8 +1,10 @@
 """Where a search starts: at the template's words, or at what the model's export has learned."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from edge_sharpzo.clip.prompts import PromptTooLongError, TunablePrompt
 from edge_sharpzo.system.errors import UserError, not_one_of
 
 if TYPE_CHECKING:
@@ -16,6 +18,34 @@ class Start(StrEnum):
 
     LEARNED = "learned"  # `ClipOnnx.search_start`
     WORDS = "words"  # those before the class name in the template
+
+
+def checked_start(start: object) -> Start:
+    """The start of that name. Raises UserError for one that does not exist."""
+    if not isinstance(start, str):
+        raise not_one_of(Start, "start", type(start).__name__)
+    if start not in list(Start):
+        raise not_one_of(Start, "start", start)
+    return Start(start)
+
+
+def prompt_from(
+    clip: "ClipOnnx", start: Start, names: Sequence[str], template: str, tokens: int | None
+) -> TunablePrompt:
+    """The prompt of each class behind `tokens` context vectors, see `Prompts.for_tuning`.
+
+    Raises UserError for one that is too long for the model.
+    """
+    try:
+        return clip.prompts.for_tuning(names, template, tokens)
+    except PromptTooLongError as error:
+        if start is Start.WORDS:
+            raise
+        raise UserError(
+            f"{error.fault}, {tokens} of them for the learned start of {clip.path}: use "
+            "`start=words`, or shorten the class name",
+            field="start",
+        ) from error
 
 
 def learned_tokens(clip: "ClipOnnx", asked: int | None) -> int:
@@ -44,9 +74,7 @@ def initial_context(clip: "ClipOnnx", start: str, words: list[int]) -> "np.ndarr
 
     Raises UserError for a start that does not exist or does not have as many vectors.
     """
-    if start not in list(Start):
-        raise not_one_of(Start, "start", start)
-    if start == Start.WORDS:
+    if checked_start(start) is Start.WORDS:
         return clip.token_embeddings(words)
     learned_tokens(clip, len(words))
     assert clip.search_start is not None
