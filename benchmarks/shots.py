@@ -50,7 +50,7 @@ Points = dict[int, float]
 
 
 def points(results: dict[Cell, dict[str, Any]], line: Line, sets: list[str]) -> Points:
-    """Per cent by shots, the mean of `sets` and seeds, where every set has a result."""
+    """Per cent by shots, the mean of `sets` and seeds, where all sets have as many results."""
     found: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for cell, entry in results.items():
         if (cell.method, cell.budget) == (line.method, line.budget) and cell.set in sets:
@@ -58,7 +58,7 @@ def points(results: dict[Cell, dict[str, Any]], line: Line, sets: list[str]) -> 
     return {
         shots: mean(mean(values) for values in by_set.values())
         for shots, by_set in sorted(found.items())
-        if len(by_set) == len(sets)
+        if len(by_set) == len(sets) and len({len(values) for values in by_set.values()}) == 1
     }
 
 

@@ -15,7 +15,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
-from edge_sharpzo.clip.prompts import PromptTooLongError, same_rows
+from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
@@ -35,7 +35,7 @@ from edge_sharpzo.photos.scan import split_folder
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.runs.without_photos import WithoutPhotos
-from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.system.text import is_line
 from edge_sharpzo.tuning.loss import softmax

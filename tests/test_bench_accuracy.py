@@ -193,9 +193,10 @@ def test_labels_are_told_apart(values: list[float], places: list[float]) -> None
 
 
 def test_accuracy_over_shots(tmp_path: Path) -> None:
-    """Means over seeds, then sets; what a set lacks has no mean."""
+    """Means over seeds, then sets; what a set lacks, or has fewer of, has no mean."""
     held = {
-        ("clap", 0, 1): {"a": [0.5, 0.7], "b": [0.2]},
+        ("clap", 0, 1): {"a": [0.5, 0.7], "b": [0.2, 0.2]},
+        ("clap", 0, 2): {"a": [0.5, 0.7], "b": [0.2]},
         ("clap", 0, 4): {"a": [0.9], "b": [0.8]},
         ("proker", 0, 4): {"a": [0.9]},
         ("gauss-newton", 300, 1): {"a": [0.3], "b": [0.4]},
@@ -208,14 +209,14 @@ def test_accuracy_over_shots(tmp_path: Path) -> None:
         for seed, right in enumerate(rights)
     }
     assert shots.table(results, ["a", "b"]).splitlines() == [
-        "| | queries | 1 | 4 |",
-        "|---|---|---|---|",
-        "| CLAP | - | 40.0 | 85.0 |",
-        "| prompt alone | 300 | 35.0 | - |",
-        "| prompt alone | 5000 | 40.5 | - |",
-        "| classifier | 300 | 45.0 | - |",
-        "| classifier | 5000 | 50.5 | - |",
+        "| | queries | 1 | 2 | 4 |",
+        "|---|---|---|---|---|",
+        "| CLAP | - | 40.0 | - | 85.0 |",
+        "| prompt alone | 300 | 35.0 | - | - |",
+        "| prompt alone | 5000 | 40.5 | - | - |",
+        "| classifier | 300 | 45.0 | - | - |",
+        "| classifier | 5000 | 50.5 | - | - |",
     ]
-    assert "| ProKeR | - | - | 90.0 |" in shots.table(results, ["a"])
+    assert "| ProKeR | - | - | - | 90.0 |" in shots.table(results, ["a"])
     shots.plot(results, ["a", "b"], tmp_path / "shots.png")
     assert (tmp_path / "shots.png").read_bytes().startswith(b"\x89PNG")

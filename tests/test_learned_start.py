@@ -73,7 +73,7 @@ def test_one_task_of_one_step_by_hand(words: Words, monkeypatch: pytest.MonkeyPa
     slope = unit * context.grad
     clear = (slope.abs() > 1e-5).numpy()  # beside Adam's 1e-8
     assert clear.mean() > 0.9
-    wanted = -0.5 * 0.7 * np.sign(slope.numpy())
+    wanted = -1.0 * 0.7 * np.sign(slope.numpy())
     assert moved[clear] == pytest.approx(wanted[clear], rel=2e-3)
 
 
@@ -122,7 +122,7 @@ def test_a_word_tower_reads_as_the_device_does(words: Words, tiny_onnx: Path) ->
 
 @pytest.mark.parametrize(
     ("parameters", "tasks"),
-    [(1_000, 300), (3_225_088, 300), (12_000_000, 300), (38_091_776, 95), (400_000_000, 60)],
+    [(1_000, 250), (3_225_088, 250), (12_000_000, 250), (38_091_776, 79), (400_000_000, 60)],
 )
 def test_large_towers_learn_from_fewer_tasks(parameters: int, tasks: int) -> None:
     tower = torch.nn.Module()

@@ -146,7 +146,7 @@ def test_fuzzed_fields_are_taken_or_refused(shape: object, values: object) -> No
 
 
 def test_info_says_whether_there_is_one(tiny_onnx: Path, model: Path) -> None:
-    told = [json.loads(invoke("info", file).stdout)["search_start"] for file in (tiny_onnx, model)]
+    told = [json.loads(invoke("info", file).stdout)["learned_start"] for file in (tiny_onnx, model)]
     assert told == [None, {"context_tokens": 8}]
 
 

@@ -554,7 +554,7 @@ def photo_of(data: Path) -> Path:
     [
         ("red_things", "cannot tell from the class 'red_things'"),
         ("teal,RED  things", "'RED  things', which the model cannot tell from the class 'red_th"),
-        ("teal, Teal", "'Teal', which the model cannot tell from the class 'teal'"),
+        ("teal, Teal", "--also: 'Teal' is there twice, as 'teal': name it once"),
         ("blue things", "'blue things', which the model cannot tell from the class 'blue_th"),
         ("teal,__", "has the name '__'"),
         ("teal,,bus", "--also has an empty name: take it out, or write what is missing"),

@@ -12,24 +12,11 @@ from tokenizers import Tokenizer
 
 from edge_sharpzo.clip.card import Cleaning, TextCard
 from edge_sharpzo.clip.tokenizer_file import trusted
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import PromptTooLongError, UserError
 from edge_sharpzo.system.text import first_line
 
 DEFAULT_WORDS = "a photo of a"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-
-
-class PromptTooLongError(UserError):
-    """A prompt does not fit into the tokens that the model reads."""
-
-    def __init__(self, text: str, tokens: int, most: int):
-        """`fault` says so without a cure, for those who know a better one."""
-        self.fault = f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads {most}"
-        super().__init__(
-            f"{self.fault}: shorten the class name (rename its folder, or use `class_names`; in "
-            "the file `more_classes` if it is there), the `template` or the `context_tokens`",
-            field="template",
-        )
 
 
 @dataclass(frozen=True)

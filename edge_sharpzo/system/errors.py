@@ -22,6 +22,19 @@ class UserError(Exception):
         self.field = field
 
 
+class PromptTooLongError(UserError):
+    """A prompt does not fit into the tokens that the model reads."""
+
+    def __init__(self, text: str, tokens: int, most: int):
+        """`fault` says so without a cure, for those who know a better one."""
+        self.fault = f"the prompt '{text[:80]}' needs {tokens} tokens and the model reads {most}"
+        super().__init__(
+            f"{self.fault}: shorten the class name (rename its folder, or use `class_names`; in "
+            "the file `more_classes` if it is there), the `template` or the `context_tokens`",
+            field="template",
+        )
+
+
 def not_one_of(known: Iterable[str], field: str, value: object) -> UserError:
     """What to tell the user of an option whose `value` is none of those that are `known`."""
     return UserError(f"`{field}={value}`: choose one of {', '.join(known)}", field=field)

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from edge_sharpzo.clip.prompts import PromptTooLongError, TunablePrompt
-from edge_sharpzo.system.errors import UserError, not_one_of
+from edge_sharpzo.system.errors import PromptTooLongError, UserError, not_one_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.prompts import TunablePrompt
 
 
 class Start(StrEnum):
@@ -31,7 +31,7 @@ def checked_start(start: object) -> Start:
 
 def prompt_from(
     clip: "ClipOnnx", start: Start, names: Sequence[str], template: str, tokens: int | None
-) -> TunablePrompt:
+) -> "TunablePrompt":
     """The prompt of each class behind `tokens` context vectors, see `Prompts.for_tuning`.
 
     Raises UserError for one that is too long for the model.
