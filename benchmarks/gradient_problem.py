@@ -69,7 +69,8 @@ class Opened:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.problem = Problem(**json.loads((folder / PROBLEM).read_text(encoding="utf8")))
+        written = json.loads((folder / PROBLEM).read_text(encoding="utf8"))
+        self.problem = Problem(**{**written, "start": Start(written["start"])})
         self._arrays = load_file(folder / ARRAYS)
         self.start = self._arrays["start"]  # [n, W]
 

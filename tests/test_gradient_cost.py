@@ -62,6 +62,7 @@ def test_the_exported_gradient_is_that_of_autograd(
     exported: Callable[[str], Exported], tmp_path: Path, family: str, names: str
 ) -> None:
     opened = problem_of(exported(family), NAMES[names], tmp_path / "problem")
+    assert opened.problem.start is Start.WORDS
     assert (len(opened.parts()) > 1) == (names == "in several sequences")
     clip = ClipOnnx(opened.problem.onnx, 1)
     card = clip.card.text

@@ -273,6 +273,11 @@ DIRECTIONS = [
 ]
 
 
+@pytest.mark.parametrize("start", ["learned", Start.LEARNED])
+def test_settings_from_a_learned_start_need_no_random_points(start: Any) -> None:
+    assert plan("gauss-newton", Request(start=start)).settings == FROM_LEARNED
+
+
 def test_points_from_the_words_are_those_of_always(tiny_onnx: Path) -> None:
     loss = PromptObjective(
         ClipOnnx(tiny_onnx), ["a", "b"], np.eye(2, 24, dtype=np.float32), np.arange(2), dim=None

@@ -308,7 +308,7 @@ def plan(request: Request) -> Plan:
 
     There are too few validation photos to choose the prompt by. A learned start is preferred.
     """
-    learned, spend = request.start is Start.LEARNED, request.spend()
+    learned, spend = request.start == Start.LEARNED, request.spend()
     settings = FROM_LEARNED if learned else GaussNewtonSettings()
     if spend:  # at most a hundredth of the budget for the starting points
         settings = replace(settings, starts=max(1, min(settings.starts, spend // 100)))
