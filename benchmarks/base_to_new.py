@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.accuracy import Cell, append, read_results, run_options
+from benchmarks.accuracy import Cell, append, read_results, run_options, set_names
 from benchmarks.machine import describe_machine
 from benchmarks.sets import encoded, preferred, template_of, with_method
 from edge_sharpzo.classifier.calibration import calibration_error
@@ -33,6 +33,7 @@ from edge_sharpzo.photos.found import TEST, Found, find_photos
 from edge_sharpzo.pipeline import Found as FoundPrompt
 from edge_sharpzo.pipeline import Prepared, finish, objective_of
 from edge_sharpzo.pipeline.search import template_encoder
+from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.tuning.budget import Budget
 from edge_sharpzo.tuning.loop import run_loop
@@ -133,13 +134,15 @@ def _new(problem: Prepared, context: np.ndarray) -> np.ndarray:
 
 def _shares(problem: Prepared, logits: np.ndarray, kind: str) -> dict[str, float | None]:
     """What is right of held-out photos, by logits [N, K + M]."""
-    labels, base = problem.splits.test.labels, problem.task.found.learnt
-    of_base = labels < base
+    labels, found = problem.splits.test.labels, problem.task.found
+    of_new = labels >= found.learnt
+    among_all = WithoutPhotos.measured(found.folders[found.learnt :], logits, labels)
+    assert among_all
     return {
-        f"{kind}base": share_right(logits[of_base, :base], labels[of_base]),
-        f"{kind}new": share_right(logits[~of_base, base:], labels[~of_base] - base),
-        f"{kind}base_of_all": share_right(logits[of_base], labels[of_base]),
-        f"{kind}new_of_all": share_right(logits[~of_base], labels[~of_base]),
+        f"{kind}base": among_all.others_alone,
+        f"{kind}new": share_right(logits[of_new, found.learnt :], labels[of_new] - found.learnt),
+        f"{kind}base_of_all": among_all.others_right,
+        f"{kind}new_of_all": among_all.right,
     }
 
 
@@ -202,7 +205,7 @@ def main() -> None:
     parser.set_defaults(shots=[16, 4])
     parser.add_argument("--methods", default=",".join(BUDGETS))
     options = parser.parse_args()
-    sets = sorted(p.name for p in options.data.iterdir() if p.is_dir())
+    sets = set_names(options.data)
     clip, machine = ClipOnnx(options.onnx, usable_cores()), describe_machine()
     results = read_results(options.out)
     for method in options.methods.split(","):

@@ -37,7 +37,7 @@ from edge_sharpzo.runs.records import CONFIG, RunConfig
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import is_line, some
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -266,10 +266,9 @@ def _strangers(root: Path, left_out: list[LeftOut]) -> list[str]:
     folders = sorted({path.relative_to(base).parts[0] for path in files})
     if not folders:
         return []
-    more = f" and {len(folders) - 3} more" if len(folders) > 3 else ""
-    named = ", ".join(f"'{folder}'" for folder in folders[:3])
+    named = some([f"'{folder}'" for folder in folders])
     return [
-        f"no class of the run: {named}{more}. Name such classes in `also`, or say with "
+        f"no class of the run: {named}. Name such classes in `also`, or say with "
         "`class_names` which class a folder is"
     ]
 
@@ -285,7 +284,6 @@ def _names(also: object) -> list[str]:
             f"`also` takes a list of names, got {type(also).__name__}: put them into a list",
             field="also",
         )
-    seen: dict[str, str] = {}  # by what their spellings share
     for name in names:
         if not name:
             raise UserError(
@@ -293,10 +291,10 @@ def _names(also: object) -> list[str]:
             )
         if not folded(name) or not is_line(name):
             raise UserError(f"`also` has the name {name[:60]!a}: give words of one line", "also")
-        if other := seen.get(folded(name)):
-            spelt = f", as '{other[:60]}'" if other != name else ""
-            raise UserError(f"`also`: '{name[:60]}' is there twice{spelt}: name it once", "also")
-        seen[folded(name)] = name
+    if twice := spelt_again([], names):
+        name, other = twice
+        spelt = f", as '{other[:60]}'" if other != name else ""
+        raise UserError(f"`also`: '{name[:60]}' is there twice{spelt}: name it once", "also")
     return names
 
 

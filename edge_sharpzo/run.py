@@ -158,7 +158,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         preset=str(task.plan.preset),
         paper_task=options.paper_task if task.plan.preset is Preset.PAPER else None,
         seed=options.seed,
-        start=options.start or Start.WORDS,
+        start=task.plan.start,
         model=ModelRecord(card.name, card.weights, task.clip.sha256),
         data=DataRecord(
             classes=len(task.found.names),

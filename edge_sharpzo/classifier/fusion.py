@@ -95,9 +95,9 @@ def settled(
 ) -> Settled:
     """The class features that `fuse` starts from, anchored to those of the template.
 
-    Where the template as written validates no worse
-    than the validated prompt, both are the template's; without validation photos the training
-    photos judge, which only a search of very few queries does not fit better than the template.
+    Where the template as written validates no worse than the validated prompt, both are the
+    template's; without validation photos the training photos judge, which only a search of very few
+    queries does not fit better than the template.
     """
     train, val = splits.train, splits.val
     shots = len(train.labels) / len(as_written)

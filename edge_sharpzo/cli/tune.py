@@ -15,7 +15,7 @@ from edge_sharpzo.cli.terminal import out, out_json, say
 from edge_sharpzo.photos.left_out import told
 from edge_sharpzo.runs.options import check_source
 from edge_sharpzo.system.errors import Cancelled
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import listed, percent
 
 if TYPE_CHECKING:
     from edge_sharpzo.cli.display import Display
@@ -109,8 +109,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         f"{data.test} held-out photos"
     )
     if bare := summary.without_photos:
-        named = ", ".join(bare.classes[:5]) + (" ..." if len(bare.classes) > 5 else "")
-        out(f"without photos, answering by name: {named}")
+        out(f"without photos, answering by name: {listed(bare.classes)}")
         out("the table is among the other classes, as if these names were not there")
     if not_used := told(data.left_out):
         out(not_used)

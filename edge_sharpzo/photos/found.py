@@ -26,7 +26,7 @@ from edge_sharpzo.photos.without_photos import (
     without_runs,
 )
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import is_line, some
 
 POOL, VAL, TEST = range(3)  # where a photo lies: among those to draw from, in val/, in test/
 
@@ -227,8 +227,7 @@ def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
             field="data",
         )
     inside = [str(f.path.relative_to(folder)) for f in left_out if folder in f.path.parents]
-    more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
-    holds = f": it holds {', '.join(inside[:3])}{more}" if inside else ""
+    holds = f": it holds {some(inside)}" if inside else ""
     return f"{folder} holds no photos and is no class{holds}"
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from edge_sharpzo.runs.records import DataRecord, Summary
 from edge_sharpzo.runs.without_photos import WithoutPhotos
+from edge_sharpzo.system.text import listed
 
-NAMED = 5  # classes that one line names at most
 ENOUGH = 16  # photos per class, from which on more help little
 
 
@@ -43,12 +43,8 @@ def advice(
         tips.append(_apart(confused, bare))
     tips += _of_the_model(summary)
     if few := [entry.name for entry in by_class if 0 < entry.photos < 5]:
-        tips.append(f"Few photos are held out of {_listed(few)}: their figures mean little.")
+        tips.append(f"Few photos are held out of {listed(few)}: their figures mean little.")
     return tips
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (" ..." if len(names) > NAMED else "")
 
 
 def _where_the_template_wins(summary: Summary) -> Iterator[str]:
@@ -64,7 +60,7 @@ def _photos_of_names(bare: WithoutPhotos | None) -> Iterator[str]:
     """Where classes that are known by name alone are read worse than the others."""
     if bare and bare.right is not None and bare.right < (bare.others_right or 0.0):
         yield (
-            f"Take photos of {_listed(bare.classes)}: known by name alone, fewer of their photos "
+            f"Take photos of {listed(bare.classes)}: known by name alone, fewer of their photos "
             "are right than of the others."
         )
 

@@ -16,6 +16,7 @@ from edge_sharpzo.runs.records import CONFIG, SUMMARY, RunConfig, Summary, json_
 from edge_sharpzo.runs.report import REPORT
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import clear_half_written, write_text
+from edge_sharpzo.system.text import some
 from edge_sharpzo.tuning.records import Record, StopReason
 
 HISTORY = "history.jsonl"
@@ -168,11 +169,7 @@ def _changed_photos(stored: RunConfig, config: RunConfig) -> str | None:
     gone = [path for path in old if path not in new]
     added = [path for path in new if path not in old and (known or path in config.tuned_on)]
     changes = (("edited", edited), ("new", added), ("gone, unreadable or a copy", gone))
-    parts = [
-        f"{what}: {paths[0]}" + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        for what, paths in changes
-        if paths
-    ]
+    parts = [f"{what}: {some(paths, 1)}" for what, paths in changes if paths]
     return "; ".join(parts) or "in another order"
 
 

@@ -1,6 +1,7 @@
 """Text for people."""
 
 import unicodedata
+from collections.abc import Sequence
 
 LINE_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of controls and separators
 UNSEEN = (*LINE_BREAKS, "Cf", "Cs")  # and those of marks that reorder or hide text, and of no text
@@ -10,6 +11,17 @@ JOINERS = "\u200c\u200d"  # such marks that scripts and emoji are written with
 def percent(value: float | None) -> str:
     """A share for people; a dash where there is none."""
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def some(items: Sequence[str], most: int = 3) -> str:
+    """The first `most` items, and how many others there are."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return f"{', '.join(items[:most])}{more}"
+
+
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first `most` names, and dots where there are others."""
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
 
 
 def is_text(value: str) -> bool:
