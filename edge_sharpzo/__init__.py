@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from edge_sharpzo.api import Run, tune
-    from edge_sharpzo.classify import Classifier, Evaluation, Prediction
+    from edge_sharpzo.classify import Classifier, Prediction
     from edge_sharpzo.clip.clip_file import ClipOnnx
     from edge_sharpzo.system.errors import Cancelled, UserError
     from edge_sharpzo.tuning.methods.gauss_newton import GaussNewton
@@ -53,7 +53,7 @@ __getattr__ = exports(
         "Cancelled": "system.errors",
         "Classifier": "classify",
         "ClipOnnx": "clip.clip_file",
-        "Evaluation": "classify",
+        "Evaluation": "evaluation",
         "GaussNewton": "tuning.methods.gauss_newton",
         "Prediction": "classify",
         "PromptObjective": "tuning.objective",

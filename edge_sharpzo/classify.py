@@ -17,27 +17,14 @@ from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.evaluation import Evaluation, labelled, measured
+from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
-from edge_sharpzo.photos.copies import leave_out_copies, shows_same
-from edge_sharpzo.photos.draw import missing_note
-from edge_sharpzo.photos.features import look_at
-from edge_sharpzo.photos.found import Photos, find_labelled
-from edge_sharpzo.photos.left_out import (
-    NO_CLASS,
-    TUNED_ON,
-    UNREADABLE,
-    LeftOut,
-    LeftOutGroup,
-    grouped,
-    told,
-)
-from edge_sharpzo.photos.scan import split_folder
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.records import CONFIG, RunConfig
-from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
-from edge_sharpzo.system.text import is_line, some
+from edge_sharpzo.system.text import is_line
 from edge_sharpzo.tuning.loss import softmax
 
 
@@ -48,23 +35,10 @@ class Prediction:
     label: str  # the class folder's name
     probability: float  # of that class, calibrated
     probabilities: dict[str, float]  # of every class, the likeliest first
-    # Whether the probability reaches the threshold that validation photos gave; True without any.
+    # Whether the photo is known, and the probability reaches the threshold that photos gave.
     sure: bool
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Accuracy on labelled photos."""
-
-    accuracy: float
-    photos: int  # that were counted
-    tuned_on: int  # that were left out because the run was tuned on them
-    skipped: int  # that could not be read
-    by_class: dict[str, float]  # accuracy of each class that has photos
-    # What the classes known by name alone have to do with it; None where there are none.
-    without_photos: WithoutPhotos | None
-    left_out: list[LeftOutGroup]  # all files that were not counted, by reason
-    notes: list[str]  # what else to know of them
+    # Whether it is a photo of the classes at all; None where the run cannot tell.
+    known: bool | None
 
 
 class Classifier:
@@ -131,6 +105,11 @@ class Classifier:
         """The K classes, by their folders' names, in the order of `score`'s columns."""
         return list(self._prompt.folders)
 
+    @property
+    def can_refuse(self) -> bool:
+        """Whether it can tell photos of none of its classes."""
+        return self._prompt.known is not None
+
     def predict(self, photos: Sequence[Photo]) -> list[Prediction]:
         """An answer for each photo: a path, a pillow image or a uint8 RGB array [H, W, 3].
 
@@ -178,99 +157,61 @@ class Classifier:
         Costs one small matrix product: cached photos are scored again at once. Raises UserError for
         another shape.
         """
+        return softmax(self._prompt.logits(self._checked(features)))
+
+    def _checked(self, features: np.ndarray) -> np.ndarray:
+        """Features [N, D] as float32. Raises UserError for another shape."""
         dim = self._prompt.text_features.shape[1]
         if np.ndim(features) != 2 or np.shape(features)[1] != dim:
             raise UserError(f"features: expected [N, {dim}], got {list(np.shape(features))}")
-        return softmax(self._prompt.logits(np.asarray(features, np.float32)))
+        return np.asarray(features, np.float32)
+
+    def known(self, features: np.ndarray) -> np.ndarray | None:
+        """How well known photos with features [N, D] are, [N], float32; None: it cannot be told.
+
+        0 and above is a photo of the classes, below is none of these.
+        """
+        score = self._prompt.known
+        return score.score(self._checked(features)) if score else None
 
     def answers(self, features: np.ndarray) -> list[Prediction]:
         """What `predict` says of photos with these image features [N, D]."""
         threshold = self._prompt.calibration.threshold or 0.0
+        scores = self.known(features)
+        known = [None] * len(features) if scores is None else (scores >= 0).tolist()
         answers = []
-        for row in self.score(features):
+        for row, is_known in zip(self.score(features), known, strict=True):
             order = np.argsort(-row, kind="stable")
             likely = {self._prompt.folders[i]: float(row[i]) for i in order}
             label, probability = next(iter(likely.items()))
-            answers.append(Prediction(label, probability, likely, probability >= threshold))
+            sure = probability >= threshold and is_known is not False
+            answers.append(Prediction(label, probability, likely, sure, is_known))
         return answers
 
     def evaluate(
         self,
-        data: str | PathLike[str],
+        data: str | PathLike[str] | None = None,
         class_names: str | PathLike[str] | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
         skipped: Callable[[Path, str], None] = lambda path, reason: None,
+        *,
+        foreign: str | PathLike[str] | None = None,
     ) -> Evaluation:
         """Accuracy on the labelled photos under `data` that the run was not tuned on.
 
-        `class_names` is a file that says which folder holds which class, where they are called
-        otherwise. `progress` hears of photos done and their number, `skipped` of unreadable ones.
+        `foreign` is a folder of photos of none of the classes, of which the share that is refused
+        is measured; so it is of those in `_background/` beside the class folders. `class_names` is
+        a file that says which folder holds which class, where they are called otherwise. `progress`
+        hears of photos done and their number, `skipped` of unreadable ones.
 
         Raises UserError where no photo is left to count.
         """
-        root, mapping = Path(data), Path(class_names) if class_names is not None else None
-        prompt = self._prompt
+        root, strangers, mapping = (
+            Path(place) if place is not None else None for place in (data, foreign, class_names)
+        )
         with os_errors_told():
-            found = find_labelled(root, prompt.folders, prompt.names, mapping)
-            photos, seen, left_out, notes = look_at(self._clip, found, progress, skipped)
-        if not seen.readable.any():
-            raise UserError(f"no photo under {root} can be read", field="data")
-        known = self._tuned_on(photos, seen.sketches) & seen.readable
-        left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
-        fresh, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable & ~known)
-        if not fresh.any():
-            why = told(grouped(left_out + copies))
-            raise UserError(
-                f"no photo under {root} is left to count ({why}): give `data` other photos",
-                field="data",
-            )
-        labels = photos.labels[fresh]
-        absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
-        scores = self.score(seen.features[fresh])
-        right = scores.argmax(axis=1) == labels
-        return Evaluation(
-            accuracy=float(right.mean()),
-            photos=len(labels),
-            tuned_on=int(known.sum()),
-            skipped=sum(file.reason == UNREADABLE for file in left_out),
-            by_class={
-                name: float(right[labels == i].mean())
-                for i, name in enumerate(prompt.folders)
-                if (labels == i).any()
-            },
-            without_photos=WithoutPhotos.measured(prompt.without_photos, scores, labels),
-            left_out=grouped([*found.left_out, *left_out, *copies]),
-            notes=notes
-            + _strangers(root, found.left_out)
-            + missing_note("photos", absent, len(prompt.folders)),
-        )
-
-    def _tuned_on(self, photos: Photos, sketches: np.ndarray) -> np.ndarray:
-        """Which photos [N], bool, the run was tuned on: by content or picture, not by place."""
-        config = RunConfig.read(self.folder)
-        digests = set(config.tuned_on_sha256) - {""}
-        paths = set() if digests else set(config.tuned_on)  # version 0.1.0 kept no digests
-        known = np.array(
-            [
-                file.digest.hex() in digests or str(file.path.resolve()) in paths
-                for file in photos.files
-            ]
-        )
-        return known | shows_same(sketches, config.sketches()).any(axis=1)
-
-
-def _strangers(root: Path, left_out: list[LeftOut]) -> list[str]:
-    """Which folders under `root` are no class of the run, and what to do about them."""
-    base = split_folder(root, "test") or root
-    files = (file.path for file in left_out if file.reason == NO_CLASS)
-    folders = sorted({path.relative_to(base).parts[0] for path in files})
-    if not folders:
-        return []
-    named = some([f"'{folder}'" for folder in folders])
-    return [
-        f"no class of the run: {named}. Name such classes in `also`, or say with "
-        "`class_names` which class a folder is"
-    ]
+            photos = labelled(self._prompt, root, strangers, mapping)
+            return measured(self._clip, self._prompt, self.folder, photos, (progress, skipped))
 
 
 def _names(also: object) -> list[str]:
@@ -291,6 +232,10 @@ def _names(also: object) -> list[str]:
             )
         if not folded(name) or not is_line(name):
             raise UserError(f"`also` has the name {name[:60]!a}: give words of one line", "also")
+        if is_background(name):
+            raise UserError(
+                f"`also` has '{name}', the folder of photos of no class: leave it out", "also"
+            )
     if twice := spelt_again([], names):
         name, other = twice
         spelt = f", as '{other[:60]}'" if other != name else ""

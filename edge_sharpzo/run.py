@@ -5,6 +5,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edge_sharpzo import pipeline
 from edge_sharpzo.classifier.onnx_file import write_classifier
 from edge_sharpzo.clip.providers import announcement
@@ -143,10 +145,16 @@ def _with_photos(config: RunConfig, prepared: Prepared) -> RunConfig:
         config,
         tuned_on=[str(path.resolve()) for path in tuned_on.paths],
         tuned_on_sha256=[file.digest.hex() for file in tuned_on.files],
-        tuned_on_sketches=[base64.b64encode(each).decode() for each in prepared.sketches],
+        tuned_on_sketches=_as_text(prepared.sketches),
         held_out=[str(path.resolve()) for path in held_out.paths],
         held_out_sha256=[file.digest.hex() for file in held_out.files],
+        background_sha256=[file.digest.hex() for file in prepared.background.photos.files],
+        background_sketches=_as_text(prepared.background.sketches),
     )
+
+
+def _as_text(sketches: np.ndarray) -> list[str]:
+    return [base64.b64encode(each).decode() for each in sketches]
 
 
 def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summary:
@@ -187,6 +195,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         threads=options.threads,
         versions=versions(),
         without_photos=assessed.without_photos,
+        known=assessed.known,
     )
 
 

@@ -29,10 +29,13 @@ class ByName:
     lean: float
     readiness: float  # added to the logits of such classes: neither side swallows the other then
 
+    def means(self, text: np.ndarray) -> np.ndarray:
+        """Where classes with text features [M, D] lie among photos, [M, D], float64."""
+        return np.asarray(self.offset + self.lean * text.astype(np.float64))
+
     def rows(self, text: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weight [M, D] and bias [M] of the head, float32, for text features [M, D]."""
-        means = self.offset + self.lean * text.astype(np.float64)
-        weight, bias = gaussian_rows(means, self.precision.astype(np.float64))
+        weight, bias = gaussian_rows(self.means(text), self.precision.astype(np.float64))
         return weight, bias + np.float32(self.readiness)
 
     def fits(self, dim: int) -> bool:

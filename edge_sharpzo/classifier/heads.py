@@ -115,6 +115,7 @@ class Leaning(NamedTuple):
 
     offset: np.ndarray  # [D], float64
     lean: float  # 0 and above
+    kappa: float  # how many photos of a class the text weighs as much as
 
 
 def leaning_means(
@@ -149,8 +150,8 @@ def leaning_means(
     spread = max(float(spread) / photos, tiny)
     apart = float(((away - said)[seen] ** 2).sum()) / max(1, classes - 1)
     chance = spread * float((1 / count[seen]).mean())
-    kappa = spread / max(apart - chance, LEAST_APART * apart, tiny)
-    leaning = Leaning(centre - lean * text_centre.astype(np.float64), lean)
+    kappa = float(spread / max(apart - chance, LEAST_APART * apart, tiny))
+    leaning = Leaning(centre - lean * text_centre.astype(np.float64), lean, kappa)
     return np.asarray(centre + (count * away + kappa * said) / (count + kappa)), leaning
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from edge_sharpzo.classifier.by_name import ByName
 from edge_sharpzo.classifier.calibration import Calibration
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, LinearHead
+from edge_sharpzo.classifier.known import Known
 from edge_sharpzo.clip.card import MOST_SCALE, ModelCard
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json
@@ -37,6 +38,7 @@ class TunedPrompt:
     # The last of the classes, which had no photo to learn from: their folders.
     without_photos: list[str] = field(default_factory=list)
     by_name: ByName | None = None  # what more such classes need; heads but text-gda have none
+    known: Known | None = None  # tells "none of these"; None: too few photos, or an older version
 
     def with_names(self, folders: list[str], names: list[str], text: np.ndarray) -> "TunedPrompt":
         """The same with more classes, without photos: the template's text features are [M, D].
@@ -58,6 +60,7 @@ class TunedPrompt:
             names=[*self.names, *names],
             head=LinearHead(head.name, weight, bias),
             without_photos=[*self.without_photos, *folders],
+            known=self.known and self.known.with_classes(self.by_name.means(text), text),
         )
 
     def linear(self) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +98,9 @@ class TunedPrompt:
         if known := self.by_name:
             metadata["by_name"] = json.dumps([known.lean, known.readiness])
             tensors |= {"by_name_precision": known.precision, "by_name_offset": known.offset}
+        if self.known:
+            metadata |= {"known": self.known.numbers()}
+            tensors |= {f"known_{name}": part for name, part in self.known.tensors().items()}
         metadata["calibration"] = json.dumps(asdict(self.calibration))
         save_tensors(folder / PROMPT, tensors, metadata)
 
@@ -133,6 +139,10 @@ def _read(file: Path) -> TunedPrompt:
         lean, readiness = as_type(parse_json(metadata["by_name"]), tuple[float, float])
         place = tensors["by_name_precision"], tensors["by_name_offset"]
         by_name = ByName(*place, lean, readiness)
+    known = None
+    if "known" in metadata:
+        own = {name.removeprefix("known_"): tensors[name] for name in tensors}
+        known = Known.restored(metadata["known"], own)
     labels = as_type(parse_json(metadata["labels"]), dict[str, list[str]])
     return TunedPrompt(
         context=tensors["context"],
@@ -146,6 +156,7 @@ def _read(file: Path) -> TunedPrompt:
         calibration=as_type(parse_json(metadata["calibration"]), Calibration),
         without_photos=labels.get("without_photos", []),
         by_name=by_name,
+        known=known,
     )
 
 
@@ -167,6 +178,7 @@ def _is_whole(prompt: TunedPrompt) -> bool:
         and (threshold is None or 0 <= threshold <= 1)
         and (head is None or head.fits(*text.shape))
         and (by_name is None or by_name.fits(text.shape[1]))
+        and (prompt.known is None or prompt.known.fits(*text.shape))
         and without == prompt.folders[len(text) - len(without) :]
         and all(np.isfinite(part).all() for part in prompt.linear())
     )

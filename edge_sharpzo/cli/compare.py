@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 WITHOUT = "classes without photos"
 ALONE = "classifier without their names, held-out"  # as if such classes were not there
+BACKGROUND = "background photos"
+OF_SOME = {  # what concerns only runs that have something else
+    ALONE: WITHOUT,
+    BACKGROUND: BACKGROUND,
+    "background refused, left out": BACKGROUND,
+    "foreign refused, held-out": "foreign refused, held-out",
+}
 UNMIXED = " (not mixed in)"
 
 
@@ -44,6 +51,7 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
     """What runs are compared by."""
     from edge_sharpzo.classifier.heads import NO_HEAD
 
+    known = summary.known
     preset = "" if summary.preset == "default" else f" ({summary.preset})"
     accuracy = summary.accuracy
     scores: dict[str, AnyScores] = {
@@ -65,6 +73,10 @@ def _flat(run: Path, summary: "Summary") -> dict[str, Any]:
         "held-out photos": summary.data.test,
         **{f"{name}, held-out": score.test for name, score in scores.items()},
         ALONE: summary.comparable.classifier.test,
+        "refused, held-out": None if known is None or known.kept is None else 1 - known.kept,
+        BACKGROUND: known.background if known else 0,
+        "background refused, left out": known.background_refused if known else None,
+        "foreign refused, held-out": known.foreign_refused if known else None,
         **{f"{name}, validation": score.val for name, score in scores.items()},
         "queries": summary.queries.total,
         "tuning seconds": summary.seconds.tuning,
@@ -86,7 +98,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     names = cells(Path(row["run"]).name for row in rows)
     table = Table("", *(Column(name) for name in names), box=None)
     for name in list(rows[0])[1:]:
-        if name != ALONE or any(row[WITHOUT] for row in rows):
+        if name not in OF_SOME or any(row[OF_SOME[name]] for row in rows):
             table.add_row(name, *cells(_cell(name, row[name]) for row in rows))
     # Drawn apart from the terminal, of whose width alone it makes use.
     drawn = Console(file=io.StringIO(), width=Console().width)
@@ -100,7 +112,7 @@ def _cell(name: str, value: Any) -> Any:
     """A value for the table: shares as percents, classes by their number."""
     if name == WITHOUT:
         return len(value)
-    return percent(value) if name.endswith((", held-out", ", validation")) else value
+    return percent(value) if name.endswith((", held-out", ", validation", ", left out")) else value
 
 
 def _differing(rows: list[dict[str, Any]]) -> str:

@@ -17,8 +17,12 @@ from edge_sharpzo.system.text import percent
 def command(
     run: Annotated[Path, typer.Argument(help="run folder")],
     data: Annotated[
-        Path, typer.Option(help="labelled photos: DIR/test/<class>/* or DIR/<class>/*")
-    ],
+        Path | None, typer.Option(help="labelled photos: DIR/test/<class>/* or DIR/<class>/*")
+    ] = None,
+    foreign: Annotated[
+        Path | None,
+        typer.Option(help="photos of none of the classes: which share of them is refused"),
+    ] = None,
     class_names: Annotated[
         Path | None,
         typer.Option(
@@ -35,14 +39,22 @@ def command(
 
         classifier = opened(run, **opening)
         with Display() as display:
-            result = classifier.evaluate(data, class_names, display.photos, display.skipped)
+            result = classifier.evaluate(
+                data, class_names, display.photos, display.skipped, foreign=foreign
+            )
             for note in (*result.notes, told(result.left_out)):
                 if note:
                     display.say(f"note: {as_flags(note)}")
         if as_json:
             out_json(asdict(result))
             return
-        out(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
+        if result.photos:
+            out(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
+        if result.refused is not None:
+            out(f"{percent(result.refused)} of these are taken for none of the classes")
+        if result.foreign_refused is not None:
+            share = percent(result.foreign_refused)
+            out(f"{share} of {result.foreign} photos of none of the classes are refused")
         bare = result.without_photos
         if bare:
             out(bare.told(len(classifier.labels), result.photos))

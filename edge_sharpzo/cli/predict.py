@@ -46,12 +46,16 @@ def command(
         if top < 1:
             raise UserError(f"`top={top}`: ask for at least one class", field="top")
 
+        from edge_sharpzo.evaluation import CANNOT_REFUSE
+
         classifier = opened(run, **opening)
+        if not classifier.can_refuse:
+            say(f"note: {CANNOT_REFUSE}")
         with closing(_rows(classifier, listed_photos(images), top)) as rows:
             if as_json:
                 out_json_list(rows)
             elif as_csv:
-                out_csv(["file", "class", "probability", "sure", "error"], rows)
+                out_csv(["file", "class", "probability", "sure", "known", "error"], rows)
             else:
                 for row in rows:
                     if "error" not in row:
@@ -59,7 +63,7 @@ def command(
 
 
 def _rows(classifier: "Classifier", photos: list[Path], top: int) -> Generator[dict[str, Any]]:
-    """For each photo `{file, class, probability, sure, top}`, or `{file, error}`, as they come.
+    """For each photo `{file, class, probability, sure, known, top}`, or `{file, error}`.
 
     Raises UserError at the end if none could be read.
     """
@@ -82,7 +86,8 @@ def _rows(classifier: "Classifier", photos: list[Path], top: int) -> Generator[d
             any_readable = True
             likely = list(answer.probabilities.items())[:top]
             best = [{"class": name, "probability": _down(p, 6)} for name, p in likely]
-            yield {"file": str(photo), **best[0], "sure": answer.sure, "top": best}
+            told = {"sure": answer.sure, "known": answer.known}
+            yield {"file": str(photo), **best[0], **told, "top": best}
     if not any_readable:
         raise UserError(f"none of the {len(photos)} files is a photo that can be read")
 
@@ -93,6 +98,8 @@ def _line(row: dict[str, Any]) -> str:
 
     others = ", ".join(said(entry) for entry in row["top"][1:])
     doubt = "" if row["sure"] else "not sure: "
+    if row["known"] is False:
+        doubt = "none of these; nearest: "
     return f"{row['file']}: {doubt}{said(row)}" + (f"  ({others})" if others else "")
 
 

@@ -125,6 +125,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     out(_verdict(accuracy))
     if bare and data.test:
         out(f"the classifier on held-out photos, {bare.told(data.classes, data.test)}")
+    for line in summary.known.told() if summary.known else ():
+        out(line)
     kinds = ", ".join(
         f"{count:,} {kind.replace('_', '-')}" for kind, count in summary.queries.by_kind.items()
     )

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import gcd
 from typing import Self
 
 from tokenizers import Tokenizer
@@ -16,6 +17,8 @@ from edge_sharpzo.system.errors import PromptTooLongError, UserError
 from edge_sharpzo.system.text import first_line
 
 DEFAULT_WORDS = "a photo of a"
+_GOLDEN = (5**0.5 - 1) / 2  # steps of this share of a range fall evenly over it
+_SHORTEST_WORD = 5  # letters; shorter ones are often none
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -98,6 +101,29 @@ class Prompts:
         text = clean_text(text, self._clean)
         with _tokenizer_errors():
             return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def words(self, count: int, but: Sequence[str] = ()) -> list[str]:
+        """Up to `count` words of the model's own vocabulary, spread over all of it.
+
+        Always the same ones, less those that are in one of the texts `but`.
+        """
+        taken = {word for text in but for word in clean_text(text, self._clean).lower().split()}
+        size = self._tokenizer.get_vocab_size()
+        step = next(n for n in range(int(_GOLDEN * size) or 1, 2 * size + 2) if gcd(n, size) == 1)
+        found: list[str] = []
+        for index in range(size):
+            token = index * step % size
+            with _tokenizer_errors():
+                word = self._tokenizer.id_to_token(token) or ""
+            word = word.removesuffix("</w>").lstrip(
+                "\u2581\u0120"
+            )  # marks of a word's end or start
+            is_whole = len(word) >= _SHORTEST_WORD and word.isalpha()
+            if is_whole and word.lower() not in taken and self.encode(word) == [token]:
+                found.append(word)
+                if len(found) == count:
+                    break
+        return found
 
     def padded(self, text: str) -> list[int]:
         """`context_length` ids: start, text, end, padding; what open_clip's tokenizer returns."""

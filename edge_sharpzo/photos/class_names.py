@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import read_text
 from edge_sharpzo.system.text import is_line
@@ -113,6 +114,12 @@ def display_names(
     """
     given = read_class_names(class_names) if class_names else {}
     if unknown := sorted(set(given) - set(folders)):
+        if is_background(unknown[0]):
+            raise UserError(
+                f"{class_names} names '{unknown[0]}', which holds photos of none of the classes: "
+                "take it out, or rename the folder if it is a class",
+                field="class_names",
+            )
         raise UserError(
             f"{class_names} names '{unknown[0]}', which is no class folder: "
             f"the folders are {', '.join(folders[:8])}",

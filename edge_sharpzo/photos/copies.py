@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge_sharpzo.photos.found import Photos
-from edge_sharpzo.photos.left_out import COPIES, RESAVED, TWO_CLASSES, LeftOut
+from edge_sharpzo.photos.found import BACKGROUND, Photos
+from edge_sharpzo.photos.left_out import COPIES, OF_CLASSES, RESAVED, TWO_CLASSES, LeftOut
 
 # Two sketches are of one picture where they correlate by at least `ALIKE`, their levels differ by
 # at most `APART` (root mean square), and no level by more than `CHANGED`: something small may have
@@ -27,7 +27,8 @@ def leave_out_copies(
 
     `parts` [N] are those of `Found`, `sketches` [N, S], uint8, what `clip.sketch` makes of them.
     Of copies one stays: in the first part that has one, of the largest file. A picture in two
-    classes is left out altogether, for one of its labels is wrong.
+    classes is left out altogether, for one of its labels is wrong. One that is in a class is no
+    background.
     """
 
     def rank(index: int) -> tuple[int, int, int, int]:
@@ -38,11 +39,14 @@ def leave_out_copies(
     order = sorted((int(i) for i in np.flatnonzero(usable)), key=rank)
     kept, left_out = usable.copy(), list[LeftOut]()
     for first, *others in _of_one_picture(photos, sketches, order):
+        behind = [i for i in others if parts[i] >= BACKGROUND > parts[first]]
+        others = [i for i in others if i not in behind]
         different = [i for i in others if photos.labels[i] != photos.labels[first]]
-        for index in [first, *others] if different else others:
+        for index in [*([first] if different else []), *others, *behind]:
             other = different[0] if index == first else first
             copied = photos.files[index].digest == photos.files[first].digest
             reason = TWO_CLASSES if different else COPIES if copied else RESAVED
+            reason = OF_CLASSES if index in behind else reason
             kept[index] = False
             left_out.append(LeftOut(photos.paths[index], reason, f"as {photos.paths[other]}"))
     return kept, left_out

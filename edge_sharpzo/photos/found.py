@@ -7,6 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_sharpzo.photos.background import (
+    background_in,
+    check_background,
+    is_background,
+    photos_of,
+)
 from edge_sharpzo.photos.class_names import display_names, folded, read_class_names
 from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
@@ -28,7 +34,10 @@ from edge_sharpzo.photos.without_photos import (
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import is_line, some
 
-POOL, VAL, TEST = range(3)  # where a photo lies: among those to draw from, in val/, in test/
+# Where a photo lies: among those to draw from, in val/, in test/; and of those of none of the
+# classes, among the background that is learnt from, or in test/.
+POOL, VAL, TEST, BACKGROUND, FOREIGN = range(5)
+NO_LABEL = -1  # of those
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Photos:
     """Photos with their class indices."""
 
     paths: list[Path]
-    labels: np.ndarray  # [N], int64
+    labels: np.ndarray  # [N], int64; NO_LABEL where they are of none of the classes
     files: list[PhotoFile] = field(default_factory=list)  # none until they are read
 
     def __len__(self) -> int:
@@ -64,7 +73,7 @@ class Found:
     folders: list[str]
     names: list[str]  # how the prompt calls each class
     photos: Photos
-    parts: np.ndarray  # POOL, VAL or TEST of each photo [N]; in this order
+    parts: np.ndarray  # POOL, VAL ... of each photo [N]; in this order
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     # Classes that have no photo to learn from, and the folder or the file that each comes from.
@@ -87,9 +96,11 @@ def find_photos(
     more_classes: Path | None = None,
     runs: Sequence[Path] = (),
     started: Mapping[str, str] | None = None,
+    background: Path | None = None,
 ) -> Found:
     """Looks through `root`: `<class>/*` or `train/<class>/*`, optional `val/` and `test/`.
 
+    `_background` beside the class folders, and the folder `background`, are of none of the classes.
     Photos may lie one folder below their class's. `class_names` is a file with lines
     `folder = name`. Empty folders, and the names in the file `more_classes`, are classes without
     photos; but none that `runs` go to. A run that goes on `started` with classes without photos,
@@ -100,7 +111,11 @@ def find_photos(
     scan = Scan()
     splits = _splits(root)
     source = splits["train"] or root
-    by_class, empty, notes = _classes(source, [f for f in splits.values() if f], scan)
+    if background:
+        check_background(background, root)
+    apart = [f for f in splits.values() if f]
+    behind = background_in([root, source, splits["val"]], background)
+    by_class, empty, notes = _classes(source, [*apart, *behind], scan)
     learnt = sorted(by_class)
     with_photos = [source / name for name in learnt]
     if started is None:
@@ -122,7 +137,11 @@ def find_photos(
             found = _photos_of(base, labels, scan, partial(_refuse, part, bare, started is None))
             pairs += found
             parts += [part] * len(found)
-    _leave_out_rest(root, source, [f for f in splits.values() if f], scan)
+    for part, folders in ((BACKGROUND, behind), (FOREIGN, background_in([splits["test"]]))):
+        found = [(path, NO_LABEL) for path in photos_of(folders, scan)]
+        pairs += found
+        parts += [part] * len(found)
+    _leave_out_rest(root, source, apart, scan)
     names = display_names(classes, class_names, started or {})
     photos, lies = _as_photos(pairs), np.array(parts)
     return Found(root, classes, names, photos, lies, scan.left_out, notes, bare)
@@ -146,6 +165,8 @@ def find_labelled(
     given = _mapped(base, folders, names, mapping) if mapping else {}
     labels, notes = _labels(base, folders, given)
     pairs = _photos_of(base, labels, scan, lambda folder: scan.leave_out(folder, NO_CLASS))
+    foreign = [folder for folder in background_in([base]) if folder not in labels]
+    strangers = [(path, NO_LABEL) for path in photos_of(foreign, scan)]
     _leave_out_rest(root, base, [test] if test else [], scan)
     if not pairs:
         more = " ..." if len(folders) > 5 else ""
@@ -155,8 +176,40 @@ def find_labelled(
             "with `class_names` which folder is which class",
             field="data",
         )
-    parts = np.full(len(pairs), TEST)
-    return Found(root, folders, names, _as_photos(pairs), parts, scan.left_out, notes)
+    parts = np.repeat([TEST, FOREIGN], [len(pairs), len(strangers)])
+    photos = _as_photos(pairs + strangers)
+    return Found(root, folders, names, photos, parts, scan.left_out, notes)
+
+
+def find_foreign(folder: Path, beside: Found | None = None) -> Found:
+    """All photos under `folder`, which are of none of the classes, behind those found `beside`.
+
+    Raises UserError where there are none.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is not a folder: give `foreign` a folder with photos of none of the classes",
+            field="foreign",
+        )
+    scan = Scan()
+    photos = scan.photos_under(folder)
+    if not photos:
+        raise UserError(
+            f"{folder} holds no photos{_because(scan.left_out)}: give `foreign` a folder with "
+            "photos of none of the classes",
+            field="foreign",
+        )
+    more, parts = _as_photos([(path, NO_LABEL) for path in photos]), np.full(len(photos), FOREIGN)
+    if beside is None:
+        return Found(folder, [], [], more, parts, scan.left_out)
+    known = beside.photos
+    both = Photos(known.paths + more.paths, np.concatenate([known.labels, more.labels]))
+    return replace(
+        beside,
+        photos=both,
+        parts=np.concatenate([beside.parts, parts]),
+        left_out=beside.left_out + scan.left_out,
+    )
 
 
 def _splits(root: Path) -> dict[str, Path | None]:
@@ -177,7 +230,8 @@ def _classes(
     Raises UserError where fewer than two have photos, or one cannot be used.
     """
     by_class, empty, notes = dict[str, list[Path]](), list[Path](), list[str]()
-    for folder in (f for f in subfolders(source) if f not in splits):
+    apart = {folder.resolve() for folder in splits}
+    for folder in (f for f in subfolders(source) if f.resolve() not in apart):
         before = len(scan.left_out)
         if photos := scan.class_photos(folder):
             by_class[folder.name] = photos
@@ -281,7 +335,7 @@ def _photos_of(
 ) -> list[tuple[Path, int]]:
     """The photos of the class folders in `base`, class by class; `unknown` hears of the others."""
     for folder in subfolders(base):
-        if folder not in labels:
+        if folder not in labels and not is_background(folder.name):
             unknown(folder)
     by_class = sorted(labels, key=lambda folder: (labels[folder], folder))
     return [(photo, labels[folder]) for folder in by_class for photo in scan.class_photos(folder)]
@@ -313,7 +367,7 @@ def _leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan
     if source != root:
         scan.leave_out_files(root)
         for folder in subfolders(root):
-            if folder not in splits:
+            if folder not in splits and not is_background(folder.name):
                 scan.leave_out(folder)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.class_names import folded, read_more_classes, spelt_again
 from edge_sharpzo.system.errors import UserError
 
@@ -50,6 +51,11 @@ def classes_without_photos(
     found = {folder.name: folder for folder in empty}
     there = {folded(folder.name) for folder in empty}
     for name in read_more_classes(more_classes) if more_classes else ():
+        if is_background(name):
+            raise UserError(
+                f"{more_classes} names '{name}', which is for photos of no class: take it out",
+                field="more_classes",
+            )
         if other := with_photos.get(folded(name)):
             raise UserError(
                 f"{more_classes} names '{name}', and the folder '{other.name}' has photos of it: "

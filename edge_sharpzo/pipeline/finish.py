@@ -8,10 +8,12 @@ from edge_sharpzo.classifier.by_name import known_by_name
 from edge_sharpzo.classifier.calibration import calibration_error
 from edge_sharpzo.classifier.fusion import Fusion, fuse, settled
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, NO_HEAD, head_named
+from edge_sharpzo.classifier.known import KnownPhotos, known_photos
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.labelled import Split
 from edge_sharpzo.pipeline.prepare import Prepared
-from edge_sharpzo.pipeline.search import Found
+from edge_sharpzo.pipeline.search import Found, word_features
+from edge_sharpzo.runs.known import KnownRecord
 from edge_sharpzo.runs.records import (
     TEMPLATE,
     TUNED,
@@ -33,6 +35,7 @@ class Finished:
     fusion: Fusion
     validated_text: np.ndarray  # as in `Found`, with the template's share [K, D]
     is_template: bool  # the tuned prompt was no better, and the template's features were kept
+    known: KnownPhotos | None  # None where too few photos tell
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Assessed:
     accuracy: Accuracies
     calibration: CalibrationRecord
     without_photos: WithoutPhotos | None  # None where there are no such classes
+    known: KnownRecord
 
 
 def finish(prepared: Prepared, found: Found) -> Finished:
@@ -52,6 +56,14 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     validated, text, is_template = settled(found.validated_text, found.text, written, splits, scale)
     head = head_named(task.options.head)
     name, folders, names = head or DEFAULT_HEAD, task.found.folders, task.found.names
+    known = known_photos(
+        splits,
+        written,
+        word_features(task),
+        prepared.background.features,
+        scale,
+        task.options.keep_known,
+    )
     fusion = fuse(name, scale, validated, text, written, splits, mix=head is not None)
     prompt = TunedPrompt(
         context=found.context,
@@ -66,9 +78,10 @@ def finish(prepared: Prepared, found: Found) -> Finished:
         by_name=known_by_name(fusion.weight, scale, validated, text, written, splits)
         if head == DEFAULT_HEAD
         else None,
+        known=known.known if known else None,
     )
     prompt = prompt.with_names(folders[len(text) :], names[len(text) :], bare)
-    return Finished(prompt, fusion, validated, is_template)
+    return Finished(prompt, fusion, validated, is_template, known)
 
 
 def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
@@ -111,4 +124,28 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             fitted_on=fusion.calibrated_on,
         ),
         WithoutPhotos.measured(prompt.without_photos, logits, test.labels),
+        _known_record(prepared, finished),
+    )
+
+
+def _known_record(prepared: Prepared, finished: Finished) -> KnownRecord:
+    """Whether held-out photos are known, and photos of none of the classes are not."""
+    known, background = finished.prompt.known, prepared.background
+
+    def kept(features: np.ndarray) -> float | None:
+        return float((known.score(features) >= 0).mean()) if known and len(features) else None
+
+    def refused(share: float | None) -> float | None:
+        return None if share is None else 1 - share
+
+    return KnownRecord(
+        keep=prepared.task.options.keep_known,
+        photos=len(finished.known.scores) if finished.known else 0,
+        kept=kept(prepared.splits.test.features),
+        background=len(background.features),
+        background_refused=float((finished.known.background < 0).mean())
+        if finished.known and len(background.features)
+        else None,
+        foreign=len(background.foreign),
+        foreign_refused=refused(kept(background.foreign)),
     )

@@ -16,10 +16,11 @@ from edge_sharpzo.events import (
     PhotosEncoded,
     PhotoSkipped,
 )
+from edge_sharpzo.photos.background import check_enough
 from edge_sharpzo.photos.copies import leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.features import look_at
-from edge_sharpzo.photos.found import POOL, Found, Photos, find_photos
+from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
 from edge_sharpzo.runs.folder import RUNS
@@ -48,6 +49,16 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Background:
+    """Photos of none of the classes."""
+
+    features: np.ndarray  # of those that are learnt from [B, D], float32
+    photos: Photos
+    sketches: np.ndarray  # [B, S], uint8
+    foreign: np.ndarray  # features of those that nothing is learnt of [F, D], float32
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A task whose photos are encoded and drawn."""
 
@@ -56,6 +67,7 @@ class Prepared:
     tuned_on: Photos  # those of `splits.train`, then those of `splits.val`
     sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.sketch`
     held_out: Photos  # those of `splits.test`
+    background: Background
     left_out: list[LeftOut]  # what lies among the photos and is not used
     seconds: float  # from the start until the photos were done
 
@@ -84,7 +96,14 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
         tokens = learned_tokens(clip, options.context_tokens)
     options = replace(options, start=start)
     runs = [options.out] if options.out else [RUNS, options.data / RUNS]
-    found = find_photos(options.data, options.class_names, options.more_classes, runs, bare)
+    found = find_photos(
+        options.data,
+        options.class_names,
+        options.more_classes,
+        runs,
+        bare,
+        options.background,
+    )
     if found.without_photos and head != DEFAULT_HEAD:
         name = found.folders[-1]
         raise UserError(
@@ -140,13 +159,18 @@ def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> No
     for label, name in enumerate(found.folders[: found.learnt]):
         mine = (found.parts == POOL) & (found.photos.labels == label)
         if not (mine & usable).any():
-            paths = {found.photos.paths[i] for i in np.flatnonzero(mine)}
-            why = told(grouped(file for file in left_out if file.path in paths))
+            why = told(grouped(_among(found, mine, left_out)))
             raise UserError(
                 f"no photo of '{name}' can be used ({why}): give it other photos, or move its "
                 "folder away",
                 field="data",
             )
+
+
+def _among(found: Found, chosen: np.ndarray, left_out: list[LeftOut]) -> list[LeftOut]:
+    """Those of the files that are `chosen` [N], bool, among the photos that were found."""
+    paths = {found.photos.paths[i] for i in np.flatnonzero(chosen)}
+    return [file for file in left_out if file.path in paths]
 
 
 def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
@@ -169,6 +193,12 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
     left_out = [*found.left_out, *looked.left_out, *copies]
     _check_left(found, usable, left_out)
+    of_background, foreign = (
+        np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)
+    )
+    if (behind := found.parts == BACKGROUND).any():
+        why = told(grouped(_among(found, behind, left_out)))
+        check_enough(len(of_background), why)
     drawn = draw_shots(found, usable, options.shots, options.seed)
     for note in (*looked.notes, *drawn.notes):
         listen(Note(note, warning=True))
@@ -185,6 +215,12 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         photos.at(tuned_on),
         seen.sketches[tuned_on],
         photos.at(drawn.test),
+        Background(
+            seen.features[of_background],
+            photos.at(of_background),
+            seen.sketches[of_background],
+            seen.features[foreign],
+        ),
         left_out,
         time.monotonic() - task.started,
     )

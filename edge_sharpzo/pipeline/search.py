@@ -30,6 +30,9 @@ from edge_sharpzo.tuning.records import LoopState, Outcome, QueryKind, StopReaso
 from edge_sharpzo.tuning.space import PromptSpace
 from edge_sharpzo.tuning.start import initial_context
 
+# Words that stand for what is none of the classes. They cost as much as 100 queries of ten classes.
+WORDS = 1000
+
 
 @dataclass(frozen=True)
 class Found:
@@ -74,6 +77,18 @@ def objective_of(prepared: Prepared) -> PromptObjective:
 def template_encoder(task: Task) -> TextEncoder:
     """Encodes the template as written, without context vectors."""
     return _encoder(task, task.template_rows, 0, False)
+
+
+def word_features(task: Task) -> np.ndarray:
+    """Text features [M, D] of words that have nothing to do with the classes."""
+    prompts = task.clip.prompts
+    words = prompts.words(WORDS, task.found.names)
+    task.clip.close_tokenizer()
+    if not words:
+        return np.zeros((0, task.clip.card.feature_dim), np.float32)
+    prompt = prompts.for_tuning(words, "{}.")  # in the model's own words
+    encode = _encoder(task, prompt.classes, len(prompt.context), False)
+    return encode(task.clip.token_embeddings(prompt.context)[None])[0]
 
 
 def _encoder(task: Task, classes: list[list[int]], n_ctx: int, integer: bool) -> TextEncoder:

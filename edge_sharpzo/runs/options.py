@@ -137,6 +137,17 @@ class TuneOptions:
         "file with a name per line: classes without photos, which answer by their names alone; "
         "lines that begin with '# ' are comments",
     )
+    background: Path | None = _option(
+        None,
+        "folder of photos of none of the classes, any depth; besides, _background/ beside the "
+        "class folders is one",
+    )
+    keep_known: float = _option(
+        0.95,
+        'share of photos of the classes that "none of these" is to leave alone',
+        allowed=lambda share: 0.5 <= share <= 0.999,
+        cure="give a share between 0.5 and 0.999, such as 0.95",
+    )
     method: str | None = _option(
         None,
         f"{DEFAULT_METHOD} (the default), {', '.join(m for m in METHODS if m != DEFAULT_METHOD)}",

@@ -17,6 +17,7 @@ from edge_sharpzo.clip.embedded import known_as
 from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
+from edge_sharpzo.runs.known import KnownRecord
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
@@ -27,7 +28,13 @@ from edge_sharpzo.tuning.start import Start
 MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
-SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
+SINCE_0_1_0 = {
+    "engine": LOCAL,
+    "start": Start.WORDS.value,
+    "more_classes": None,
+    "background": None,
+    "keep_known": 0.95,
+}
 # Whose text features the classifier has: the template's where the tuned prompt is no better.
 TUNED, TEMPLATE = "tuned", "template"
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -64,6 +71,9 @@ class RunConfig:
     held_out_sha256: list[str] = field(default_factory=list)
     tuned_on_sketches: list[str] = field(default_factory=list)  # in base64, see `clip.sketch`
     without_photos: list[str] = field(default_factory=list)  # folders of such classes
+    # Background photos: contents and sketches, as of the photos tuned on.
+    background_sha256: list[str] = field(default_factory=list)
+    background_sketches: list[str] = field(default_factory=list)
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:
@@ -77,17 +87,23 @@ class RunConfig:
         names = dict(zip(self.folders, self.names, strict=True))
         return {folder: names[folder] for folder in self.without_photos}
 
+    def learnt_from(self) -> set[str]:
+        """Digests of the photos tuned on and of those of the background."""
+        return {*self.tuned_on_sha256, *self.background_sha256} - {""}
+
     def sketches(self) -> np.ndarray:
-        """Those of the photos tuned on [M, S], uint8; older versions kept none.
+        """Those of the same photos [M, S], uint8; older versions kept none.
 
         Raises ValueError where they are none.
         """
-        rows = b"".join(base64.b64decode(text, validate=True) for text in self.tuned_on_sketches)
+        every = self.tuned_on_sketches + self.background_sketches
+        rows = b"".join(base64.b64decode(text, validate=True) for text in every)
         return np.frombuffer(rows, np.uint8).reshape(-1, SKETCH)
 
     def check(self) -> None:
         """Raises ValueError for what no run writes."""
-        digests = {digest for _, digest in self.photos()} - {""}  # as many paths as digests
+        self.photos()  # as many paths as digests
+        digests = self.learnt_from() | (set(self.held_out_sha256) - {""})
         if not all(_is_digest(each) for each in (*digests, self.model_sha256)):
             raise ValueError("a checksum of it is none")
         if len(self.folders) != len(self.names) or len(set(self.folders)) < len(self.folders):
@@ -108,7 +124,9 @@ class RunConfig:
     def fingerprint(self) -> str:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
-        options.pop("more_classes", None)  # the names are among the classes
+        # The names are among the classes; the others decide what is made of what was found.
+        for name in ("more_classes", "background", "keep_known"):
+            options.pop(name, None)
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
         decides = [options, asdict(self.preset), self.model, self.folders, self.names]
@@ -266,6 +284,7 @@ class Summary:
     versions: dict[str, str]
     start: str = Start.WORDS  # where the search started
     without_photos: WithoutPhotos | None = None  # older versions had no such classes
+    known: KnownRecord | None = None  # older versions could not tell
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:

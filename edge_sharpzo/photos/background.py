@@ -1,0 +1,69 @@
+"""Background photos, of none of the classes: a folder beside theirs, or one that is given."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_sharpzo.photos.left_out import grouped, told
+from edge_sharpzo.photos.scan import Scan, subfolders
+from edge_sharpzo.system.errors import UserError
+
+FOLDER = "_background"
+LEAST = 2  # background photos that something can be learnt from
+
+
+def is_background(name: str) -> bool:
+    """Whether a folder of that name holds photos of none of the classes."""
+    return name.lower() == FOLDER
+
+
+def background_in(places: Sequence[Path | None], given: Path | None = None) -> list[Path]:
+    """The background folders in `places`, and the one that is `given`, each once."""
+    inside = [sub for place in places if place for sub in subfolders(place)]
+    found = [sub for sub in inside if is_background(sub.name)] + ([given] if given else [])
+    return list({folder.resolve(): folder for folder in reversed(found)}.values())[::-1]
+
+
+def check_background(given: Path, root: Path) -> None:
+    """Raises UserError where the folder `given` for the background cannot be one."""
+    if not given.is_dir():
+        raise UserError(
+            f"{given} is not a folder: give `background` a folder with photos of none of the "
+            "classes",
+            field="background",
+        )
+    if root.resolve().is_relative_to(given.resolve()):
+        raise UserError(
+            f"the photos of the classes in {root} lie in {given}: give `background` a folder that "
+            "holds photos of none of the classes, and nothing else",
+            field="background",
+        )
+
+
+def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:
+    """All photos in background `folders`, however deep.
+
+    Raises UserError for a folder without any, and for too few to learn from.
+    """
+    photos: list[Path] = []
+    for folder in folders:
+        before = len(scan.left_out)
+        found = scan.photos_under(folder)
+        if not found:
+            why = told(grouped(scan.left_out[before:]))
+            raise UserError(
+                f"{folder} holds no photos{f' ({why})' if why else ''}: put photos of none of the "
+                "classes there, or do without it",
+                field="background",
+            )
+        photos += found
+    return photos
+
+
+def check_enough(usable: int, why: str) -> None:
+    """Raises UserError where too few background photos are `usable`; `why` others are not."""
+    if usable < LEAST:
+        raise UserError(
+            f"{usable} of the background photos can be used{f' ({why})' if why else ''}, and it "
+            f"takes {LEAST}: add more; 20 do much",
+            field="background",
+        )

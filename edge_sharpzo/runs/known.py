@@ -1,0 +1,39 @@
+"""What "none of these" does on photos that were measured."""
+
+from dataclasses import dataclass
+
+from edge_sharpzo.system.text import percent
+
+
+@dataclass(frozen=True)
+class KnownRecord:
+    """How many photos are known, and how many refused; shares are 0 to 1, None without photos."""
+
+    keep: float  # the share of known photos that the threshold was to keep
+    photos: int  # of the classes, left out in turn, that it was set by; 0: it could not be set
+    kept: float | None  # of the held-out photos
+    background: int  # background photos that were learnt from
+    background_refused: float | None  # of them, each left out in its turn
+    foreign: int  # photos of none of the classes that nothing was learnt of
+    foreign_refused: float | None  # of them
+
+    def told(self) -> list[str]:
+        """Sentences for a person."""
+        if not self.photos:
+            return [
+                '"none of these" cannot be told: too few photos to set its threshold by. Give each '
+                "class three photos or more"
+            ]
+        parts = []
+        if self.kept is not None:
+            parts.append(f"{percent(1 - self.kept)} of the held-out photos are refused")
+        if self.background_refused is not None:
+            parts.append(
+                f"of {self.background} background photos, each left out in its turn, "
+                f"{percent(self.background_refused)}"
+            )
+        if self.foreign_refused is not None:
+            parts.append(
+                f"of {self.foreign} photos of none of the classes {percent(self.foreign_refused)}"
+            )
+        return [f'"none of these": {", ".join(parts)}'] if parts else []
