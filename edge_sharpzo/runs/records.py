@@ -27,7 +27,12 @@ from edge_sharpzo.tuning.start import Start
 MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
-SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
+SINCE_0_1_0 = {
+    "engine": LOCAL,
+    "start": Start.WORDS.value,
+    "more_classes": None,
+    "plain_classifier": False,
+}
 # Whose text features the classifier has: the template's where the tuned prompt is no better.
 TUNED, TEMPLATE = "tuned", "template"
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -109,6 +114,7 @@ class RunConfig:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
         options.pop("more_classes", None)  # the names are among the classes
+        options.pop("plain_classifier", None)  # a form of what is written at the end
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
         decides = [options, asdict(self.preset), self.model, self.folders, self.names]
