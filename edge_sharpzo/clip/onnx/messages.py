@@ -46,8 +46,8 @@ _KINDS = {
 def node(
     operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Attribute
 ) -> NodeProto:
-    """A node with its attributes."""
-    made = NodeProto(op_type=operator, input=inputs, output=outputs)
+    """A node with its attributes, named by its first output: some engines want names apart."""
+    made = NodeProto(op_type=operator, name=outputs[0], input=inputs, output=outputs)
     for name, value in attributes.items():
         match value:
             case str():
