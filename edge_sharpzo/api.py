@@ -63,7 +63,8 @@ def tune(
 
     `options` are the command's: onnx, out, shots, seed, template, context_tokens, start,
     class_names, more_classes, method, preset, paper_task, budget (queries), minutes, threads,
-    max_memory (MB), provider, head; and engine, the name of a registered text encoder.
+    max_memory (MB), provider, head, plain_classifier; and engine, the name of a registered text
+    encoder.
 
     Raises UserError for whatever the caller can mend, TypeError for an option that does not exist,
     Cancelled where it is cancelled before the search has begun.

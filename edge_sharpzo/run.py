@@ -111,7 +111,7 @@ def _tune_in(
         place = run_folder.beside(folder)
         listen(Note(f"{folder} was deleted, renamed or replaced: the results are in {place}", True))
         listen(RunBegins(place))
-    _write(place, config, summary, prepared, searched, finished)
+    _write(place, config, summary, prepared, searched, finished, listen)
     if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
     return place, summary
@@ -206,6 +206,7 @@ def _write(
     prepared: Prepared,
     searched: Searched,
     finished: Finished,
+    listen: Listener,
 ) -> None:
     """Writes everything that a run leaves; the report last, without which a run is whole.
 
@@ -215,6 +216,9 @@ def _write(
     with run_folder.writing_results(folder):
         prepared.task.clip.check_unchanged()
         config.write(folder)
-        write_classifier(folder, prepared.task.clip, finished.prompt)
+        plain = prepared.task.options.plain_classifier
+        why_plain = write_classifier(folder, prepared.task.clip, finished.prompt, plain)
         run_folder.finish(folder, summary, records, finished.prompt)
         write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
+    if why_plain:
+        listen(Note(why_plain, warning=True))

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 
 sys.path.insert(0, str(Path(__file__).parent))  # where `images` lies, whoever runs this file
-from images import UnreadableImageError, load_image, preprocess
+from images import UnreadableImageError, load_image, preprocess, resized
 
 Answer = tuple[str, float, bool]  # class, probability, whether that is enough to be sure
 
@@ -30,10 +30,18 @@ def open_classifier(file: str) -> Callable[[str], Answer]:
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     about = json.loads(session.get_modelmeta().custom_metadata_map["edge_sharpzo_classifier"])
     card, threshold = SimpleNamespace(**about["image"]), about["threshold"] or 0
+    (wanted,) = session.get_inputs()
+
+    def feed(path: str) -> np.ndarray:
+        """`image`: the photo as it is; or `pixel_values`: resized, cropped and normalised."""
+        photo = load_image(path)
+        if wanted.name == "pixel_values":
+            return preprocess(photo, card)[None]
+        resized(photo.size, card)  # refuses what would take too much memory
+        return np.asarray(photo)
 
     def classify(path: str) -> Answer:
-        pixels = preprocess(load_image(path), card)
-        ((row,),) = session.run(None, {"pixel_values": pixels[None]})
+        ((row,),) = session.run(["probabilities"], {wanted.name: feed(path)})
         if not np.isfinite(row).all():
             raise UnreadableImageError("the image tower makes no finite numbers of it")
         return about["labels"][row.argmax()], float(row.max()), bool(row.max() >= threshold)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import invoke, write_photos
+from helpers import invoke, tune, write_photos
 
 from benchmarks import base_to_new, gradient_table, shots
 from benchmarks.accuracy import FROM_WORDS, Cell, read_results
@@ -209,6 +209,19 @@ def test_the_api_guide_runs(device: Path) -> None:
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("True") > 40
+
+
+def test_the_snippet_for_the_classifier_runs(device: Path) -> None:
+    (block,) = blocks(ROOT / "docs" / "own-photos.md", "python")
+    tune(device / "clip.onnx", device / "imgs", device / "run", "--budget", 50)
+    done = subprocess.run(
+        [sys.executable, "-c", block], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = json.loads(invoke("predict", "run", "photo.jpg", "--json").stdout)
+    label, probability = done.stdout.split()
+    assert label == told["class"]
+    assert float(probability) == pytest.approx(told["probability"], abs=0.01)
 
 
 def test_the_readme_example_runs(device: Path) -> None:

@@ -91,7 +91,8 @@ def _flag(name: str, kind: Any, default: Any) -> inspect.Parameter:
         kind, default = str, default.value
     if default is None:
         kind = kind | None
-    option = typer.Option(help=info.help, show_default=info.default_shown)
+    named = [f"--{name.replace('_', '-')}"] if kind is bool else []  # without a `--no-` beside it
+    option = typer.Option(*named, help=info.help, show_default=info.default_shown)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

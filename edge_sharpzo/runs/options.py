@@ -190,6 +190,12 @@ class TuneOptions:
         "closed-form head to mix in: none, prototypes, ridge, gda, or text-gda, which is gda "
         "that leans on the template's text features where photos are few",
     )
+    plain_classifier: bool = _option(
+        False,
+        "classifier.onnx takes prepared pixels (pixel_values) in place of a decoded photo, for "
+        "engines whose Resize has no antialias, such as TensorRT or OpenVINO",
+        default_shown=False,
+    )
     engine: str = _option("local", "what runs the text tower", shown=False)
 
     def checked(self) -> "TuneOptions":

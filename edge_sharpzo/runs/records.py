@@ -34,6 +34,7 @@ SINCE_0_1_0 = {
     "more_classes": None,
     "background": None,
     "keep_known": 0.95,
+    "plain_classifier": False,
 }
 # Whose text features the classifier has: the template's where the tuned prompt is no better.
 TUNED, TEMPLATE = "tuned", "template"
@@ -125,7 +126,7 @@ class RunConfig:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
         # The names are among the classes; the others decide what is made of what was found.
-        for name in ("more_classes", "background", "keep_known"):
+        for name in ("more_classes", "background", "keep_known", "plain_classifier"):
             options.pop(name, None)
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]

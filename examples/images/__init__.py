@@ -7,7 +7,7 @@ This folder needs NumPy and pillow alone and imports nothing of the package arou
 from .limits import MAX_BYTES, UnreadableImageError
 from .loading import Photo, load_image, why_no_file
 from .opening import FORMATS
-from .preprocessing import preprocess
+from .preprocessing import preprocess, resized
 
 __all__ = [
     "FORMATS",
@@ -16,5 +16,6 @@ __all__ = [
     "UnreadableImageError",
     "load_image",
     "preprocess",
+    "resized",
     "why_no_file",
 ]

@@ -23,10 +23,7 @@ def preprocess(image: Image.Image, card: "ImageCard", most_bytes: int = MAX_BYTE
     than `most_bytes`.
     """
     height, width = card.size
-    target = _resized(image.size, card)
-    resizing = picture_bytes((target[0], image.height)) + picture_bytes(target)
-    if resizing > ROOM and resizing + picture_bytes(image.size) > most_bytes:
-        raise UnreadableImageError(f"{image.width} x {image.height} pixels is too narrow a strip")
+    target = resized(image.size, card, most_bytes)
     image = image.resize(target, Image.Resampling[card.interpolation.upper()])
     if image.width < width or image.height < height:  # resize mode `longest` pads
         size = (max(width, image.width), max(height, image.height))
@@ -42,11 +39,23 @@ def preprocess(image: Image.Image, card: "ImageCard", most_bytes: int = MAX_BYTE
     return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
-def _resized(size: tuple[int, int], card: "ImageCard") -> tuple[int, int]:
-    """Width and height after resizing.
+def resized(
+    size: tuple[int, int], card: "ImageCard", most_bytes: int = MAX_BYTES
+) -> tuple[int, int]:
+    """Width and height of a photo of that `size` once it is resized, before it is cropped.
 
-    Rounded as torchvision does (shortest side) and timm (longest side, or not square).
+    Raises UnreadableImageError for a strip so narrow that resizing its short side would take more
+    than `most_bytes`.
     """
+    target = _fitted(size, card)
+    resizing = picture_bytes((target[0], size[1])) + picture_bytes(target)
+    if resizing > ROOM and resizing + picture_bytes(size) > most_bytes:
+        raise UnreadableImageError(f"{size[0]} x {size[1]} pixels is too narrow a strip")
+    return target
+
+
+def _fitted(size: tuple[int, int], card: "ImageCard") -> tuple[int, int]:
+    """Rounded as torchvision does (shortest side) and timm (longest side, or not square)."""
     (width, height), (target_height, target_width) = size, card.size
     if card.resize_mode == "squash":
         return target_width, target_height

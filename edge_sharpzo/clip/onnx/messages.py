@@ -32,33 +32,51 @@ else:
 
 __all__ = ["GraphProto", "ModelProto", "NodeProto", "TensorProto", "node", "tensor", "value_info"]
 
-_INT = 2  # AttributeProto.INT
+Attribute = int | float | str | Sequence[int]
+_FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto's types
+_KINDS = {
+    "bool": TensorProto.BOOL,
+    "float32": TensorProto.FLOAT,
+    "float64": TensorProto.DOUBLE,
+    "int64": TensorProto.INT64,
+    "uint8": TensorProto.UINT8,
+}
 
 
 def node(
-    operator: str, inputs: Sequence[str], outputs: Sequence[str], **whole_numbers: int
+    operator: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Attribute
 ) -> NodeProto:
-    """A node with attributes that are whole numbers."""
-    made = NodeProto(op_type=operator, input=inputs, output=outputs)
-    for name, value in whole_numbers.items():
-        made.attribute.add(name=name, type=_INT, i=value)
+    """A node with its attributes, named by its first output: some engines want names apart."""
+    made = NodeProto(op_type=operator, name=outputs[0], input=inputs, output=outputs)
+    for name, value in attributes.items():
+        match value:
+            case str():
+                made.attribute.add(name=name, type=_STRING, s=value.encode())
+            case float():
+                made.attribute.add(name=name, type=_FLOAT, f=value)
+            case int():
+                made.attribute.add(name=name, type=_INT, i=value)
+            case _:
+                made.attribute.add(name=name, type=_INTS, ints=value)
     return made
 
 
 def tensor(array: np.ndarray, name: str) -> TensorProto:
-    """An initialiser of a float32 array."""
+    """An initialiser of an array: bool, float32, float64, int64 or uint8."""
     return TensorProto(
         name=name,
         dims=array.shape,
-        data_type=TensorProto.FLOAT,
-        raw_data=array.astype(np.float32).tobytes(),
+        data_type=_KINDS[array.dtype.name],
+        raw_data=array.tobytes(),
     )
 
 
-def value_info(name: str, shape: Sequence[int | str]) -> ValueInfoProto:
-    """A float32 input or output; dimensions that are text are free."""
+def value_info(
+    name: str, shape: Sequence[int | str], kind: int = TensorProto.FLOAT
+) -> ValueInfoProto:
+    """An input or output of TensorProto's `kind`; dimensions that are text are free."""
     made = ValueInfoProto(name=name)
-    made.type.tensor_type.elem_type = TensorProto.FLOAT
+    made.type.tensor_type.elem_type = kind
     for size in shape:
         dim = made.type.tensor_type.shape.dim.add()
         if isinstance(size, str):

@@ -1,6 +1,6 @@
 """Cuts a graph down to one of its towers, and says how much memory that takes."""
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Collection, MutableSequence
 from typing import Any
 
 from edge_sharpzo.clip.onnx.messages import GraphProto, ModelProto, TensorProto
@@ -33,6 +33,22 @@ def keep_output(model: ModelProto, output: str) -> None:
     _drop(graph.input, lambda _, value: value.name not in needed)
     _drop(graph.output, lambda _, value: value.name != output)
     del graph.value_info[:]
+
+
+def set_names_apart(graph: GraphProto, prefix: str, keep: Collection[str]) -> None:
+    """Puts `prefix` before the names of all values but those to `keep`, in place.
+
+    Whatever names a model has, none of them is then one of what is added to it.
+    """
+
+    def apart(name: str) -> str:
+        return prefix + name if name and name not in keep else name
+
+    for node in graph.node:
+        node.input[:] = [apart(name) for name in node.input]
+        node.output[:] = [apart(name) for name in node.output]
+    for each in (*graph.initializer, *graph.input, *graph.output):
+        each.name = apart(each.name)
 
 
 def _drop(items: MutableSequence[Any], unwanted: Callable[[int, Any], bool]) -> None:
