@@ -187,6 +187,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         threads=options.threads,
         versions=versions(),
         without_photos=assessed.without_photos,
+        photo_check=pipeline.checked_run(prepared, searched.found.as_written),
     )
 
 

@@ -115,6 +115,7 @@ class Leaning(NamedTuple):
 
     offset: np.ndarray  # [D], float64
     lean: float  # 0 and above
+    worth: float  # kappa: how many photos of a class its text is worth
 
 
 def leaning_means(
@@ -150,7 +151,7 @@ def leaning_means(
     apart = float(((away - said)[seen] ** 2).sum()) / max(1, classes - 1)
     chance = spread * float((1 / count[seen]).mean())
     kappa = spread / max(apart - chance, LEAST_APART * apart, tiny)
-    leaning = Leaning(centre - lean * text_centre.astype(np.float64), lean)
+    leaning = Leaning(centre - lean * text_centre.astype(np.float64), lean, kappa)
     return np.asarray(centre + (count * away + kappa * said) / (count + kappa)), leaning
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, info_of
+from edge_sharpzo.runs.options import CHECK_OPTIONS, THREADS_HELP, TuneOptions, info_of
 from edge_sharpzo.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -71,6 +71,17 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with_flags(command, [flag for flag in flags if info_of(flag.name).shown], [])
 
 
+def with_check_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each of those fields that a look at photos needs."""
+    known = {each.name: each for each in fields(TuneOptions)}
+    flags = [_flag(name, known[name].type, known[name].default) for name in CHECK_OPTIONS]
+    flags[0] = flags[0].replace(  # there is nothing without photos
+        default=inspect.Parameter.empty,
+        annotation=Annotated[Path, typer.Option(help=info_of("data").help)],
+    )
+    return _with_flags(command, flags, [])
+
+
 def _with_flags(
     command: Callable[..., None],
     before: list[inspect.Parameter],
@@ -91,7 +102,8 @@ def _flag(name: str, kind: Any, default: Any) -> inspect.Parameter:
         kind, default = str, default.value
     if default is None:
         kind = kind | None
-    option = typer.Option(help=info.help, show_default=info.default_shown)
+    names = [f"--{name.replace('_', '-')}"] if kind is bool else []  # none that says no
+    option = typer.Option(*names, help=info.help, show_default=info.default_shown)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

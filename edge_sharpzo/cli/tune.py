@@ -141,6 +141,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
             "tuning lost to the template as written on validation photos: "
             "try more shots, or keep the template"
         )
+    for line in summary.photo_check.told() if summary.photo_check else ():
+        out(line)
     out(f"run: {_from_here(folder)}")
 
 

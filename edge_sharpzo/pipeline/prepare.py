@@ -16,14 +16,16 @@ from edge_sharpzo.events import (
     PhotosEncoded,
     PhotoSkipped,
 )
-from edge_sharpzo.photos.copies import leave_out_copies
+from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
+from edge_sharpzo.photos.near_duplicates import near_duplicates, without_near_duplicates
 from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.runs.photo_check import NearDuplicates
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.stopping import Stop
@@ -57,6 +59,7 @@ class Prepared:
     sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.sketch`
     held_out: Photos  # those of `splits.test`
     left_out: list[LeftOut]  # what lies among the photos and is not used
+    near_duplicates: NearDuplicates  # among the photos above
     seconds: float  # from the start until the photos were done
 
 
@@ -95,7 +98,7 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
     prompt = prompt_from(clip, start, found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
-    _check_classes(found, rows)
+    check_classes(found, rows)
     return Task(options, chosen, clip, found, prompt, rows, started, told)
 
 
@@ -115,7 +118,7 @@ def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, s
     return Start.LEARNED, learned
 
 
-def _check_classes(found: Found, rows: list[list[int]]) -> None:
+def check_classes(found: Found, rows: list[list[int]]) -> None:
     """Raises UserError for two classes whose prompts are the same tokens to the model."""
     if same := same_rows(rows):
         names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in same]
@@ -135,7 +138,7 @@ def _away(found: Found, name: str) -> str:
     return f"take '{name}' out of {place}" if place.is_file() else f"delete the folder {place}"
 
 
-def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
+def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
     """Raises UserError for a class without a photo to learn from, and says why."""
     for label, name in enumerate(found.folders[: found.learnt]):
         mine = (found.parts == POOL) & (found.photos.labels == label)
@@ -168,7 +171,11 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
     left_out = [*found.left_out, *looked.left_out, *copies]
-    _check_left(found, usable, left_out)
+    groups = near_duplicates(seen.features, seen.sketches, in_order(photos, found.parts, usable))
+    if options.drop_duplicates:
+        usable, dropped = without_near_duplicates(photos, found.parts, groups, usable)
+        left_out += dropped
+    check_left(found, usable, left_out)
     drawn = draw_shots(found, usable, options.shots, options.seed)
     for note in (*looked.notes, *drawn.notes):
         listen(Note(note, warning=True))
@@ -186,5 +193,6 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         seen.sketches[tuned_on],
         photos.at(drawn.test),
         left_out,
+        NearDuplicates.among(photos, groups, drawn.uses(len(photos))),
         time.monotonic() - task.started,
     )

@@ -179,6 +179,9 @@ class TuneOptions:
         "closed-form head to mix in: none, prototypes, ridge, gda, or text-gda, which is gda "
         "that leans on the template's text features where photos are few",
     )
+    drop_duplicates: bool = _option(
+        False, "keep one of photos that are nearly the same, as bursts give them"
+    )
     engine: str = _option("local", "what runs the text tower", shown=False)
 
     def checked(self) -> "TuneOptions":
@@ -225,6 +228,10 @@ class TuneOptions:
     def given(self) -> dict[str, Any]:
         """The options that have a value, as they are recorded."""
         return {name: recorded(value) for name, value in vars(self).items() if value is not None}
+
+
+# Those of a look at photos without tuning; `data` comes first.
+CHECK_OPTIONS = ("data", "onnx", "template", "class_names", "threads", "max_memory", "provider")
 
 
 def info_of(name: str) -> OptionInfo:

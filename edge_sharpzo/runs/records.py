@@ -18,6 +18,7 @@ from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
+from edge_sharpzo.runs.photo_check import PhotoCheck
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
@@ -27,7 +28,12 @@ from edge_sharpzo.tuning.start import Start
 MOST = 2.0**53  # of any number in a summary
 SCHEMA_VERSION = 1  # of what is written; files without a version are of 0.1.0 and still read
 # Options that older files lack, and what there was in their place.
-SINCE_0_1_0 = {"engine": LOCAL, "start": Start.WORDS.value, "more_classes": None}
+SINCE_0_1_0 = {
+    "engine": LOCAL,
+    "start": Start.WORDS.value,
+    "more_classes": None,
+    "drop_duplicates": False,
+}
 # Whose text features the classifier has: the template's where the tuned prompt is no better.
 TUNED, TEMPLATE = "tuned", "template"
 CONFIG, SUMMARY = "config.json", "summary.json"
@@ -111,6 +117,8 @@ class RunConfig:
         options.pop("more_classes", None)  # the names are among the classes
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
+        if not options.get("drop_duplicates"):  # likewise
+            del options["drop_duplicates"]
         decides = [options, asdict(self.preset), self.model, self.folders, self.names]
         decides += [self.tuned_on_sha256 or self.tuned_on]
         text = json.dumps(_as_json(decides), sort_keys=True)
@@ -266,6 +274,7 @@ class Summary:
     versions: dict[str, str]
     start: str = Start.WORDS  # where the search started
     without_photos: WithoutPhotos | None = None  # older versions had no such classes
+    photo_check: PhotoCheck | None = None  # older versions did not look
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:
