@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.cli.boundary import user_errors
+from edge_sharpzo.cli.boundary import as_flags, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_check_options
 from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.photos.left_out import told
@@ -43,5 +43,5 @@ def _print(checked: "CheckedPhotos") -> None:
             if more := group.files - len(group.examples):
                 out(f"  and {more:,} more {group.reason}")
     lines = list(checked.found.told(most=None))
-    for line in lines or ["no label is suspect, and no photos are nearly the same"]:
-        out(line)
+    for line in lines or ["no photo looks like another class, and no two are nearly the same"]:
+        out(as_flags(line))

@@ -85,7 +85,10 @@ class NearDuplicates:
         if not self.across:
             return many
         lie = "lies" if self.across == 1 else "lie"
-        return f"{many}; {_groups(self.across)} {lie} in different splits, which flatters accuracy"
+        return (
+            f"{many}; {_groups(self.across)} {lie} in different splits, which flatters accuracy; "
+            "tune with `drop_duplicates` to keep one of each"
+        )
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,8 @@ class PhotoCheck:
     def told(self, most: int | None = NAMED) -> Iterator[str]:
         """Lines for a person, with at most so many suspects and groups; none where all is well."""
         if self.suspects:
-            yield f"{_photos(len(self.suspects))} may have a wrong label, look at them:"
+            look = "looks" if len(self.suspects) == 1 else "look"
+            yield f"{_photos(len(self.suspects))} {look} like another class, see to the labels:"
             yield from (f"  {suspect.told()}" for suspect in self.suspects[:most])
             yield from _more(len(self.suspects[:most]), len(self.suspects))
         if many := self.near_duplicates.told():
