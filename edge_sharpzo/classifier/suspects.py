@@ -10,13 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.classifier.calibration import calibrate
+from edge_sharpzo.classifier.calibration import likeliest_temperature
 from edge_sharpzo.classifier.heads import class_means, leaning_gaussians
 from edge_sharpzo.tuning.loss import softmax
 
-# A label is suspect where another class is at least this many times as probable: where one label in
-# twenty is wrong, that one is as likely wrong as right.
-ODDS = 20.0
+WRONG = 0.05  # the share of labels that are taken to be wrong, so that they blunt no probability
+# A label is suspect where another class is at least this many times as probable. Of photos whose
+# labels are as their makers left them that names about one in a hundred (`benchmarks/suspects.py`).
+ODDS = 50.0
 LEAST = 3  # photos of a class whose labels are judged: one or two say nothing of each other
 _TINY = 1e-12
 
@@ -53,6 +54,8 @@ class Judgement:
     def _others(self) -> np.ndarray:
         others = self.probabilities.copy()
         others[np.arange(len(self.labels)), self.labels] = 0
+        photos = np.bincount(self.labels, minlength=others.shape[1])
+        others[:, photos == 0] = 0  # what a text alone says contradicts no label
         return others
 
 
@@ -63,7 +66,8 @@ def judged(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> Judgem
     without photos that is all that is known.
     """
     logits = left_out_logits(features, labels, text)
-    return Judgement(labels, softmax(logits / calibrate(logits, labels).temperature))
+    temperature = likeliest_temperature(logits, labels, WRONG) or 1.0
+    return Judgement(labels, softmax(logits / temperature))
 
 
 def left_out_logits(features: np.ndarray, labels: np.ndarray, text: np.ndarray) -> np.ndarray:

@@ -32,6 +32,8 @@ def near_duplicates(
     Image features [N, D], L2-normalised, and sketches [N, S], uint8, see `clip.sketch`. A photo is
     in one group at most: that of the first photo, in `order`, that it is nearly the same as.
     """
+    if not len(order):
+        return []
     places = np.array(order, int)
     rows, moves = features[places], _Moves(sketches[places])
     first = np.arange(len(places))
