@@ -1,9 +1,8 @@
 """Labels that the other photos contradict: each photo is judged by a head that has not seen it.
 
-The head is `text_gda`, left one out in closed form, and its probabilities are calibrated as those
-of the classifier are. Of several closed forms, and mixes of them, it found the most labels that had
-been flipped, and it was hardly better for leaving out the most suspicious photos before judging
-again (`benchmarks/suspects.py`).
+The head is `text_gda`, left one out in closed form, with calibrated probabilities. Of several closed
+forms it finds the most labels that were changed, and as many as when it judges again without the
+photos that it has named (`benchmarks/suspects.py`).
 """
 
 from dataclasses import dataclass
