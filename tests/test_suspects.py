@@ -138,6 +138,8 @@ def missing(by_class: list[list[float]]) -> Judgement:
         ([[0.01] * 8, [0.05] * 8], None),  # good enough
         ([[0.1] * 20, [0.95] * 3], None),  # too few photos to tell
         ([[0.1, 0.9] * 5, [0.2, 0.9] * 5], None),  # chance
+        ([[0.1, 0.9] * 3, [0.05, 0.6] * 3], None),
+        ([[0.1, 0.9] * 12, [0.05, 0.6] * 12], 0),
         ([[0.9] * 6], None),
     ],
 )

@@ -1,7 +1,7 @@
 """Labels that the other photos contradict: each photo is judged by a head that has not seen it.
 
-The head is `text_gda`, left one out in closed form, with calibrated probabilities. Of several closed
-forms it finds the most labels that were changed, and as many as when it judges again without the
+The head is `text_gda`, left one out in closed form, with calibrated probabilities. Of several such
+heads it finds the most labels that were changed, and as many as when it judges again without the
 photos that it has named (`benchmarks/suspects.py`).
 """
 

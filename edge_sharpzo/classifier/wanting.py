@@ -1,15 +1,15 @@
 """Which class more photos would help most: the one whose photos the others read worst.
 
 Its errors count by their probability, each photo left out, so that a few photos tell more than
-their number of wrong answers. How fast these fall with more photos was tried beside it, and named
-no better class (`benchmarks/suspects.py`).
+their number of wrong answers. How fast these fall with more photos was tried too, and named no
+better class (`benchmarks/wanting.py`).
 """
 
 import numpy as np
 
 from edge_sharpzo.classifier.suspects import Judgement
 
-APART = 3.0  # standard errors that the class lies above the others
+APART = 2.0  # standard errors that the class lies above the others
 LEAST_PHOTOS = 4  # of the class
 WORTH_TELLING = 0.1  # and how far at least, as a share of photos
 

@@ -19,8 +19,8 @@ from edge_sharpzo.photos.left_out import NEARLY_SAME, LeftOut
 # `benchmarks/near_duplicates.py` has what it finds and what it takes for the same.
 ALIKE = 0.88
 _SHARES = 1 / 3, 2 / 3
-_LEAST_COSINE = (ALIKE - _SHARES[1]) / _SHARES[0]  # with less, no correlation is enough
 _NOTHING = 1e-3  # levels of a whole sketch: one with less shows no picture
+_BLOCK = 256  # sketches looked at at once
 _EDGE = 1  # fields at a sketch's edge, which move out of sight
 
 
@@ -43,10 +43,10 @@ def near_duplicates(
         later = np.arange(here + 1, len(places))
         later = later[first[later] == later]
         cosine = rows[later] @ rows[here]
-        likely = cosine >= _LEAST_COSINE
-        later, cosine = later[likely], cosine[likely]
-        alike = _SHARES[0] * cosine + _SHARES[1] * moves.correlation(here, later)
-        first[later[alike >= ALIKE]] = here
+        least = (ALIKE - _SHARES[0] * cosine) / _SHARES[1]
+        likely = least <= 1
+        later, least = later[likely], least[likely]
+        first[later[moves.fits(here, later, least)]] = here
     groups: dict[int, list[int]] = {}
     for here, leads in enumerate(first):
         groups.setdefault(int(leads), []).append(int(places[here]))
@@ -78,26 +78,35 @@ class _Moves:
     """
 
     def __init__(self, sketches: np.ndarray):
-        fields = sketches.reshape(-1, 3, SIDE, SIDE).astype(np.float32)
-        inside = slice(_EDGE, SIDE - _EDGE)
-        down, right = np.gradient(fields, axis=(2, 3))
-        y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) - np.float32((SIDE - 1) / 2)
-        parts = [fields, right, down, x * right + y * down, x * down - y * right]
-        moved = np.stack(parts, axis=1)[..., inside, inside]
-        moved -= moved.mean(axis=(3, 4), keepdims=True)  # of each colour: their levels say little
-        flat = moved.reshape(len(moved), len(parts), -1)
-        self._pictures = _unit(flat[:, 0])
-        self._spaces = _orthonormal(flat)
+        blocks = [_moved(sketches[at : at + _BLOCK]) for at in range(0, len(sketches), _BLOCK)]
+        self._pictures = np.concatenate([_unit(block[:, 0]) for block in blocks])
+        # In half precision: there may be thousands, of 6 kB each.
+        self._spaces = np.concatenate([_orthonormal(block).astype(np.float16) for block in blocks])
 
-    def correlation(self, one: int, others: np.ndarray) -> np.ndarray:
-        """Of the picture `one` with `others`, indices [n], each moved to fit the other best: [n].
+    def fits(self, one: int, others: np.ndarray, least: np.ndarray) -> np.ndarray:
+        """Which of the pictures `others`, indices [n], correlate with `one` by `least` [n]: bool.
 
-        The lower of both ways: a picture of nothing fits any.
+        Each moved to fit the other best, and both ways: a picture of nothing fits any.
         """
-        there = self._spaces[others] @ self._pictures[one]
-        back = self._pictures[others] @ self._spaces[one].T
-        fits = np.sqrt(np.minimum((there**2).sum(axis=1), (back**2).sum(axis=1)))
-        return np.where(there[:, 0] > 0, fits, -1.0)  # and none its negative
+        back = self._pictures[others] @ self._spaces[one].astype(np.float32).T
+        found = np.asarray((back**2).sum(axis=1) >= least**2)
+        likely = np.flatnonzero(found)
+        there = self._spaces[others[likely]].astype(np.float32) @ self._pictures[one]
+        fits = (there**2).sum(axis=1) >= least[likely] ** 2
+        found[likely] = fits & (there[:, 0] > 0)  # and none its negative
+        return found
+
+
+def _moved(sketches: np.ndarray) -> np.ndarray:
+    """Sketches [N, S], and how each changes with its movements: [N, 5, d], float32."""
+    fields = sketches.reshape(-1, 3, SIDE, SIDE).astype(np.float32)
+    inside = slice(_EDGE, SIDE - _EDGE)
+    down, right = np.gradient(fields, axis=(2, 3))
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32) - np.float32((SIDE - 1) / 2)
+    parts = [fields, right, down, x * right + y * down, x * down - y * right]
+    moved = np.stack(parts, axis=1)[..., inside, inside]
+    moved -= moved.mean(axis=(3, 4), keepdims=True)  # of each colour: their levels say little
+    return moved.reshape(len(moved), len(parts), -1)
 
 
 def _orthonormal(spaces: np.ndarray) -> np.ndarray:
@@ -105,7 +114,7 @@ def _orthonormal(spaces: np.ndarray) -> np.ndarray:
     q, r = np.linalg.qr(spaces.swapaxes(1, 2))
     size = np.diagonal(r, axis1=1, axis2=2)
     kept = np.where(np.abs(size) > _NOTHING, np.sign(size), 0)
-    return np.ascontiguousarray((q * kept[:, None, :]).swapaxes(1, 2), np.float32)
+    return np.asarray((q * kept[:, None, :]).swapaxes(1, 2))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
