@@ -80,6 +80,9 @@ bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's ac
 	.venv-dev/bin/python -m benchmarks.accuracy --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.shots --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.base_to_new --data '$(DATA)'
+	.venv-dev/bin/python -m benchmarks.suspects --data '$(DATA)'
+	.venv-dev/bin/python -m benchmarks.near_duplicates --data '$(DATA)'
+	.venv-dev/bin/python -m benchmarks.wanting --data '$(DATA)'
 
 reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: the paper's table beside ours
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx

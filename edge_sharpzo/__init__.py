@@ -18,7 +18,7 @@ from edge_sharpzo.system.lazy import exports
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from edge_sharpzo.api import Run, tune
+    from edge_sharpzo.api import Run, check, tune
     from edge_sharpzo.classify import Classifier, Prediction
     from edge_sharpzo.clip.clip_file import ClipOnnx
     from edge_sharpzo.system.errors import Cancelled, UserError
@@ -39,6 +39,7 @@ __all__ = [
     "SharpZO",
     "UserError",
     "__version__",
+    "check",
     "tune",
 ]
 
@@ -60,6 +61,7 @@ __getattr__ = exports(
         "Run": "api",
         "SharpZO": "tuning.methods.sharpzo",
         "UserError": "system.errors",
+        "check": "api",
         "tune": "api",
     },
 )

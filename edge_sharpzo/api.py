@@ -16,6 +16,7 @@ from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.stopping import StopWhen
 
 if TYPE_CHECKING:
+    from edge_sharpzo.checking import CheckedPhotos
     from edge_sharpzo.events import Event
     from edge_sharpzo.runs.records import Summary
 
@@ -98,6 +99,34 @@ def tune(
             overwrite=overwrite,
         )
     return Run(folder, summary)
+
+
+def check(
+    data: str | PathLike[str], *, on_progress: Callable[["Event"], object] = _quiet, **options: Any
+) -> "CheckedPhotos":
+    """Looks for photos that hurt in the folder `data`, without tuning.
+
+    `options` are some of those of `tune`: onnx, template, class_names, threads, max_memory (MB),
+    provider. `on_progress` hears what happens, see `edge_sharpzo.events`.
+
+    Raises UserError for whatever the caller can mend, TypeError for an option that does not exist.
+
+    Example:
+        >>> found = edge_sharpzo.check("imgs", onnx="clip.onnx").found
+        >>> [(each.photo, each.label, each.looks_like) for each in found.suspects]
+        [('imgs/shirt/12.jpg', 'shirt', 't-shirt')]
+    """
+    from edge_sharpzo.checking import check_photos
+    from edge_sharpzo.runs.options import CHECK_OPTIONS
+
+    if unknown := [name for name in options if name not in CHECK_OPTIONS]:
+        raise TypeError(f"check() has no option '{unknown[0]}'. It has: {', '.join(CHECK_OPTIONS)}")
+    if not callable(on_progress):
+        raise UserError(
+            f"`on_progress`: expected a function, got {type(on_progress).__name__}", "on_progress"
+        )
+    with os_errors_told():
+        return check_photos(options_from(data=data, **options), on_progress)
 
 
 def options_from(**given: Any) -> TuneOptions:

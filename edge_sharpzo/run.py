@@ -196,6 +196,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         versions=versions(),
         without_photos=assessed.without_photos,
         known=assessed.known,
+        photo_check=pipeline.checked_run(prepared, searched.found.as_written),
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from helpers import invoke, tune, write_photos
 
-from benchmarks import base_to_new, gradient_table, shots
+from benchmarks import base_to_new, gradient_table, near_duplicates, shots, suspects, wanting
 from benchmarks.accuracy import FROM_WORDS, Cell, read_results
 from edge_sharpzo.tuning.methods.registry import METHODS
 
@@ -174,6 +174,20 @@ def test_the_accuracies_of_classes_without_photos_were_measured() -> None:
     ]
     assert len(found) > 10
     assert found == [row for row in shown if row]
+
+
+def test_what_is_found_of_photos_that_hurt_was_measured() -> None:
+    section = (ROOT / "docs" / "results.md").read_text(encoding="utf8")
+    section = section.split("\n## Photos that hurt")[1].split("\n## ")[0]
+    found = re.findall(r"^\|(?: .*|---.*)\|$", section, re.MULTILINE)
+    tables = [
+        suspects.tables(suspects.read_rows(RESULTS / "suspects.json")),
+        near_duplicates.table(suspects.read_rows(RESULTS / "near_duplicates.json")),
+        wanting.table(suspects.read_rows(RESULTS / "wanting.json")),
+    ]
+    lines = "\n".join(tables).split("\n")
+    assert len(found) > 30
+    assert set(found) <= set(lines)
 
 
 def test_the_costs_of_gradients_were_measured() -> None:

@@ -41,18 +41,10 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     The threshold is the lowest above which `SURE` of the answers are right, one more wrong answer
     supposed; never below an even chance. Where not even the surest are, it is beyond all of them.
     """
-    deviation = logit_deviation(logits) if len(labels) else 0.0
-    if not deviation > 0:
+    temperature = likeliest_temperature(logits, labels)
+    if temperature is None:
         return Calibration()
-
-    def unlikely(log_spread: float) -> float:
-        """Minus the logarithm of the posterior."""
-        losses = tempered_losses(logits, labels, np.exp(log_spread) / deviation)
-        away = log_spread - np.log(PRIOR_SPREAD)
-        return float(losses.sum() + (away / PRIOR_WIDTHS[int(away > 0)]) ** 2 / 2)
-
-    middle = np.log(PRIOR_SPREAD)
-    inverse = np.exp(_least(unlikely, middle - FARTHEST, middle + FARTHEST)) / deviation
+    inverse = 1 / temperature
     probabilities = softmax(inverse * logits)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     order = np.argsort(-confidence, kind="stable")
@@ -60,7 +52,32 @@ def calibrate(logits: np.ndarray, labels: np.ndarray) -> Calibration:
     enough = np.flatnonzero(share >= SURE)
     beyond = max(SURE, float(confidence.max()))
     threshold = float(confidence[order[enough[-1]]]) if len(enough) else beyond
-    return Calibration(float(1 / inverse), max(threshold, 0.5))
+    return Calibration(temperature, max(threshold, 0.5))
+
+
+def likeliest_temperature(
+    logits: np.ndarray, labels: np.ndarray, wrong: float = 0.0
+) -> float | None:
+    """The likeliest temperature of logits [N, K] with labels [N]; None where they are all alike.
+
+    Where a share of labels, 0 to 1, is `wrong`, any other class being as likely in their place, it
+    is that of the classes and not of the labels.
+    """
+    deviation = logit_deviation(logits) if len(labels) else 0.0
+    if not deviation > 0:
+        return None
+
+    def unlikely(log_spread: float) -> float:
+        """Minus the logarithm of the posterior."""
+        losses = tempered_losses(logits, labels, np.exp(log_spread) / deviation)
+        if wrong:
+            right = np.exp(-losses)
+            losses = -np.log((1 - wrong) * right + wrong * (1 - right) / (logits.shape[1] - 1))
+        away = log_spread - np.log(PRIOR_SPREAD)
+        return float(losses.sum() + (away / PRIOR_WIDTHS[int(away > 0)]) ** 2 / 2)
+
+    middle = np.log(PRIOR_SPREAD)
+    return float(deviation / np.exp(_least(unlikely, middle - FARTHEST, middle + FARTHEST)))
 
 
 def usual(logits: np.ndarray) -> Calibration:

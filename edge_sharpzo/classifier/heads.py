@@ -115,7 +115,7 @@ class Leaning(NamedTuple):
 
     offset: np.ndarray  # [D], float64
     lean: float  # 0 and above
-    kappa: float  # how many photos of a class the text weighs as much as
+    worth: float  # kappa: how many photos of a class its text is worth
 
 
 def leaning_means(

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_sharpzo.classifier.heads import Leaning, class_means, leaning_gaussians, ridge
+from edge_sharpzo.classifier.heads import leaning_gaussians, ridge
+from edge_sharpzo.classifier.leave_one_out import left_out_logits
 from edge_sharpzo.photos.labelled import Split, Splits, joined
 from edge_sharpzo.system.storage import as_type, parse_json
 
@@ -131,7 +132,7 @@ def known_photos(
     the logit scale. The threshold keeps the share `keep` of known photos.
     """
     learnt = joined(splits.train, splits.borrowed)
-    means, precision, leaning = leaning_gaussians(*learnt, text)
+    means, precision, _ = leaning_gaussians(*learnt, text)
     crossed = _Plane.fitted(learnt.features, background)
     known = Known(
         precision=precision.astype(np.float32),
@@ -145,7 +146,7 @@ def known_photos(
         threshold=0.0,
         keep=keep,
     )
-    said = _left_out(known, learnt, leaning, crossed.known)
+    said = _left_out(known, learnt, crossed.known)
     if not len(splits.borrowed.labels):
         fresh = _evidence(known, splits.val.features.astype(np.float64))
         said = np.concatenate([said, fresh])
@@ -209,41 +210,17 @@ def _evidence(known: Known, features: np.ndarray) -> np.ndarray:
     return np.stack([among, _of_text(known, features), -behind, features @ known.normal], axis=1)
 
 
-def _left_out(known: Known, photos: Split, leaning: Leaning, sides: np.ndarray) -> np.ndarray:
+def _left_out(known: Known, photos: Split, sides: np.ndarray) -> np.ndarray:
     """The same of training photos [n, 4], by a score that has not learnt from the photo it judges.
 
-    Its class's mean and the covariance are taken without it, in closed form (Sherman and Morrison);
-    how means lean, and the ridge, stay. Photos that are alone in their class are not among them.
-    `sides` [N] of the plane know nothing of the photo either.
+    Photos that are alone in their class are not among them: the class would be text alone. `sides`
+    [N] of the plane know nothing of the photo either.
     """
-    count = np.bincount(photos.labels, minlength=len(known.means))[photos.labels]
-    judged = count > 1
-    features, labels = photos.features[judged].astype(np.float64), photos.labels[judged]
-    others, text = count[judged][:, None] - 1, known.text.astype(np.float64)
-    own = class_means(photos.features, photos.labels, len(text))[labels]
-    within = features - own
-    prior = leaning.offset + leaning.lean * text[labels]
-    mean = prior + others / (others + leaning.kappa) * (own - within / others - prior)
-
-    away = within @ known.precision
-    share = (1 + 1 / others[:, 0]) / features.shape[1]
-    gain = share / (1 - share * (away * within).sum(axis=1))
-
-    def without(density: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """The log density [n, P] about places that lie `offsets` [n, P] along `away`."""
-        return density - gain[:, None] / 2 * offsets**2
-
-    def about(places: np.ndarray) -> np.ndarray:
-        offsets = (away * features).sum(axis=1, keepdims=True) - away @ places.T
-        return without(_log_density(features, places, known.precision), offsets)
-
-    among, apart = about(known.means), features - mean
-    depth = np.einsum("nd,nd->n", apart @ known.precision, apart) / 2
-    of_own = without(-depth[:, None], (away * apart).sum(axis=1, keepdims=True))
-    np.put_along_axis(among, labels[:, None], of_own, axis=1)
-    behind = _log_sum(about(known.background))
-    said = [_log_sum(among), _of_text(known, features), -behind, sides[judged]]
-    return np.stack(said, axis=1)
+    judged = np.bincount(photos.labels)[photos.labels] > 1
+    densities = left_out_logits(*photos, known.text, known.background)[judged]
+    among, behind = np.split(densities, [len(known.means)], axis=1)
+    of_text = _of_text(known, photos.features[judged].astype(np.float64))
+    return np.stack([_log_sum(among), of_text, -_log_sum(behind), sides[judged]], axis=1)
 
 
 def _background_left_out(known: Known, sides: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.runs.options import THREADS_HELP, TuneOptions, info_of
+from edge_sharpzo.runs.options import CHECK_OPTIONS, THREADS_HELP, TuneOptions, info_of
 from edge_sharpzo.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,6 +69,17 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
     """
     flags = [_flag(each.name, each.type, each.default) for each in fields(TuneOptions)]
     return _with_flags(command, [flag for flag in flags if info_of(flag.name).shown], [])
+
+
+def with_check_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each of those fields that a look at photos needs."""
+    known = {each.name: each for each in fields(TuneOptions)}
+    flags = [_flag(name, known[name].type, known[name].default) for name in CHECK_OPTIONS]
+    flags[0] = flags[0].replace(  # there is nothing without photos
+        default=inspect.Parameter.empty,
+        annotation=Annotated[Path, typer.Option(help=info_of("data").help)],
+    )
+    return _with_flags(command, flags, [])
 
 
 def _with_flags(

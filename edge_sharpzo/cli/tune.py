@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
+from edge_sharpzo.cli.boundary import INTERRUPTED, as_flags, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
 from edge_sharpzo.cli.interrupts import Interrupts, Signals
 from edge_sharpzo.cli.terminal import out, out_json, say
@@ -143,6 +143,8 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
             "tuning lost to the template as written on validation photos: "
             "try more shots, or keep the template"
         )
+    for line in summary.photo_check.told() if summary.photo_check else ():
+        out(as_flags(line))
     out(f"run: {_from_here(folder)}")
 
 

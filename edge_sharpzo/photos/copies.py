@@ -31,14 +31,8 @@ def leave_out_copies(
     background.
     """
 
-    def rank(index: int) -> tuple[int, int, int, int]:
-        file = photos.files[index]
-        size = file.stamp[1] if file.stamp else 0
-        return int(parts[index]), -size, len(file.path.name), index
-
-    order = sorted((int(i) for i in np.flatnonzero(usable)), key=rank)
     kept, left_out = usable.copy(), list[LeftOut]()
-    for first, *others in _of_one_picture(photos, sketches, order):
+    for first, *others in _of_one_picture(photos, sketches, in_order(photos, parts, usable)):
         behind = [i for i in others if parts[i] >= BACKGROUND > parts[first]]
         others = [i for i in others if i not in behind]
         different = [i for i in others if photos.labels[i] != photos.labels[first]]
@@ -50,6 +44,17 @@ def leave_out_copies(
             kept[index] = False
             left_out.append(LeftOut(photos.paths[index], reason, f"as {photos.paths[other]}"))
     return kept, left_out
+
+
+def in_order(photos: Photos, parts: np.ndarray, usable: np.ndarray) -> list[int]:
+    """The `usable` photos [N], bool, the one first that stays where only one may: by part, size."""
+
+    def rank(index: int) -> tuple[int, int, int, int]:
+        file = photos.files[index]
+        size = file.stamp[1] if file.stamp else 0
+        return int(parts[index]), -size, len(file.path.name), index
+
+    return sorted((int(i) for i in np.flatnonzero(usable)), key=rank)
 
 
 def _of_one_picture(photos: Photos, sketches: np.ndarray, order: list[int]) -> Iterator[list[int]]:

@@ -22,6 +22,13 @@ class Draw:
     borrowed: np.ndarray  # which validation photos are some of a class's shots [len(val)], bool
     notes: list[str] = field(default_factory=list)
 
+    def uses(self, photos: int) -> np.ndarray:
+        """Of each photo that was found [N]: POOL for training, VAL, TEST, or -1 for none."""
+        uses = np.full(photos, -1)
+        for use, places in ((POOL, self.train), (VAL, self.val), (TEST, self.test)):
+            uses[places] = use
+        return uses
+
 
 def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     """Draws `shots` photos per class from those that are `usable` [N], bool.

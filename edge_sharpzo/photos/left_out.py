@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from edge_sharpzo.system.text import shown
+
 # Reasons, as they follow a number of files.
 UNREADABLE = "that cannot be read"
 COPIES = "that are copies of others"
 RESAVED = "that are re-saved copies of others"
+NEARLY_SAME = "that are nearly the same as others"
 TWO_CLASSES = "that lie in two classes"
 OF_CLASSES = "of the background that are copies of class photos"
 TUNED_ON = "that the run was tuned on"
@@ -53,9 +56,8 @@ def grouped(files: Iterable[LeftOut]) -> list[LeftOutGroup]:
 
 
 def _named(file: LeftOut) -> str:
-    """As text, which a file's name need not be."""
-    named = f"{file.path}: {file.detail}" if file.detail else str(file.path)
-    return named.encode("utf8", "backslashreplace").decode()
+    """As one line of text, which a file's name need not be."""
+    return shown(f"{file.path}: {file.detail}" if file.detail else str(file.path))
 
 
 def told(groups: Iterable[LeftOutGroup]) -> str:

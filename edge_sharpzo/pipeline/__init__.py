@@ -4,6 +4,7 @@ Each passes a dataclass on to the next. None needs a terminal, a signal or a run
 puts them together.
 """
 
+from edge_sharpzo.pipeline.check import checked_run
 from edge_sharpzo.pipeline.finish import Assessed, Finished, assess, finish
 from edge_sharpzo.pipeline.prepare import Prepared, Task, open_task, prepare
 from edge_sharpzo.pipeline.search import Found, Searched, objective_of, search
@@ -16,6 +17,7 @@ __all__ = [
     "Searched",
     "Task",
     "assess",
+    "checked_run",
     "finish",
     "objective_of",
     "open_task",

@@ -17,14 +17,16 @@ from edge_sharpzo.events import (
     PhotoSkipped,
 )
 from edge_sharpzo.photos.background import check_enough
-from edge_sharpzo.photos.copies import leave_out_copies
+from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
+from edge_sharpzo.photos.near_duplicates import near_duplicates, without_near_duplicates
 from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.runs.photo_check import NearDuplicates
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.stopping import Stop
@@ -69,6 +71,7 @@ class Prepared:
     held_out: Photos  # those of `splits.test`
     background: Background
     left_out: list[LeftOut]  # what lies among the photos and is not used
+    near_duplicates: NearDuplicates  # among the photos above
     seconds: float  # from the start until the photos were done
 
 
@@ -114,7 +117,7 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
     prompt = prompt_from(clip, start, found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     clip.close_tokenizer()
-    _check_classes(found, rows)
+    check_classes(found, rows)
     return Task(options, chosen, clip, found, prompt, rows, started, told)
 
 
@@ -134,7 +137,7 @@ def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, s
     return Start.LEARNED, learned
 
 
-def _check_classes(found: Found, rows: list[list[int]]) -> None:
+def check_classes(found: Found, rows: list[list[int]]) -> None:
     """Raises UserError for two classes whose prompts are the same tokens to the model."""
     if same := same_rows(rows):
         names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in same]
@@ -154,7 +157,7 @@ def _away(found: Found, name: str) -> str:
     return f"take '{name}' out of {place}" if place.is_file() else f"delete the folder {place}"
 
 
-def _check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
+def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> None:
     """Raises UserError for a class without a photo to learn from, and says why."""
     for label, name in enumerate(found.folders[: found.learnt]):
         mine = (found.parts == POOL) & (found.photos.labels == label)
@@ -192,7 +195,11 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
     left_out = [*found.left_out, *looked.left_out, *copies]
-    _check_left(found, usable, left_out)
+    groups = near_duplicates(seen.features, seen.sketches, in_order(photos, found.parts, usable))
+    if options.drop_duplicates:
+        usable, dropped = without_near_duplicates(photos, found.parts, groups, usable)
+        left_out += dropped
+    check_left(found, usable, left_out)
     of_background, foreign = (
         np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)
     )
@@ -222,5 +229,6 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
             seen.features[foreign],
         ),
         left_out,
+        NearDuplicates.among(photos, groups, drawn.uses(len(photos))),
         time.monotonic() - task.started,
     )

@@ -39,6 +39,8 @@ def advice(
         right = "At least 19 of 20 held-out photos are right"
         return [*tips, f"{right}: nothing {other}needs to be done."]
     tips += _more_photos(summary.data, bare)
+    if (checked := summary.photo_check) and checked.wants_photos:
+        tips.append(f"More photos of '{checked.wants_photos}' would help most.")
     if confused and confused[2] > 1:
         tips.append(_apart(confused, bare))
     tips += _of_the_model(summary)

@@ -196,6 +196,9 @@ class TuneOptions:
         "engines whose Resize has no antialias, such as TensorRT or OpenVINO",
         default_shown=False,
     )
+    drop_duplicates: bool = _option(
+        False, "keep one of photos that are nearly the same, as bursts give them"
+    )
     engine: str = _option("local", "what runs the text tower", shown=False)
 
     def checked(self) -> "TuneOptions":
@@ -242,6 +245,10 @@ class TuneOptions:
     def given(self) -> dict[str, Any]:
         """The options that have a value, as they are recorded."""
         return {name: recorded(value) for name, value in vars(self).items() if value is not None}
+
+
+# Those of a look at photos without tuning; `data` comes first.
+CHECK_OPTIONS = ("data", "onnx", "template", "class_names", "threads", "max_memory", "provider")
 
 
 def info_of(name: str) -> OptionInfo:

@@ -19,6 +19,7 @@ from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.known import KnownRecord
 from edge_sharpzo.runs.options import TuneOptions, as_path, recorded
+from edge_sharpzo.runs.photo_check import PhotoCheck
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text, write_text
@@ -35,6 +36,7 @@ SINCE_0_1_0 = {
     "background": None,
     "keep_known": 0.95,
     "plain_classifier": False,
+    "drop_duplicates": False,
 }
 # Whose text features the classifier has: the template's where the tuned prompt is no better.
 TUNED, TEMPLATE = "tuned", "template"
@@ -130,6 +132,8 @@ class RunConfig:
             options.pop(name, None)
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
+        if not options.get("drop_duplicates"):  # likewise
+            del options["drop_duplicates"]
         decides = [options, asdict(self.preset), self.model, self.folders, self.names]
         decides += [self.tuned_on_sha256 or self.tuned_on]
         text = json.dumps(_as_json(decides), sort_keys=True)
@@ -286,6 +290,7 @@ class Summary:
     start: str = Start.WORDS  # where the search started
     without_photos: WithoutPhotos | None = None  # older versions had no such classes
     known: KnownRecord | None = None  # older versions could not tell
+    photo_check: PhotoCheck | None = None  # older versions did not look
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:

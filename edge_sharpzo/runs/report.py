@@ -1,7 +1,5 @@
 """`report.html`: what a run did, for a person; one file that needs no network."""
 
-import base64
-import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,19 +10,18 @@ import numpy as np
 
 from edge_sharpzo.classifier.calibration import reliability
 from edge_sharpzo.classifier.tuned import TunedPrompt
-from edge_sharpzo.clip.images import MAX_BYTES, UnreadableImageError, load_image
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.advice import ClassScore, advice
 from edge_sharpzo.runs.charts import Line, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
-from edge_sharpzo.system.memory import MemoryLimit
+from edge_sharpzo.runs.thumbnails import pictured, thumbnail
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.system.text import percent, shown
 from edge_sharpzo.tuning.loss import softmax
 from edge_sharpzo.tuning.records import START, Record
 
 REPORT = "report.html"
-MISREAD, THUMBNAIL = 12, 160  # photos shown, and the longest side of one in pixels
+MISREAD = 12  # photos shown
 MATRIX_CLASSES = 30  # the confusion matrix shows those that are misread most, when there are more
 
 
@@ -84,6 +81,7 @@ def write_report(
         matrix=[[confusion[truth, guess] for guess in shown] for truth in shown],
         left_out=classes - len(shown),
         misread=_misread(prompt.folders, photos, probabilities, config.options.max_memory),
+        suspects=pictured(summary.photo_check, config.options.max_memory),
         reliability=reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
     )
@@ -119,22 +117,16 @@ def _misread(
     folders: list[str], photos: Photos, probabilities: np.ndarray, max_memory: int | None
 ) -> list[Misread]:
     """The wrong answers with the highest probability."""
-    most_bytes = MemoryLimit(max_memory).fitting(MAX_BYTES, 1)
     guesses, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     found: list[Misread] = []
     for index in sorted(np.flatnonzero(guesses != photos.labels), key=lambda i: -confidence[i]):
-        try:
-            picture = load_image(photos.paths[index], most_bytes)
-        except UnreadableImageError:  # it was there when it was encoded
+        picture = thumbnail(photos.paths[index], max_memory)
+        if picture is None:  # it was there when it was encoded
             continue
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-        jpeg = io.BytesIO()
-        picture.save(jpeg, "JPEG", quality=80)
-        encoded = base64.b64encode(jpeg.getvalue()).decode()
         found.append(
             Misread(
                 name=photos.paths[index].name,
-                thumbnail=encoded,
+                thumbnail=picture,
                 truth=folders[photos.labels[index]],
                 guess=folders[guesses[index]],
                 probability=float(confidence[index]),
