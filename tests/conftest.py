@@ -6,12 +6,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does; before NumPy is loaded
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
 import jinja2
+import onnx
 import pytest
 from helpers import TINY, Exported, Place, export_model, tune, write_photos
 
@@ -76,9 +78,10 @@ def _quick() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Exports a family, once."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Exported]]:
+    """Exports a family, once; exported again, in another precision, it keeps its graph."""
     done: dict[str, Exported] = {}
+    graphs: dict[object, onnx.ModelProto] = {}
 
     def make(family: str) -> Exported:
         pytest.importorskip("torch", reason="exports a model")
@@ -86,7 +89,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             done[family] = export_model(tmp_path_factory.mktemp(family), family)
         return done[family]
 
-    return make
+    if IS_DEVICE:
+        yield make
+        return
+    from export import convert
+
+    build = convert.build_graph
+
+    def build_once(towers: Any, card: object) -> onnx.ModelProto:
+        model = towers.image.visual  # another one where a source is loaded anew
+        if model not in graphs:
+            graphs[model] = build(towers, card)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(graphs[model])
+        return copy
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(convert, "build_graph", build_once)
+        yield make
 
 
 @pytest.fixture(scope="session")
