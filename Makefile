@@ -24,7 +24,9 @@ setup-dev: .venv-dev/ready  ## .venv-dev with everything: torch, open_clip, test
 .venv-dev/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv-dev
-	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@# 5 GB: with uv in a third of pip's time.
+	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv-dev/bin/uv pip install --quiet --python .venv-dev/bin/python -e '.[dev]'
 	@touch $@
 
 demo: .venv/ready  ## tune the embedded model on real photos of fabric

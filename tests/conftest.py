@@ -1,17 +1,23 @@
 """Fixtures: tiny CLIP models, exported once per session, and photos that can be told apart."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does; before NumPy is loaded
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
+import jinja2
+import onnx
 import pytest
 from helpers import TINY, Exported, Place, export_model, tune, write_photos
 
+from edge_sharpzo.clip import prompts, providers
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 
 # Without torch, as on a device, what the workstation does is left out. `make` has exported the tiny
@@ -46,10 +52,36 @@ def _integer_products(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
         monkeypatch.setattr("edge_sharpzo.clip.clip_file.sums_bytes_exactly", lambda: asked == "on")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _quick() -> Iterator[None]:
+    """What takes two thirds of a tiny run is made once for the same text: the tokenizer and the
+    report's template. And no thread spins on the core of the other process of tests.
+    """
+    compiled, compile_ = {}, jinja2.Environment.compile
+    open_session = providers.open_session
+    tokenizers = SimpleNamespace(from_str=lru_cache(8)(prompts.Tokenizer.from_str))
+
+    def compile_once(environment: jinja2.Environment, *what: object) -> object:
+        if what not in compiled:
+            compiled[what] = compile_(environment, *what)
+        return compiled[what]
+
+    def open_quietly(*what: object, wait_actively: bool) -> object:  # noqa: ARG001
+        return open_session(*what, wait_actively=False)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(prompts, "trusted", lru_cache(8)(prompts.trusted))
+        patched.setattr(prompts, "Tokenizer", tokenizers)
+        patched.setattr(jinja2.Environment, "compile", compile_once)
+        patched.setattr(providers, "open_session", open_quietly)
+        yield
+
+
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """Exports a family, once."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Exported]]:
+    """Exports a family, once; exported again, in another precision, it keeps its graph."""
     done: dict[str, Exported] = {}
+    graphs: dict[object, onnx.ModelProto] = {}
 
     def make(family: str) -> Exported:
         pytest.importorskip("torch", reason="exports a model")
@@ -57,7 +89,24 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
             done[family] = export_model(tmp_path_factory.mktemp(family), family)
         return done[family]
 
-    return make
+    if IS_DEVICE:
+        yield make
+        return
+    from export import convert
+
+    build = convert.build_graph
+
+    def build_once(towers: Any, card: object) -> onnx.ModelProto:
+        model = towers.image.visual  # another one where a source is loaded anew
+        if model not in graphs:
+            graphs[model] = build(towers, card)
+        copy = onnx.ModelProto()
+        copy.CopyFrom(graphs[model])
+        return copy
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(convert, "build_graph", build_once)
+        yield make
 
 
 @pytest.fixture(scope="session")

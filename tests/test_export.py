@@ -292,11 +292,17 @@ def small_models(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("activation", ["gelu", "quickgelu"])
-def test_a_plain_weights_file_is_exported_with_the_activation_that_is_named(
-    activation: str, small_models: Path, tmp_path: Path, photos: Path
+def test_a_plain_weights_file_is_loaded_with_the_activation_that_is_named(
+    activation: str, small_models: Path
 ) -> None:
     source = load_source("small", str(small_models), activation)
     assert source.name == {"gelu": "small", "quickgelu": "small-quickgelu"}[activation]
+    quick = [isinstance(m, open_clip.transformer.QuickGELU) for m in source.model.modules()]
+    assert any(quick) == (activation == "quickgelu")
+
+
+def test_a_plain_weights_file_is_exported(small_models: Path, tmp_path: Path, photos: Path) -> None:
+    source = load_source("small", str(small_models), "quickgelu")
     export(source, tmp_path / "clip.onnx", "fp32")
     agreements, _ = verify(source, tmp_path / "clip.onnx", some(photos))
     assert all(agreement.check("fp32").holds for agreement in agreements)

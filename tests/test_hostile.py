@@ -292,20 +292,27 @@ def test_a_link_to_a_whole_model_is_followed(place: Place) -> None:
     assert answered(["info", place.tmp / "link.onnx"]).exit_code == 0
 
 
-@pytest.fixture
-def stopped(place: Place, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def killed(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed after a checkpoint, half-way."""
+    place = Place(tiny_onnx, photos, Path(), tmp_path_factory.mktemp("killed"))
 
     def write(self: Checkpoints, loop: LoopState, method: Callable[[], State]) -> None:
         self.write(loop, method())
         if sum(loop.queries.values()) > 100:
             raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Checkpoints, "offer", write)
-        done = invoke(*place.tune("--budget", 250), "--out", place.tmp / "stopped")
+        done = invoke(*place.tune("--budget", 250), "--out", place.tmp / "run")
     assert done.exit_code == 130, done.output
-    return place.tmp / "stopped"
+    return place.tmp / "run"
+
+
+@pytest.fixture
+def stopped(killed: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return hostile.copied(killed, tmp_path / "stopped")
 
 
 Change = Callable[[dict[str, Any], dict[str, str]], object]
@@ -490,7 +497,7 @@ def test_a_graph_that_does_not_end_is_cut_off(
     monkeypatch.setattr("edge_sharpzo.clip.session.SECONDS_PER_MB", 0.0)
 
     def nodes(start: str) -> list[onnx.NodeProto]:
-        names = ["large", *(f"m{i}" for i in range(1000))]
+        names = ["large", *(f"m{i}" for i in range(100))]
         return [
             helper.make_node("ReduceMax", [start], ["most"], keepdims=0),
             helper.make_node("Mul", ["matrix", "most"], ["large"]),

@@ -117,12 +117,10 @@ def test_a_run_keeps_to_its_limit(photos: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["peak_rss_mb"] <= 220
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory as Linux counts it")
-@pytest.mark.parametrize("limit", [220, 300])
-def test_large_photos_keep_to_the_limit_or_are_refused(
-    limit: int, photos: Path, tmp_path: Path
-) -> None:
-    data = Path(shutil.copytree(photos, tmp_path / "data"))
+@pytest.fixture(scope="module")
+def large(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photos, and some of 27 megapixels of every kind."""
+    data = Path(shutil.copytree(photos, tmp_path_factory.mktemp("large") / "data"))
     plain = Image.new("RGB", (6000, 4500), "red")
     for name, mode in {
         "rgb.png": "RGB",
@@ -135,7 +133,15 @@ def test_large_photos_keep_to_the_limit_or_are_refused(
         "colour.webp": "RGB",
     }.items():
         plain.convert(mode).save(data / "test" / "red_things" / name)
-    command = embedded_tune(data, tmp_path, "--budget", 100, "--max-memory", limit)
+    return data
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory as Linux counts it")
+@pytest.mark.parametrize("limit", [220, 300])
+def test_large_photos_keep_to_the_limit_or_are_refused(
+    limit: int, large: Path, tmp_path: Path
+) -> None:
+    command = embedded_tune(large, tmp_path, "--budget", 100, "--max-memory", limit)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for name in ("alpha.png", "colour.webp", "cmyk.tif", "rgb.png"):

@@ -60,7 +60,7 @@ def test_no_look_up_and_no_foreign_file(
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
     environment |= {"TMPDIR": str(tmp_path), "EDGE_SHARPZO_CACHE": str(home / "edge-sharpzo")}
-    strace = ["strace", "-f", "-qq", "-e", f"trace={TRACED}", "-o", str(trace)]
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-o", str(trace)]
     done = subprocess.run(
         [*(strace if shutil.which("strace") else []), *command],
         env=environment,
@@ -87,6 +87,6 @@ def test_the_check_would_see_a_look_up_and_a_foreign_file(tmp_path: Path) -> Non
         pytest.skip("install strace")
     trace = tmp_path / "trace"
     script = "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()"
-    strace = ["strace", "-f", "-qq", "-e", f"trace={TRACED}", "-o", str(trace)]
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", f"trace={TRACED}", "-o", str(trace)]
     subprocess.run([*strace, sys.executable, "-c", script], check=True, timeout=60)
     assert OUTSIDE.search(trace.read_text())
