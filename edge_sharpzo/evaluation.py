@@ -61,7 +61,9 @@ def labelled(
     Raises UserError where there are none.
     """
     if data is None and foreign is None:
-        raise UserError("give `data`, labelled photos, or `foreign`, photos of no class", "data")
+        raise UserError(
+            "give `data`, labelled photos, or `foreign`, photos of none of the classes", "data"
+        )
     if data is None and class_names is not None:
         raise UserError("`class_names` goes with `data`: leave it out", field="class_names")
     found = find_labelled(data, prompt.folders, prompt.names, class_names) if data else None
@@ -143,6 +145,6 @@ def _strangers(found: Found) -> list[str]:
     base = split_folder(found.root, "test") or found.root
     named = some([f"'{each}'" for each in sorted({f.relative_to(base).parts[0] for f in files})])
     return [
-        f"no class of the run: {named}. Name such classes in `also`, say with `class_names` which "
-        "class a folder is, or give them to `foreign` if they are none"
+        f"no class of the run: {named}. Name such classes in `also`, or say with `class_names` "
+        "which class a folder is, or give it to `foreign` if it is none"
     ]

@@ -19,7 +19,9 @@ import onnxruntime
 sys.path.insert(0, str(Path(__file__).parent))  # where `images` lies, whoever runs this file
 from images import UnreadableImageError, load_image, preprocess, resized
 
-Answer = tuple[str, float, bool]  # class, probability, whether that is enough to be sure
+# Class, probability, whether that is enough to be sure, and whether it is of the classes at all,
+# None where the classifier cannot tell.
+Answer = tuple[str, float, bool, bool | None]
 
 
 def open_classifier(file: str) -> Callable[[str], Answer]:
@@ -31,6 +33,7 @@ def open_classifier(file: str) -> Callable[[str], Answer]:
     about = json.loads(session.get_modelmeta().custom_metadata_map["edge_sharpzo_classifier"])
     card, threshold = SimpleNamespace(**about["image"]), about["threshold"] or 0
     (wanted,) = session.get_inputs()
+    outputs = ["probabilities"] + (["known"] if about.get("known") else [])
 
     def feed(path: str) -> np.ndarray:
         """`image`: the photo as it is; or `pixel_values`: resized, cropped and normalised."""
@@ -41,10 +44,12 @@ def open_classifier(file: str) -> Callable[[str], Answer]:
         return np.asarray(photo)
 
     def classify(path: str) -> Answer:
-        ((row,),) = session.run(["probabilities"], {wanted.name: feed(path)})
+        ((row,), *score) = session.run(outputs, {wanted.name: feed(path)})
         if not np.isfinite(row).all():
             raise UnreadableImageError("the image tower makes no finite numbers of it")
-        return about["labels"][row.argmax()], float(row.max()), bool(row.max() >= threshold)
+        known = bool(score[0][0] >= 0) if score else None
+        sure = bool(row.max() >= threshold) and known is not False
+        return about["labels"][row.argmax()], float(row.max()), sure, known
 
     return classify
 
@@ -55,8 +60,9 @@ if __name__ == "__main__":
     classify = open_classifier(sys.argv[1])
     for path in sys.argv[2:]:
         try:
-            label, probability, sure = classify(path)
+            label, probability, sure, known = classify(path)
         except UnreadableImageError as error:
             print(f"skipped {path}: {error}", file=sys.stderr)
             continue
-        print(path, label, f"{probability:.3f}", "" if sure else "(not sure)")
+        doubt = "(none of these)" if known is False else "" if sure else "(not sure)"
+        print(path, label, f"{probability:.3f}", doubt)

@@ -56,8 +56,9 @@ if __name__ == "__main__":
                 continue  # told already, or still being written
             told: dict[str, object] = {"file": file.name}
             try:
-                label, probability, sure = classify(str(file))
-                told |= {"class": label, "probability": round(probability, 4), "sure": sure}
+                label, probability, sure, known = classify(str(file))
+                told |= {"class": label, "probability": round(probability, 4)}
+                told |= {"sure": sure, "known": known}
             except Exception as error:  # whatever is wrong with one file, the next ones come
                 told["error"] = str(error)
             if stamp(file) == now:  # else it was written meanwhile, or is gone: the next look tells

@@ -518,7 +518,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
         lambda p: ["eval", p.run, "--data", torn_photos(p)],
         "no photo under",
     ),
-    "eval without data": (lambda p: ["eval", p.run], "Missing option '--data'"),
+    "eval without data": (lambda p: ["eval", p.run], "give --data, labelled photos, or --foreign"),
     "doctor without a model": (
         lambda p: ["doctor", "--onnx", p.tmp / "none.onnx"],
         "does not exist",

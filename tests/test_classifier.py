@@ -48,16 +48,17 @@ def test_it_equals_predict(run: Path, photos: Path) -> None:
     loaded = [load_image(file) for file in files]
     if about["input"]["name"] == "pixel_values":
         pixels = np.stack([preprocess(image, card) for image in loaded])
-        (probabilities,) = session.run(None, {"pixel_values": pixels})
+        probabilities, known = session.run(None, {"pixel_values": pixels})
         most = 1e-5
     else:
-        rows = [session.run(None, {"image": np.asarray(image)})[0] for image in loaded]
-        probabilities, most = np.concatenate(rows), 0.01
+        rows = [session.run(None, {"image": np.asarray(image)}) for image in loaded]
+        probabilities, known = map(np.concatenate, zip(*rows, strict=True))
+        most = 0.01
     assert probabilities.shape == (len(files), 3)
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    for row, told in zip(
-        probabilities, json.loads(invoke("predict", run, *files, "--json").stdout), strict=True
-    ):
+    answers = json.loads(invoke("predict", run, *files, "--json").stdout)
+    assert (known >= 0).tolist() == [told["known"] for told in answers]
+    for row, told in zip(probabilities, answers, strict=True):
         assert labels[row.argmax()] == told["class"]
         for top in told["top"]:
             assert row[labels.index(top["class"])] == pytest.approx(top["probability"], abs=most)
@@ -81,10 +82,12 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     )
     told = json.loads(invoke("predict", run, *files, "--json").stdout)
     lines = [
-        line.removesuffix("(not sure)").rstrip().rsplit(" ", 2) for line in done.stdout.splitlines()
+        line.removesuffix("(not sure)").removesuffix("(none of these)").rstrip().rsplit(" ", 2)
+        for line in done.stdout.splitlines()
     ]
-    assert ["(not sure)" in line for line in done.stdout.splitlines()] == [
-        not t["sure"] for t in told
+    doubts = ["" if t["sure"] else "(not sure)" if t["known"] else "(none of these)" for t in told]
+    assert [line.partition("(")[2] for line in done.stdout.splitlines()] == [
+        doubt.removeprefix("(") for doubt in doubts
     ]
     assert [(path, label) for path, label, _ in lines] == [(t["file"], t["class"]) for t in told]
     assert [float(p) for _, _, p in lines] == pytest.approx(

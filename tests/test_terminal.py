@@ -504,7 +504,7 @@ def test_names_of_files_are_shown_and_not_obeyed(kind: str, place: Place) -> Non
         ended = on_a_terminal("predict", place.run, folder, *more)
         assert ended.exit_code == 0
         assert len(ended.stderr.splitlines()) == 1
-        assert len(ended.stdout.splitlines()) == {"": 1, "--csv": 3}.get("".join(more), 26)
+        assert len(ended.stdout.splitlines()) == {"": 1, "--csv": 3}.get("".join(more), 27)
     files = [row["file"] for row in json.loads(ended.stdout)]
     assert [Path(file).name for file in files] == sorted(os.listdir(folder))  # noqa: PTH208
     for arguments in (

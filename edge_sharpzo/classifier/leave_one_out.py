@@ -16,9 +16,9 @@ def left_out_logits(
     [K, D]. Behind them, [N, K + P], come those about other `places` [P, D].
 
     Without a photo x of class k, which has n photos and the mean m, the scatter about the class
-    means is less by n / (n - 1) d d^T, where d = x - m; so its inverse is known from that of the whole (Sherman and Morrison, 1950). The mean
-    of class k is without it too. What all photos share stays: their centre, how far means lean on
-    the text, and the strength of the ridge.
+    means is less by n / (n - 1) d d^T, where d = x - m; so its inverse is known from that of the
+    whole (Sherman and Morrison, 1950). The mean of class k is without it too. What all photos share
+    stays: their centre, how far means lean on the text, and the strength of the ridge.
     """
     x, rows = features.astype(np.float64), np.arange(len(labels))
     means, precision, leaning = leaning_gaussians(x, labels, text)

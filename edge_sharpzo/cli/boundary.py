@@ -18,6 +18,7 @@ from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 # Options by the names that the library's messages call them; the command line has more.
 _FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown} | {
     "also",
+    "foreign",
     "overwrite",
     "resume",
     "top",

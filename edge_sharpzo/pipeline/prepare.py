@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,8 @@ from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import plan
 from edge_sharpzo.tuning.start import Start, learned_tokens, prompt_from
 
+WORDS = 500  # as many cost as much as 25 queries of ten classes, and more do no better
+
 
 @dataclass(frozen=True)
 class Task:
@@ -48,6 +50,8 @@ class Task:
     template_rows: list[list[int]]
     started: float  # on the monotonic clock, s
     start_told: str = ""  # where the search starts
+    # Token ids of words that have nothing to do with the classes, for "none of these".
+    word_rows: list[list[int]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,10 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
         )
     prompt = prompt_from(clip, start, found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
+    words = clip.prompts.as_written(clip.prompts.words(WORDS, found.names), "{}")
     clip.close_tokenizer()
     check_classes(found, rows)
-    return Task(options, chosen, clip, found, prompt, rows, started, told)
+    return Task(options, chosen, clip, found, prompt, rows, started, told, words)
 
 
 def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, str]:

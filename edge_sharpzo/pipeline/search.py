@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.clip.encoders import TextEncoder, encoder_maker
+from edge_sharpzo.clip.encoders import TextEncoder, encoder_maker, template_features
 from edge_sharpzo.events import (
     Listener,
     Note,
@@ -29,9 +29,6 @@ from edge_sharpzo.tuning.objective import PromptObjective
 from edge_sharpzo.tuning.records import LoopState, Outcome, QueryKind, StopReason
 from edge_sharpzo.tuning.space import PromptSpace
 from edge_sharpzo.tuning.start import initial_context
-
-# Words that stand for what is none of the classes. They cost as much as 100 queries of ten classes.
-WORDS = 1000
 
 
 @dataclass(frozen=True)
@@ -80,15 +77,11 @@ def template_encoder(task: Task) -> TextEncoder:
 
 
 def word_features(task: Task) -> np.ndarray:
-    """Text features [M, D] of words that have nothing to do with the classes."""
-    prompts = task.clip.prompts
-    words = prompts.words(WORDS, task.found.names)
-    task.clip.close_tokenizer()
-    if not words:
-        return np.zeros((0, task.clip.card.feature_dim), np.float32)
-    prompt = prompts.for_tuning(words, "{}.")  # in the model's own words
-    encode = _encoder(task, prompt.classes, len(prompt.context), False)
-    return encode(task.clip.token_embeddings(prompt.context)[None])[0]
+    """Text features [M, D] of the task's other words."""
+    card = task.clip.card
+    if not task.word_rows:
+        return np.zeros((0, card.feature_dim), np.float32)
+    return template_features(_encoder(task, task.word_rows, 0, False), card.text.width)
 
 
 def _encoder(task: Task, classes: list[list[int]], n_ctx: int, integer: bool) -> TextEncoder:
