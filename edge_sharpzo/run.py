@@ -28,7 +28,7 @@ from edge_sharpzo.runs.records import (
     Summary,
     settings_record,
 )
-from edge_sharpzo.runs.report import write_report
+from edge_sharpzo.runs.report import Seen, write_report
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import check_device, versions
 from edge_sharpzo.system.memory import peak_mb
@@ -213,13 +213,15 @@ def _write(
 
     Raises UserError.
     """
-    records, features = searched.outcome.state.records, prepared.splits.test.features
+    records = searched.outcome.state.records
+    scores = pipeline.known_scores(prepared, finished)
+    seen = Seen(prepared.held_out, prepared.splits.test.features, scores)
     with run_folder.writing_results(folder):
         prepared.task.clip.check_unchanged()
         config.write(folder)
         plain = prepared.task.options.plain_classifier
         why_plain = write_classifier(folder, prepared.task.clip, finished.prompt, plain)
         run_folder.finish(folder, summary, records, finished.prompt)
-        write_report(folder, summary, config, records, finished.prompt, prepared.held_out, features)
+        write_report(folder, summary, config, records, finished.prompt, seen)
     if why_plain:
         listen(Note(why_plain, warning=True))

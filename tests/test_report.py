@@ -31,7 +31,7 @@ from edge_sharpzo.runs.records import (
     Scores,
     Summary,
 )
-from edge_sharpzo.runs.report import _confused, write_report
+from edge_sharpzo.runs.report import Seen, _confused, write_report
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.records import Record
 
@@ -169,7 +169,7 @@ def test_a_report_grows_with_the_photos_and_not_with_all_pairs_of_classes(
     features[:, 0] = 1.0  # all four are taken for the last class
     tracemalloc.start()
     summary, config = Summary.read(run), RunConfig.read(run)
-    write_report(tmp_path, summary, config, [], many, photos, features)
+    write_report(tmp_path, summary, config, [], many, Seen(photos, features, {}))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100_000_000
@@ -298,7 +298,7 @@ def test_what_others_wrote_is_text_in_the_page(hostile: str, run: Path, tmp_path
     root = Path("photos")
     photos = Photos([root / f"{hostile}.png"] * 3, np.arange(3))
     features = np.eye(3, prompt.text_features.shape[1], dtype=np.float32)
-    write_report(tmp_path, summary, config, records, prompt, photos, features)
+    write_report(tmp_path, summary, config, records, prompt, Seen(photos, features, {}))
     page = (tmp_path / "report.html").read_text(encoding="utf8")
     outline(page)
     assert page.count("{{ 7*7 }}") > 10 if hostile == "{{ 7*7 }}" else hostile not in page
@@ -404,7 +404,7 @@ def test_what_the_temperature_was_fitted_on(
     summary = replace(whole, calibration=replace(whole.calibration, fitted_on=fitted_on))
     nothing = np.zeros((1, prompt.text_features.shape[1]), np.float32)
     photos = Photos([tmp_path / "gone.png"], np.zeros(1, int))
-    write_report(tmp_path, summary, RunConfig.read(run), [], prompt, photos, nothing)
+    write_report(tmp_path, summary, RunConfig.read(run), [], prompt, Seen(photos, nothing, {}))
     page = (tmp_path / "report.html").read_text(encoding="utf8")
     assert f"before a temperature of {whole.calibration.temperature:.2f}{told}" in page
 

@@ -128,6 +128,20 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
     )
 
 
+def known_scores(prepared: Prepared, finished: Finished) -> dict[str, np.ndarray]:
+    """Scores of being known, by what photos they are of; none where it cannot be told."""
+    known, test = finished.known, prepared.splits.test.features
+    if known is None:
+        return {}
+    held_out = len(test) > 0
+    return {
+        "held-out photos": known.known.score(test),
+        "training photos": known.scores[: 0 if held_out else None],
+        "background": known.background,
+        "none of the classes": known.known.score(prepared.background.foreign),
+    }
+
+
 def _known_record(prepared: Prepared, finished: Finished) -> KnownRecord:
     """Whether held-out photos are known, and photos of none of the classes are not."""
     known, background = finished.prompt.known, prepared.background

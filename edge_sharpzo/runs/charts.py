@@ -3,7 +3,7 @@
 Labels are escaped here, since the page takes a chart as it is.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -13,6 +13,7 @@ from edge_sharpzo.system.text import shown
 
 WIDTH, HEIGHT = 480, 240  # a phone shows it at nearly this size
 LEFT, RIGHT, TOP, BOTTOM = 44, 16, 26, 36  # margins
+BARS = 30  # of a histogram
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def line_chart(
         return ""
     xs = [x for *_, points in drawn for x, _ in points]
     ys = [y for *_, points in drawn for _, y in points]
-    x_ticks = _ticks(0, max([max(xs), *(x for x, _ in marks)]))
+    x_ticks = _ticks(min(0, *xs), max([max(xs), *(x for x, _ in marks)]))
     y_ticks = _ticks(0 if percent else min(0, *ys), max(*ys, 1e-9))
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -75,6 +76,26 @@ def line_chart(
     return "".join([*parts, "</svg>"])
 
 
+def histogram(heaps: Mapping[str, np.ndarray], x_label: str, mark: tuple[float, str]) -> str:
+    """An SVG element of how the values [N] of each heap lie, in percent; empty without values.
+
+    Each is a stepped line with its label, as by `line_chart`; the bins are common to all.
+    """
+    full = {label: values for label, values in heaps.items() if len(values)}
+    if not full:
+        return ""
+    every = np.concatenate(list(full.values()))
+    # What lies far out counts as lying at the edge.
+    low, high = np.quantile(every, [0.01, 0.99])
+    edges = np.linspace(min(low, mark[0] - 1), max(high, mark[0] + 1), BARS + 1)
+    lines = []
+    for label, values in full.items():
+        shares = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
+        steps = np.repeat(edges, 2)[1:-1].tolist(), np.repeat(shares, 2).tolist()
+        lines.append(Line(label, *steps))
+    return line_chart(lines, x_label, [mark], percent=True)
+
+
 def _text(label: object) -> str:
     """A label, which may come out of a checkpoint that anybody has written, as text of the page."""
     return escape(shown(str(label)))
@@ -97,8 +118,12 @@ def _axes(x_ticks: np.ndarray, y_ticks: np.ndarray, place: Place, percent: bool)
         parts.append(f'<text x="{LEFT - 6}" y="{level + 4:.1f}" text-anchor="end">{said}</text>')
     for x in x_ticks:
         at, below = place(x, 0)[0], HEIGHT - BOTTOM + 15
-        parts.append(f'<text x="{at:.1f}" y="{below}" text-anchor="middle">{x:,.0f}</text>')
+        parts.append(f'<text x="{at:.1f}" y="{below}" text-anchor="middle">{_number(x)}</text>')
     return parts
+
+
+def _number(x: float) -> str:
+    return f"{x:,.0f}" if x == round(x) else f"{x:g}"
 
 
 def _marks(marks: Sequence[tuple[float, str]], place: Place) -> list[str]:

@@ -36,4 +36,4 @@ class KnownRecord:
             parts.append(
                 f"of {self.foreign} photos of none of the classes {percent(self.foreign_refused)}"
             )
-        return [f'"none of these": {", ".join(parts)}'] if parts else []
+        return [f'"none of these": {"; ".join(parts)}'] if parts else []

@@ -1,10 +1,10 @@
 """`report.html`: what a run did, for a person; one file that needs no network."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from edge_sharpzo.classifier.calibration import reliability
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.advice import ClassScore, advice
-from edge_sharpzo.runs.charts import Line, line_chart
+from edge_sharpzo.runs.charts import Line, histogram, line_chart
 from edge_sharpzo.runs.records import RunConfig, Summary
 from edge_sharpzo.runs.thumbnails import pictured, thumbnail
 from edge_sharpzo.system.storage import write_text
@@ -36,19 +36,23 @@ class Misread:
     probability: float
 
 
+class Seen(NamedTuple):
+    """What a report shows of photos."""
+
+    photos: Photos  # those held out, N; there may be none
+    features: np.ndarray  # of them [N, D]
+    known: Mapping[str, np.ndarray]  # scores of being known, by what photos they are of
+
+
 def write_report(
     folder: Path,
     summary: Summary,
     config: RunConfig,
     records: Sequence[Record],
     prompt: TunedPrompt,
-    photos: Photos,
-    features: np.ndarray,
+    seen: Seen,
 ) -> None:
-    """Writes `report.html` to `folder`.
-
-    It is about the held-out `photos` with image features [N, D]; N may be 0.
-    """
+    """Writes `report.html` to `folder`; it is about the photos `seen`."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(
@@ -59,6 +63,7 @@ def write_report(
         finalize=_shown,
     )
     environment.filters["percent"] = percent
+    photos, features, known = seen
     probabilities = softmax(prompt.logits(features))
     classes = len(prompt.folders)
     guesses = probabilities.argmax(axis=1).tolist()
@@ -81,6 +86,7 @@ def write_report(
         matrix=[[confusion[truth, guess] for guess in shown] for truth in shown],
         left_out=classes - len(shown),
         misread=_misread(prompt.folders, photos, probabilities, config.options.max_memory),
+        known=histogram(known, "how well known, in standard deviations", (0.0, "threshold")),
         suspects=pictured(summary.photo_check, config.options.max_memory),
         reliability=reliability(probabilities, photos.labels),
         advice=advice(summary, by_class, _confused(confusion, prompt.folders)),
