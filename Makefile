@@ -7,7 +7,7 @@ PRECISION ?= fp32
 ACTIVATION ?=
 INTEGER_PRODUCTS ?= as-is
 
-.PHONY: help setup setup-dev demo export model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy reproduce clean
+.PHONY: help setup setup-dev demo export model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-unknown reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's ac
 	.venv-dev/bin/python -m benchmarks.suspects --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.near_duplicates --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.wanting --data '$(DATA)'
+
+bench-unknown: .venv-dev/ready  ## DATA=folder of photo sets, ONNX: what tells photos of none of the classes
+	.venv-dev/bin/python -m benchmarks.unknown --data '$(DATA)' $(if $(ONNX),--onnx '$(ONNX)')
 
 reproduce: .venv-dev/ready  ## DATA=folder with CoOp's sets, MODEL, PRETRAINED: the paper's table beside ours
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out models/reproduce.onnx

@@ -35,7 +35,8 @@ from edge_sharpzo.tuning.loss import softmax
 RESULTS = Path("benchmarks/results/unknown.json")
 SHOTS, SEEDS, KEEP = (1, 4, 16), (0, 1, 2), 0.95
 FOREIGN, NEAR = "foreign", "near"
-BACKGROUNDS = {FOREIGN: (20, 100, 300), NEAR: (20,)}  # photos
+EVERY = 10**6
+BACKGROUNDS = {FOREIGN: (20, 100, 300, EVERY), NEAR: (20,)}  # photos
 OURS = "ours"
 SCORERS = (
     "MCM",
@@ -83,19 +84,24 @@ def problems(
     if kind == NEAR:
         gone = label[mine.labels] < 0
         strangers = mine.features[held_out[gone[held_out]]]
-        background = mine.features[gone & (mine.parts == POOL)]
+        background = rng.permutation(mine.features[gone & (mine.parts == POOL)])
     else:
         others = [each for other, each in sets.items() if other != name]
         strangers = np.concatenate([each.features[each.held_out()] for each in others])
-        # As many of each set, so that the largest is not most of it.
-        pools = [each.features[each.parts == POOL] for each in others]
-        each = min(map(len, pools))
-        background = np.concatenate([rng.permutation(pool)[:each] for pool in pools])
-    background = rng.permutation(background)
+        background = _spread(rng, [each.features[each.parts == POOL] for each in others])
     return Problem(
         *(split(drawn), split(more), split(held_out)),
         *(mine.text[kept], words, strangers, background),
     )
+
+
+def _spread(rng: np.random.Generator, pools: list[np.ndarray]) -> np.ndarray:
+    """The photos of all pools in random order, at first as many of each; then those left."""
+    each = min(map(len, pools))
+    mixed = [rng.permutation(pool) for pool in pools]
+    first = np.concatenate([pool[:each] for pool in mixed])
+    rest = np.concatenate([pool[each:] for pool in mixed])
+    return np.concatenate([rng.permutation(first), rng.permutation(rest)])
 
 
 def known_with(problem: Problem, scale: float, background: int) -> Known | None:
@@ -206,7 +212,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         for many in (0, *backgrounds):
             cells = [_thresholds(rows, kind, many, (name,)) for name in names]
             cells.append(_thresholds(rows, kind, many, names))
-            beside = f"{many} background photos" if many else "none"
+            beside = f"{_many(many)} background photos" if many else "none"
             lines.append(f"| {kind}, {beside} | {' | '.join(cells)} |")
     lines.append("")
     costs = []
@@ -218,11 +224,15 @@ def tables(rows: list[dict[str, Any]]) -> str:
                 for row in rows
                 if (row["kind"], row["shots"]) == (kind, 16)
             ]
-            costs.append(f"{100 * mean(lost):.1f} with {many} {kind}")
+            costs.append(f"{100 * mean(lost):.1f} with {_many(many)} {kind}")
     lines.append(
         f"Points of held-out photos right and kept that a background costs: {', '.join(costs)}."
     )
     return "\n".join(lines) + "\n"
+
+
+def _many(background: int) -> str:
+    return "all" if background == EVERY else str(background)
 
 
 def _thresholds(

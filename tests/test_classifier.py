@@ -64,6 +64,13 @@ def test_it_equals_predict(run: Path, photos: Path) -> None:
             assert row[labels.index(top["class"])] == pytest.approx(top["probability"], abs=most)
 
 
+def without_doubt(line: str) -> list[str]:
+    """Photo, class and probability of a line of the example."""
+    for doubt in ("(not sure)", "(none of these)"):
+        line = line.removesuffix(doubt)
+    return line.rstrip().rsplit(" ", 2)
+
+
 def test_the_example_runs_without_edge_sharpzo(run: Path, photos: Path, tmp_path: Path) -> None:
     files = sorted(photos.rglob("*.png"))[:8]
     script = """
@@ -81,10 +88,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
         cwd=tmp_path,
     )
     told = json.loads(invoke("predict", run, *files, "--json").stdout)
-    lines = [
-        line.removesuffix("(not sure)").removesuffix("(none of these)").rstrip().rsplit(" ", 2)
-        for line in done.stdout.splitlines()
-    ]
+    lines = [without_doubt(line) for line in done.stdout.splitlines()]
     doubts = ["" if t["sure"] else "(not sure)" if t["known"] else "(none of these)" for t in told]
     assert [line.partition("(")[2] for line in done.stdout.splitlines()] == [
         doubt.removeprefix("(") for doubt in doubts
@@ -127,9 +131,7 @@ def test_the_examples_answer_as_predict_does_for_odd_files(run: Path, odd_folder
         check=True,
     )
     assert done.stderr.splitlines() == [f"skipped {file}: {why}" for file, why in errors.items()]
-    lines = [
-        line.removesuffix("(not sure)").rstrip().rsplit(" ", 2) for line in done.stdout.splitlines()
-    ]
+    lines = [without_doubt(line) for line in done.stdout.splitlines()]
     answers = [row for row in told if "error" not in row]
     assert [line[:2] for line in lines] == [[row["file"], row["class"]] for row in answers]
     probabilities = [row["probability"] for row in answers]

@@ -18,7 +18,15 @@ import numpy as np
 import pytest
 from helpers import invoke, tune, write_photos
 
-from benchmarks import base_to_new, gradient_table, near_duplicates, shots, suspects, wanting
+from benchmarks import (
+    base_to_new,
+    gradient_table,
+    near_duplicates,
+    shots,
+    suspects,
+    unknown,
+    wanting,
+)
 from benchmarks.accuracy import FROM_WORDS, Cell, read_results
 from edge_sharpzo.tuning.methods.registry import METHODS
 
@@ -188,6 +196,15 @@ def test_what_is_found_of_photos_that_hurt_was_measured() -> None:
     lines = "\n".join(tables).split("\n")
     assert len(found) > 30
     assert set(found) <= set(lines)
+
+
+def test_what_tells_photos_of_none_of_the_classes_was_measured() -> None:
+    section = (ROOT / "docs" / "results.md").read_text(encoding="utf8")
+    section = section.split("\n## None of these")[1].split("\n## ")[0]
+    lines = unknown.tables(suspects.read_rows(RESULTS / "unknown.json")).split("\n")
+    found = re.findall(r"^\|(?: .*|---.*)\|$", section, re.MULTILINE)
+    assert found == [line for line in lines if line.startswith("|")]
+    assert lines[-2] in section
 
 
 def test_the_costs_of_gradients_were_measured() -> None:

@@ -246,7 +246,7 @@ def test_the_plain_form_takes_prepared_pixels(place: Place) -> None:
     for row, score, photo in zip(probabilities, known, photos, strict=True):
         (of_photo,), (scored,) = sessions[1].run(None, {"image": photo})
         assert of_photo == pytest.approx(row, abs=0.01)
-        assert scored == pytest.approx(score, abs=0.1)
+        assert scored == pytest.approx(score, rel=0.01, abs=0.1)
 
 
 def test_a_model_of_old_operators_gets_the_plain_form_and_is_told(

@@ -43,6 +43,7 @@ SECTIONS = (
     "Confusion matrix",
     "Misread most confidently",
     "How far to trust a probability",
+    "None of these",
     "Prompt and closed-form head",
     "Cost",
     "Settings",

@@ -434,7 +434,7 @@ def test_a_run_with_such_classes(
     lines = invoke("eval", run, "--data", data).stdout.splitlines()
     assert lines[0].endswith("on 23 photos")
     assert lines[2].startswith("right among all 5 classes: of 5 photos of the classes without")
-    marked = [line.split(maxsplit=2)[2] for line in lines[2:]]
+    marked = [line.split(maxsplit=2)[2] for line in lines[3:]]
     assert marked == [*labels[:3], "amber_things  (name only)"]
 
 
