@@ -11,7 +11,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
-from edge_sharpzo.photos.found import FOREIGN, Found, Photos, find_foreign, find_labelled
+from edge_sharpzo.photos.found import FOREIGN, Found, Photos
 from edge_sharpzo.photos.left_out import (
     NO_CLASS,
     TUNED_ON,
@@ -22,6 +22,7 @@ from edge_sharpzo.photos.left_out import (
     told,
 )
 from edge_sharpzo.photos.scan import split_folder
+from edge_sharpzo.photos.to_measure import find_foreign, find_labelled
 from edge_sharpzo.runs.records import RunConfig
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError

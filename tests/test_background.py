@@ -11,7 +11,8 @@ import pytest
 from helpers import invoke, run_tune, tune, write_photos
 from safetensors.numpy import load_file
 
-from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, NO_LABEL, find_labelled, find_photos
+from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, NO_LABEL, find_photos
+from edge_sharpzo.photos.to_measure import find_labelled
 
 HUES = {"red": 0, "green": 90, "blue": 170}
 OTHER = 45  # a colour of none of them

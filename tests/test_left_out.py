@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from helpers import Place, invoke, run_tune, tune, write_photos
 
-from edge_sharpzo.photos.found import POOL, TEST, VAL, Found, find_labelled, find_photos
+from edge_sharpzo.photos.found import POOL, TEST, VAL, Found, find_photos
 from edge_sharpzo.photos.left_out import grouped, told
 from edge_sharpzo.photos.scan import Scan
+from edge_sharpzo.photos.to_measure import find_labelled
 from edge_sharpzo.system.errors import UserError
 
 

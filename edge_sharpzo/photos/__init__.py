@@ -7,8 +7,9 @@ from edge_sharpzo.system.lazy import exports
 if TYPE_CHECKING:
     from edge_sharpzo.photos.draw import Draw, draw_shots
     from edge_sharpzo.photos.features import encode_photos
-    from edge_sharpzo.photos.found import Found, Photos, find_labelled, find_photos
+    from edge_sharpzo.photos.found import Found, Photos, find_photos
     from edge_sharpzo.photos.labelled import Split, Splits
+    from edge_sharpzo.photos.to_measure import find_labelled
 
 __all__ = [
     "Draw",
@@ -31,7 +32,7 @@ __getattr__ = exports(
         "Splits": "labelled",
         "draw_shots": "draw",
         "encode_photos": "features",
-        "find_labelled": "found",
+        "find_labelled": "to_measure",
         "find_photos": "found",
     },
 )

@@ -13,9 +13,9 @@ from edge_sharpzo.photos.background import (
     is_background,
     photos_of,
 )
-from edge_sharpzo.photos.class_names import display_names, folded, read_class_names
+from edge_sharpzo.photos.class_names import display_names, folded
 from edge_sharpzo.photos.digests import PhotoFile, read_files
-from edge_sharpzo.photos.left_out import HIDDEN, NO_CLASS, LeftOut, grouped, told
+from edge_sharpzo.photos.left_out import HIDDEN, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import (
     OTHER_KINDS,
     SPLITS,
@@ -109,7 +109,7 @@ def find_photos(
     Raises UserError for a folder without classes, or a class all of whose files are of no use.
     """
     scan = Scan()
-    splits = _splits(root)
+    splits = splits_of(root)
     source = splits["train"] or root
     if background:
         check_background(background, root)
@@ -132,87 +132,25 @@ def find_photos(
     parts = [POOL] * len(pairs)
     for part, base in ((VAL, splits["val"]), (TEST, splits["test"])):
         if base is not None:
-            labels, told_of = _labels(base, classes if part == TEST else learnt, {})
+            labels, told_of = labels_of_folders(base, classes if part == TEST else learnt, {})
             notes += told_of
-            found = _photos_of(base, labels, scan, partial(_refuse, part, bare, started is None))
+            found = photos_of_classes(
+                base, labels, scan, partial(_refuse, part, bare, started is None)
+            )
             pairs += found
             parts += [part] * len(found)
     for part, folders in ((BACKGROUND, behind), (FOREIGN, background_in([splits["test"]]))):
         found = [(path, NO_LABEL) for path in photos_of(folders, scan)]
         pairs += found
         parts += [part] * len(found)
-    _leave_out_rest(root, source, apart, scan)
+    leave_out_rest(root, source, apart, scan)
     names = display_names(classes, class_names, started or {})
-    photos, lies = _as_photos(pairs), np.array(parts)
+    photos, lies = as_photos(pairs), np.array(parts)
     return Found(root, classes, names, photos, lies, scan.left_out, notes, bare)
 
 
-def find_labelled(
-    root: Path, folders: list[str], names: list[str], mapping: Path | None = None
-) -> Found:
-    """All photos under `root/test/<class>`, or `root/<class>`, of a run's classes.
-
-    `folders` and `names` are those of the run. `mapping` is a file of lines `folder = class` for
-    folders that are called otherwise; a class is given by its folder or its name, and several
-    folders may belong to one. A folder whose name differs from its class's in case, or in the form
-    of its letters, is taken for it.
-
-    Raises UserError if there are no photos.
-    """
-    scan = Scan()
-    test = _splits(root)["test"]
-    base = test or root
-    given = _mapped(base, folders, names, mapping) if mapping else {}
-    labels, notes = _labels(base, folders, given)
-    pairs = _photos_of(base, labels, scan, lambda folder: scan.leave_out(folder, NO_CLASS))
-    foreign = [folder for folder in background_in([base]) if folder not in labels]
-    strangers = [(path, NO_LABEL) for path in photos_of(foreign, scan)]
-    _leave_out_rest(root, base, [test] if test else [], scan)
-    if not pairs:
-        more = " ..." if len(folders) > 5 else ""
-        raise UserError(
-            f"{root} holds no photos of the run's classes ({', '.join(folders[:5])}{more})"
-            f"{_because(scan.left_out)}: give the folder that the class folders lie in, or say "
-            "with `class_names` which folder is which class",
-            field="data",
-        )
-    parts = np.repeat([TEST, FOREIGN], [len(pairs), len(strangers)])
-    photos = _as_photos(pairs + strangers)
-    return Found(root, folders, names, photos, parts, scan.left_out, notes)
-
-
-def find_foreign(folder: Path, beside: Found | None = None) -> Found:
-    """All photos under `folder`, which are of none of the classes, behind those found `beside`.
-
-    Raises UserError where there are none.
-    """
-    if not folder.is_dir():
-        raise UserError(
-            f"{folder} is not a folder: give `foreign` a folder with photos of none of the classes",
-            field="foreign",
-        )
-    scan = Scan()
-    photos = scan.photos_under(folder)
-    if not photos:
-        raise UserError(
-            f"{folder} holds no photos{_because(scan.left_out)}: give `foreign` a folder with "
-            "photos of none of the classes",
-            field="foreign",
-        )
-    more, parts = _as_photos([(path, NO_LABEL) for path in photos]), np.full(len(photos), FOREIGN)
-    if beside is None:
-        return Found(folder, [], [], more, parts, scan.left_out)
-    known = beside.photos
-    both = Photos(known.paths + more.paths, np.concatenate([known.labels, more.labels]))
-    return replace(
-        beside,
-        photos=both,
-        parts=np.concatenate([beside.parts, parts]),
-        left_out=beside.left_out + scan.left_out,
-    )
-
-
-def _splits(root: Path) -> dict[str, Path | None]:
+def splits_of(root: Path) -> dict[str, Path | None]:
+    """The folders `train`, `val` and `test` in `root`. Raises UserError where it is no folder."""
     if not root.is_dir():
         raise UserError(
             f"{root} is not a folder: give `data` a folder with one subfolder of photos for each "
@@ -247,7 +185,7 @@ def _classes(
         if only and holds_classes(source / only):
             raise UserError(f"{source} holds {what}: use `data={source / only}`", field="data")
         raise UserError(
-            f"{source} holds {what}{_because(scan.left_out)}: make one subfolder for each class, "
+            f"{source} holds {what}{because(scan.left_out)}: make one subfolder for each class, "
             f"with photos in it ({', '.join(sorted(SUFFIXES)[:4])} ...)",
             field="data",
         )
@@ -276,7 +214,7 @@ def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
         if any(holds_classes(sub) for sub in subfolders(folder)):
             raise UserError(f"the class folders lie deeper: use `data={folder}`", field="data")
         raise UserError(
-            f"{folder} holds no photos that can be used{_because(left_out)}: convert them to JPEG, "
+            f"{folder} holds no photos that can be used{because(left_out)}: convert them to JPEG, "
             "put them right into that folder, or move the folder away",
             field="data",
         )
@@ -285,12 +223,13 @@ def _no_class(folder: Path, left_out: list[LeftOut]) -> str:
     return f"{folder} holds no photos and is no class{holds}"
 
 
-def _because(left_out: Iterable[LeftOut]) -> str:
+def because(left_out: Iterable[LeftOut]) -> str:
+    """What is left out, in brackets behind a space; empty where nothing is."""
     text = told(grouped(left_out))
     return f" ({text})" if text else ""
 
 
-def _labels(
+def labels_of_folders(
     base: Path, folders: list[str], given: dict[str, int]
 ) -> tuple[dict[Path, int], list[str]]:
     """The class of each folder in `base` that is one's, and what to tell of them."""
@@ -309,28 +248,7 @@ def _labels(
     return labels, notes
 
 
-def _mapped(base: Path, folders: list[str], names: list[str], mapping: Path) -> dict[str, int]:
-    """The class of each folder that the file `mapping` names."""
-    both = zip(folders, names, strict=True)
-    label_of = {name: label for label, pair in enumerate(both) for name in pair}
-    there = {folder.name for folder in subfolders(base)}
-    known = {}
-    for folder, name in read_class_names(mapping).items():
-        if name not in label_of:
-            raise UserError(
-                f"{mapping} maps '{folder}' to '{name}', which is no class of the run: "
-                f"it has {', '.join(folders[:8])}",
-                field="class_names",
-            )
-        if folder not in there:
-            raise UserError(
-                f"{mapping} names '{folder}', and {base} has no such folder", field="class_names"
-            )
-        known[folder] = label_of[name]
-    return known
-
-
-def _photos_of(
+def photos_of_classes(
     base: Path, labels: dict[Path, int], scan: Scan, unknown: Callable[[Path], object]
 ) -> list[tuple[Path, int]]:
     """The photos of the class folders in `base`, class by class; `unknown` hears of the others."""
@@ -360,7 +278,7 @@ def _refuse(part: int, bare: Iterable[str], is_new: bool, folder: Path) -> None:
     raise UserError(f"{folder} is no class of the training photos: {cure}{named}", field="data")
 
 
-def _leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan) -> None:
+def leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan) -> None:
     """Notes what lies beside the class folders, and beside the splits that are used."""
     for base in (source, *(split for split in splits if split != source)):
         scan.leave_out_files(base)
@@ -371,6 +289,7 @@ def _leave_out_rest(root: Path, source: Path, splits: Sequence[Path], scan: Scan
                 scan.leave_out(folder)
 
 
-def _as_photos(pairs: list[tuple[Path, int]]) -> Photos:
+def as_photos(pairs: list[tuple[Path, int]]) -> Photos:
+    """Photos with their labels."""
     labels = np.array([label for _, label in pairs], np.int64)
     return Photos([path for path, _ in pairs], labels)
