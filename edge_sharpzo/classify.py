@@ -21,7 +21,7 @@ from edge_sharpzo.evaluation import Evaluation, labelled, measured
 from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
 from edge_sharpzo.runs.options import usable_threads
-from edge_sharpzo.runs.records import CONFIG, RunConfig
+from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
 from edge_sharpzo.system.text import is_line

@@ -23,7 +23,7 @@ from edge_sharpzo.photos.left_out import (
 )
 from edge_sharpzo.photos.scan import split_folder
 from edge_sharpzo.photos.to_measure import find_foreign, find_labelled
-from edge_sharpzo.runs.records import RunConfig
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import some

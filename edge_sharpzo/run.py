@@ -15,20 +15,19 @@ from edge_sharpzo.photos.left_out import UNREADABLE, grouped
 from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
 from edge_sharpzo.runs import folder as run_folder
 from edge_sharpzo.runs.checkpoint import Checkpoints
+from edge_sharpzo.runs.json_files import settings_record
 from edge_sharpzo.runs.lock import FolderLock, locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import (
     DataRecord,
     LossRecord,
     ModelRecord,
-    PlanRecord,
     QueryRecord,
-    RunConfig,
     Seconds,
     Summary,
-    settings_record,
 )
 from edge_sharpzo.runs.report import Seen, write_report
+from edge_sharpzo.runs.run_config import PlanRecord, RunConfig
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import check_device, versions
 from edge_sharpzo.system.memory import peak_mb

@@ -17,7 +17,7 @@ from edge_sharpzo.clip.sketch import SKETCH, sketch
 from edge_sharpzo.photos.copies import first_alike, leave_out_copies, shows_same
 from edge_sharpzo.photos.digests import PhotoFile
 from edge_sharpzo.photos.found import Photos
-from edge_sharpzo.runs.records import RunConfig
+from edge_sharpzo.runs.run_config import RunConfig
 
 CARD = ImageCard(
     size=(64, 64),

@@ -15,7 +15,7 @@ from helpers import write_photos
 
 import edge_sharpzo
 from edge_sharpzo import UserError
-from edge_sharpzo.runs.records import RunConfig
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.system.tensors import load_tensors
 
 SEQUENCES = int(os.environ.get("EDGE_SHARPZO_SEQUENCES", "2"))

@@ -14,7 +14,7 @@ from edge_sharpzo.photos.digests import PhotoFile
 from edge_sharpzo.photos.found import POOL, TEST, VAL, Photos
 from edge_sharpzo.photos.near_duplicates import near_duplicates, without_near_duplicates
 from edge_sharpzo.runs.photo_check import NearDuplicates
-from edge_sharpzo.runs.records import RunConfig
+from edge_sharpzo.runs.run_config import RunConfig
 
 BOX = (10, 10, 150, 110)  # of a scene of 160 x 120
 SHOTS: dict[str, Callable[[Image.Image], Image.Image]] = {

@@ -8,7 +8,9 @@ import pytest
 
 from edge_sharpzo import Classifier
 from edge_sharpzo.runs.folder import resumed_options
-from edge_sharpzo.runs.records import SCHEMA_VERSION, RunConfig, Summary
+from edge_sharpzo.runs.json_files import SCHEMA_VERSION
+from edge_sharpzo.runs.records import Summary
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.methods.plan import Preset
 

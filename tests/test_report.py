@@ -23,15 +23,9 @@ from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.advice import advice
 from edge_sharpzo.runs.charts import Line, line_chart
-from edge_sharpzo.runs.records import (
-    Accuracies,
-    ClassifierScores,
-    HeadScores,
-    RunConfig,
-    Scores,
-    Summary,
-)
+from edge_sharpzo.runs.records import Accuracies, ClassifierScores, HeadScores, Scores, Summary
 from edge_sharpzo.runs.report import Seen, _confused, write_report
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.tuning.records import Record
 

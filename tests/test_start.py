@@ -23,7 +23,7 @@ from edge_sharpzo.clip.card import Cleaning, Layout, Pool, TextCard
 from edge_sharpzo.clip.search_start import SEARCH_START_KEY, parse_start, stored_start
 from edge_sharpzo.pipeline.prepare import Task, open_task
 from edge_sharpzo.runs.options import TuneOptions
-from edge_sharpzo.runs.records import RunConfig
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.tuning.methods.gauss_newton import FROM_LEARNED, GaussNewton, GaussNewtonSettings
 from edge_sharpzo.tuning.methods.plan import Preset, Request
 from edge_sharpzo.tuning.methods.registry import plan

@@ -6,9 +6,10 @@ from edge_sharpzo.system.lazy import exports
 
 if TYPE_CHECKING:
     from edge_sharpzo.runs.options import TuneOptions
-    from edge_sharpzo.runs.records import RunConfig, Summary
+    from edge_sharpzo.runs.records import Summary
+    from edge_sharpzo.runs.run_config import RunConfig
 
 __all__ = ["RunConfig", "Summary", "TuneOptions"]
 __getattr__ = exports(
-    __name__, {"RunConfig": "records", "Summary": "records", "TuneOptions": "options"}
+    __name__, {"RunConfig": "run_config", "Summary": "records", "TuneOptions": "options"}
 )

@@ -10,10 +10,12 @@ from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
+from edge_sharpzo.runs.json_files import json_line
 from edge_sharpzo.runs.lock import unwritable
 from edge_sharpzo.runs.options import TuneOptions
-from edge_sharpzo.runs.records import CONFIG, SUMMARY, RunConfig, Summary, json_line
+from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.runs.report import REPORT
+from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import clear_half_written, write_text
 from edge_sharpzo.system.text import some

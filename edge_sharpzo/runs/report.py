@@ -13,7 +13,8 @@ from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.runs.advice import ClassScore, advice
 from edge_sharpzo.runs.charts import Line, histogram, line_chart
-from edge_sharpzo.runs.records import RunConfig, Summary
+from edge_sharpzo.runs.records import Summary
+from edge_sharpzo.runs.run_config import RunConfig
 from edge_sharpzo.runs.thumbnails import pictured, thumbnail
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.system.text import percent, shown
