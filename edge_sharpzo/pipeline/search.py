@@ -1,5 +1,6 @@
 """The second step: the method runs, from the first look to the best prompt."""
 
+import gc
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -81,6 +82,8 @@ def word_features(task: Task) -> np.ndarray:
     card = task.clip.card
     if not task.word_rows:
         return np.zeros((0, card.feature_dim), np.float32)
+    gc.collect()  # the search's tower may hang in a cycle, and two do not fit everywhere
+    return_freed_memory()
     return template_features(_encoder(task, task.word_rows, 0, False), card.text.width)
 
 
