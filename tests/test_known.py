@@ -13,7 +13,7 @@ from PIL import Image
 
 import edge_sharpzo
 from edge_sharpzo.classifier.heads import leaning_gaussians, text_gda
-from edge_sharpzo.classifier.known import Known, KnownPhotos, _lowest, known_photos
+from edge_sharpzo.classifier.known import Known, KnownPhotos, Sum, _lowest, known_photos
 from edge_sharpzo.classifier.leave_one_out import left_out_logits
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.photos.labelled import Split, Splits
@@ -108,7 +108,7 @@ def test_the_density_is_that_of_the_head() -> None:
     densities = -np.einsum("nkd,de,nke->nk", apart, precision, apart) / 2
     logits = text_gda(*photos, CENTRES).logits(x)
     assert densities - densities[:, :1] == pytest.approx(logits - logits[:, :1], abs=1e-3)
-    plain = replace(found.known, weights=(1.0, 0.0, 0.0, 0.0), threshold=0.0)
+    plain = replace(found.known, sums=[Sum(1.0, 0.0, 0.0, 0.0, 0.0)], threshold=0.0)
     assert plain.score(x) == pytest.approx(np.log(np.exp(densities).sum(axis=1)), rel=1e-4)
 
 
@@ -154,7 +154,8 @@ def test_it_is_read_as_it_was_written() -> None:
     assert found
     again = Known.restored(found.known.numbers(), found.known.tensors())
     assert (again.score(FAR) == found.known.score(FAR)).all()
-    assert again.weights == found.known.weights
+    assert again.sums == found.known.sums
+    assert len(again.sums) == 2
 
 
 # Through the commands.
@@ -303,8 +304,9 @@ def test_a_run_of_an_older_version_still_predicts(run: Path, photos: Path, tmp_p
         ("threshold", float("nan")),
         ("threshold", "high"),
         ("keep", 2.0),
-        ("weights", [1.0, 2.0]),
-        ("weights", [1.0, 2.0, float("inf"), 0.0]),
+        ("sums", []),
+        ("sums", [[1.0, 2.0]]),
+        ("sums", [[1.0, 2.0, float("inf"), 0.0, 0.0]]),
         ("sharpness", None),
     ],
 )
@@ -336,3 +338,15 @@ def test_words_are_always_the_same_and_none_of_the_classes(tiny_onnx: Path) -> N
     assert all(word.isalpha() and len(prompts.encode(word)) == 1 for word in words)
     but = prompts.words(12, [f"some {words[0].upper()} here"])
     assert words[0] not in but
+
+
+def test_a_near_background_lets_nothing_far_pass() -> None:
+    """Far photos are unlike the background, too, and no less refused for it."""
+    noise = np.random.default_rng(5).standard_normal((20, 8)) * 0.2
+    near = unit(2 * CENTRES[0] + CENTRES[1] + noise)
+    far = unit(-CENTRES.sum(axis=0) + 0.5 * np.random.default_rng(6).standard_normal((100, 8)))
+    alone, beside = learnt(), learnt(background=near)
+    assert alone
+    assert beside
+    refused = [(each.known.score(far) < 0).mean() for each in (alone, beside)]
+    assert refused[1] >= refused[0] - 0.05

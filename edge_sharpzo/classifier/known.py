@@ -16,8 +16,9 @@ each training photo is left out, and validation photos join them.
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,8 +31,21 @@ from edge_sharpzo.system.storage import as_type, parse_json
 TEXT_SAYS = 0.3
 SHARPER = 2.0  # times the logit scale, so that the few nearest words count
 LEAST_SHARE = 0.1  # of the distance beside a background, which cannot show everything
+# What lies far may be this much farther, in standard deviations, where a background judges as well:
+# known photos that are refused are refused by either.
+LEEWAY = 0.6
 LEAST_PHOTOS = 8  # from which a threshold can be told
 TURNS = 5  # parts of the photos that the plane is fitted without, in turn
+
+
+class Sum(NamedTuple):
+    """What is added up, in standard deviations of known photos from their mean."""
+
+    density: float  # the weight of the density among the classes
+    text: float
+    background: float
+    plane: float
+    mean: float  # that is taken off
 
 
 @dataclass(frozen=True)
@@ -45,15 +59,15 @@ class Known:
     background: np.ndarray  # [B, D], float32, features of background photos; there may be none
     normal: np.ndarray  # [D], float32, of the plane; towards the known photos
     sharpness: float  # times the products of features and text
-    # Of the density among the classes, of text, of the background's density, of the plane.
-    weights: tuple[float, float, float, float]
-    threshold: float  # of their sum
+    # One or two sums, of which the lower counts; without and with a background.
+    sums: list["Sum"]
+    threshold: float  # of the lower one
     keep: float  # the share of known photos that the threshold is to keep
 
     def score(self, features: np.ndarray) -> np.ndarray:
         """How well known photos with features [N, D] are, [N], float32, less the threshold."""
         said = _evidence(self, features.astype(np.float64))
-        return (said @ np.array(self.weights) - self.threshold).astype(np.float32)
+        return (_lower(said, self.sums) - self.threshold).astype(np.float32)
 
     def with_classes(self, means: np.ndarray, text: np.ndarray) -> "Known":
         """The same with classes without photos, whose means and text features are [M, D]."""
@@ -87,7 +101,7 @@ class Known:
         shapes = [(dim, dim), (classes, dim), (classes, dim), (dim,)]
         exact = [self.precision, self.means, self.text, self.normal]
         others = [self.words, self.background]
-        numbers = (self.sharpness, *self.weights, self.threshold)
+        numbers = (self.sharpness, *(each for one in self.sums for each in one), self.threshold)
         return (
             [part.shape for part in exact] == shapes
             and all(part.ndim == 2 and part.shape[1] == dim for part in others)
@@ -95,6 +109,7 @@ class Known:
             and all(bool(np.isfinite(part).all()) for part in exact + others)
             and all(map(math.isfinite, numbers))
             and 0 < self.keep < 1
+            and len(self.sums) > 0
         )
 
 
@@ -103,7 +118,7 @@ class _Numbers:
     """Those of `Known` that are no arrays."""
 
     sharpness: float
-    weights: tuple[float, float, float, float]
+    sums: list[Sum]
     threshold: float
     keep: float
 
@@ -142,7 +157,7 @@ def known_photos(
         background=background,
         normal=crossed.normal,
         sharpness=SHARPER * scale,
-        weights=(1.0, 0.0, 0.0, 0.0),
+        sums=[],
         threshold=0.0,
         keep=keep,
     )
@@ -153,11 +168,11 @@ def known_photos(
     if len(said) < LEAST_PHOTOS:
         return None
     beyond = _background_left_out(known, crossed.background)
-    weights = _weights(said, beyond, len(words) > 0)
-    threshold = _lowest(said @ weights, keep)
-    density, of_text, behind, side = map(float, weights)
-    known = replace(known, weights=(density, of_text, behind, side), threshold=threshold)
-    return KnownPhotos(known, said @ weights - threshold, beyond @ weights - threshold)
+    sums = _sums(said, beyond, len(words) > 0)
+    scores, behind = _lower(said, sums), _lower(beyond, sums)
+    threshold = _lowest(scores, keep)
+    known = replace(known, sums=sums, threshold=threshold)
+    return KnownPhotos(known, scores - threshold, behind - threshold)
 
 
 def _lowest(scores: np.ndarray, keep: float) -> float:
@@ -232,13 +247,23 @@ def _background_left_out(known: Known, sides: np.ndarray) -> np.ndarray:
     return np.stack([among, _of_text(known, features), -_log_sum(behind), sides], axis=1)
 
 
-def _weights(said: np.ndarray, beyond: np.ndarray, has_words: bool) -> np.ndarray:
-    """What to add up, [4], by what known photos [n, 4] and background photos [B, 4] said."""
+def _lower(said: np.ndarray, sums: Sequence[Sum]) -> np.ndarray:
+    """The lower of the sums of what was `said` [N, 4], [N]."""
+    every = np.array(sums)
+    return np.asarray((said @ every[:, :4].T - every[:, 4]).min(axis=1))
+
+
+def _sums(said: np.ndarray, beyond: np.ndarray, has_words: bool) -> list[Sum]:
+    """What to add up, by what known photos [n, 4] and background photos [B, 4] said.
+
+    With a background a photo has to be near the classes, and nearer than to it. By the second alone
+    photos that are far from both would pass: they are unlike the background, too.
+    """
     spread = said.std(axis=0)
     spread[spread == 0] = 1.0
     alone = np.array([1.0, TEXT_SAYS * has_words, 0.0, 0.0]) / spread
     if not len(beyond):
-        return alone / ((said @ alone).std() or 1.0)
+        return [_standardised(alone, said)]
     # Fisher's discriminant between the two.
     parts = np.stack([alone, [0, 0, 1 / spread[2], 0], [0, 0, 0, 1 / spread[3]]])
     sides = [parts @ each.T for each in (said, beyond)]
@@ -246,8 +271,15 @@ def _weights(said: np.ndarray, beyond: np.ndarray, has_words: bool) -> np.ndarra
     share = np.linalg.solve(within, sides[0].mean(axis=1) - sides[1].mean(axis=1))
     share = np.maximum(share, 0.0)
     share[0] = max(share[0], LEAST_SHARE * share.max()) or 1.0
-    weights = share @ parts
-    return np.asarray(weights / ((said @ weights).std() or 1.0))
+    far = _standardised(alone, said)
+    return [far._replace(mean=far.mean - LEEWAY), _standardised(share @ parts, said)]
+
+
+def _standardised(weights: np.ndarray, said: np.ndarray) -> Sum:
+    total = said @ weights
+    scale = total.std() or 1.0
+    density, text, background, plane = (float(each) for each in weights / scale)
+    return Sum(density, text, background, plane, float(total.mean() / scale))
 
 
 def _of_text(known: Known, features: np.ndarray) -> np.ndarray:

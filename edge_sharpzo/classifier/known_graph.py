@@ -5,7 +5,7 @@ Operators that have not changed since ONNX's version 13 are enough.
 
 import numpy as np
 
-from edge_sharpzo.classifier.known import Known
+from edge_sharpzo.classifier.known import Known, Sum
 from edge_sharpzo.clip.onnx.messages import GraphProto
 from edge_sharpzo.clip.onnx.part import Part
 
@@ -18,23 +18,44 @@ def add_known(graph: GraphProto, features: str, known: Known) -> None:
     `features` names the image features [N, D]; no name in the graph begins with `known`.
     """
     part = Part(KNOWN)
-    precision, (density, of_text, behind, side) = known.precision, known.weights
+    precision = known.precision
     halves = np.full((len(precision), 1), 0.5)
     stretched = part.add("MatMul", features, part.number(precision))
     depth = part.add("MatMul", part.add("Mul", stretched, features), part.number(halves))
-    score = _linear(part, features, side * known.normal[None], np.array([-known.threshold]))
-    terms = [(behind - density, depth), (density, _among(part, features, known.means, precision))]
-    if of_text:
-        for sign, text in ((1, known.text), (-1, known.words)):
-            logits = known.sharpness * text, np.zeros(len(text))
-            terms.append((sign * of_text, _log_sum(part, features, *logits)))
-    if behind:
-        terms.append((-behind, _among(part, features, known.background, precision)))
-    for weight, term in terms:
-        score = part.add("Add", score, part.add("Mul", term, part.number([weight])))
-    part.add("Gather", score, part.whole(0), out=KNOWN, axis=1)
+    terms: dict[str, list[tuple[float, str]]] = {
+        "density": [(1, _among(part, features, known.means, precision)), (-1, depth)]
+    }
+    if any(each.text for each in known.sums):
+        of_text, of_words = (
+            _log_sum(part, features, known.sharpness * text, np.zeros(len(text)))
+            for text in (known.text, known.words)
+        )
+        terms["text"] = [(1, of_text), (-1, of_words)]
+    if any(each.background for each in known.sums):
+        behind = _among(part, features, known.background, precision)
+        terms["background"] = [(-1, behind), (1, depth)]
+    scores = [_summed(part, features, known, each, terms) for each in known.sums]
+    lower = part.add("Min", *scores)
+    part.add("Gather", lower, part.whole(0), out=KNOWN, axis=1)
     graph.node.extend(part.nodes)
     graph.initializer.extend(part.constants)
+
+
+def _summed(
+    part: Part,
+    features: str,
+    known: Known,
+    weights: Sum,
+    terms: dict[str, list[tuple[float, str]]],
+) -> str:
+    """One of the sums less its mean and the threshold, [N, 1]; `terms` by their name in `Sum`."""
+    plane = weights.plane * known.normal[None]
+    score = _linear(part, features, plane, np.array([-weights.mean - known.threshold]))
+    for name, parts in terms.items():
+        for sign, term in parts:
+            weighted = part.add("Mul", term, part.number([sign * getattr(weights, name)]))
+            score = part.add("Add", score, weighted)
+    return score
 
 
 def _linear(part: Part, features: str, weight: np.ndarray, bias: np.ndarray) -> str:
