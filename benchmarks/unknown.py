@@ -11,7 +11,7 @@ import os
 # As the command line does; before NumPy is loaded.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -60,6 +60,7 @@ class Problem:
     text: np.ndarray  # of the classes [K, D]
     words: np.ndarray  # [M, D]
     strangers: np.ndarray  # [F, D]
+    far: np.ndarray  # held-out photos of the other sets, whatever the strangers are
     background: np.ndarray  # that may be learnt from, in random order [B, D]
 
 
@@ -81,17 +82,18 @@ def problems(
         places = places[label[mine.labels[places]] >= 0]
         return Split(mine.features[places], label[mine.labels[places]])
 
+    others = [each for other, each in sets.items() if other != name]
+    far = np.concatenate([each.features[each.held_out()] for each in others])
     if kind == NEAR:
         gone = label[mine.labels] < 0
         strangers = mine.features[held_out[gone[held_out]]]
         background = rng.permutation(mine.features[gone & (mine.parts == POOL)])
     else:
-        others = [each for other, each in sets.items() if other != name]
-        strangers = np.concatenate([each.features[each.held_out()] for each in others])
+        strangers = far
         background = _spread(rng, [each.features[each.parts == POOL] for each in others])
     return Problem(
         *(split(drawn), split(more), split(held_out)),
-        *(mine.text[kept], words, strangers, background),
+        *(mine.text[kept], words, strangers, far, background),
     )
 
 
@@ -179,6 +181,7 @@ def measured(problem: Problem, scale: float, backgrounds: tuple[int, ...]) -> di
                 "kept": float(kept.mean()),
                 "right_and_kept": float((kept & right).mean()),
                 "refused": float((known.score(problem.strangers) < 0).mean()),
+                "far_refused": float((known.score(problem.far) < 0).mean()),
             }
     return told
 
@@ -214,6 +217,13 @@ def tables(rows: list[dict[str, Any]]) -> str:
             cells.append(_thresholds(rows, kind, many, names))
             beside = f"{_many(many)} background photos" if many else "none"
             lines.append(f"| {kind}, {beside} | {' | '.join(cells)} |")
+    for many in (0, *BACKGROUNDS[NEAR]):
+        shares = [
+            _thresholds(rows, NEAR, many, each, ("far_refused", "kept"))
+            for each in (*((name,) for name in names), names)
+        ]
+        beside = f"{many} near background photos" if many else "the same without"
+        lines.append(f"| foreign, {beside} | {' | '.join(shares)} |")
     lines.append("")
     costs = []
     for kind, backgrounds in BACKGROUNDS.items():
@@ -236,16 +246,18 @@ def _many(background: int) -> str:
 
 
 def _thresholds(
-    rows: list[dict[str, Any]], kind: str, background: int, names: list[str] | tuple[str, ...]
+    rows: list[dict[str, Any]],
+    kind: str,
+    background: int,
+    names: Sequence[str],
+    keys: Sequence[str] = ("refused", "kept"),
 ) -> str:
     found = [
         row["thresholds"][str(background)]
         for row in rows
         if row["kind"] == kind and row["shots"] == 16 and row["set"] in names
     ]
-    return " / ".join(
-        f"{100 * mean(each[key] for each in found):.1f}" for key in ("refused", "kept")
-    )
+    return " / ".join(f"{100 * mean(each[key] for each in found):.1f}" for key in keys)
 
 
 def main() -> None:

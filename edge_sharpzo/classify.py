@@ -19,12 +19,12 @@ from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.evaluation import Evaluation, labelled, measured
 from edge_sharpzo.photos.background import is_background
-from edge_sharpzo.photos.class_names import as_spoken, folded, spelt_again
+from edge_sharpzo.photos.class_names import spelt_again
 from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import as_spoken, folded, is_line
 from edge_sharpzo.tuning.loss import softmax
 
 

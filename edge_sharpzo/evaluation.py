@@ -65,11 +65,13 @@ def labelled(
         raise UserError(
             "give `data`, labelled photos, or `foreign`, photos of none of the classes", "data"
         )
+    if data is None and prompt.known is None:
+        raise UserError(CANNOT_REFUSE, field="foreign")
     if data is None and class_names is not None:
         raise UserError("`class_names` goes with `data`: leave it out", field="class_names")
     found = find_labelled(data, prompt.folders, prompt.names, class_names) if data else None
     if foreign:
-        return find_foreign(foreign, found)
+        return find_foreign(foreign, prompt.folders, found)
     assert found
     return found
 

@@ -57,6 +57,8 @@ def open_classifier(file: str) -> Callable[[str], Answer]:
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python classify.py RUN/classifier.onnx PHOTO...")
+    if not Path(sys.argv[1]).is_file():
+        sys.exit(f"{sys.argv[1]} is no file: give a run's classifier.onnx")
     classify = open_classifier(sys.argv[1])
     for path in sys.argv[2:]:
         try:
@@ -64,5 +66,5 @@ if __name__ == "__main__":
         except UnreadableImageError as error:
             print(f"skipped {path}: {error}", file=sys.stderr)
             continue
-        doubt = "(none of these)" if known is False else "" if sure else "(not sure)"
-        print(path, label, f"{probability:.3f}", doubt)
+        doubt = "none of these; nearest: " if known is False else "" if sure else "not sure: "
+        print(f"{path}: {doubt}{label} {probability:.3f}")

@@ -64,11 +64,15 @@ def test_it_equals_predict(run: Path, photos: Path) -> None:
             assert row[labels.index(top["class"])] == pytest.approx(top["probability"], abs=most)
 
 
+DOUBTS = ("not sure: ", "none of these; nearest: ")
+
+
 def without_doubt(line: str) -> list[str]:
     """Photo, class and probability of a line of the example."""
-    for doubt in ("(not sure)", "(none of these)"):
-        line = line.removesuffix(doubt)
-    return line.rstrip().rsplit(" ", 2)
+    photo, _, rest = line.rpartition(".png: ")
+    for doubt in DOUBTS:
+        rest = rest.removeprefix(doubt)
+    return [f"{photo}.png", *rest.split(" ")]
 
 
 def test_the_example_runs_without_edge_sharpzo(run: Path, photos: Path, tmp_path: Path) -> None:
@@ -89,10 +93,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
     )
     told = json.loads(invoke("predict", run, *files, "--json").stdout)
     lines = [without_doubt(line) for line in done.stdout.splitlines()]
-    doubts = ["" if t["sure"] else "(not sure)" if t["known"] else "(none of these)" for t in told]
-    assert [line.partition("(")[2] for line in done.stdout.splitlines()] == [
-        doubt.removeprefix("(") for doubt in doubts
-    ]
+    doubts = ["" if t["sure"] else DOUBTS[t["known"] is False] for t in told]
+    assert [
+        next((d for d in DOUBTS if f": {d}" in line), "") for line in done.stdout.splitlines()
+    ] == doubts
     assert [(path, label) for path, label, _ in lines] == [(t["file"], t["class"]) for t in told]
     assert [float(p) for _, _, p in lines] == pytest.approx(
         [t["probability"] for t in told], abs=0.01

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from helpers import write_photos
 
-from edge_sharpzo.photos.class_names import folded, read_class_names, spelt_again
+from edge_sharpzo.photos.class_names import read_class_names, spelt_again
 from edge_sharpzo.photos.draw import Draw, draw_shots
 from edge_sharpzo.photos.found import Found, Photos, find_photos
 from edge_sharpzo.photos.left_out import grouped
 from edge_sharpzo.photos.to_measure import find_labelled
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import folded
 
 
 @pytest.fixture

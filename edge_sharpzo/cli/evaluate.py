@@ -51,13 +51,16 @@ def command(
         if result.photos:
             out(f"accuracy {percent(result.accuracy)} on {result.photos} photos")
         if result.refused is not None:
-            out(f"{percent(result.refused)} of these are taken for none of the classes")
-        if result.foreign_refused is not None:
-            share = percent(result.foreign_refused)
-            out(f"{share} of {result.foreign} photos of none of the classes are refused")
+            out(
+                f"{percent(result.refused)} of these photos are taken for none of the classes; the "
+                "accuracy is of the class that is named all the same"
+            )
         bare = result.without_photos
         if bare:
             out(bare.told(len(classifier.labels), result.photos))
         for name, value in result.by_class.items():
             mark = "  (name only)" if bare and name in bare.classes else ""
             out(f"  {percent(value):>7}  {name}{mark}")
+        if result.foreign_refused is not None:
+            share = percent(result.foreign_refused)
+            out(f"{share} of {result.foreign} photos of none of the classes are refused")

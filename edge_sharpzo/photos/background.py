@@ -6,6 +6,7 @@ from pathlib import Path
 from edge_sharpzo.photos.left_out import grouped, told
 from edge_sharpzo.photos.scan import Scan, subfolders
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import folded, some
 
 FOLDER = "_background"
 LEAST = 2  # background photos that something can be learnt from
@@ -37,6 +38,18 @@ def check_background(given: Path, root: Path) -> None:
             "holds photos of none of the classes, and nothing else",
             field="background",
         )
+
+
+def called_as_classes(folder: Path, classes: Sequence[str], field: str) -> list[str]:
+    """What to tell where folders right in `folder`, given as `field`, seem to be of the classes."""
+    known = {folded(name) for name in classes}
+    same = [f"'{sub.name}'" for sub in subfolders(folder) if folded(sub.name) in known]
+    if not same:
+        return []
+    return [
+        f"{folder}, given as `{field}`, holds folders that are called as classes ({some(same)}): "
+        "their photos are taken for photos of none of the classes"
+    ]
 
 
 def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:

@@ -1,7 +1,6 @@
 """What classes are called: by their folders, or in files that the user writes."""
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,23 +8,13 @@ from pathlib import Path
 from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import read_text
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import as_spoken, folded, is_line
 
 SPACES = " \t\u00a0\u3000"  # around a name; what breaks a line is none
 WANTED = {
     "class_names": "a text file with lines 'folder = name'",
     "more_classes": "a text file with one class name on each line",
 }
-
-
-def as_spoken(name: str) -> str:
-    """How prompts say a class that is called `name`, by its folder or by the user."""
-    return name.replace("_", " ")
-
-
-def folded(name: str) -> str:
-    """What all spellings of one class's name share: case, forms of letters and spaces are not."""
-    return " ".join(as_spoken(unicodedata.normalize("NFKC", name).casefold()).split())
 
 
 def spelt_again(known: Iterable[str], names: Iterable[str]) -> tuple[str, str] | None:

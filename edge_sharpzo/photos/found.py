@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from edge_sharpzo.photos.background import (
+    FOLDER,
     background_in,
+    called_as_classes,
     check_background,
     is_background,
     photos_of,
 )
-from edge_sharpzo.photos.class_names import display_names, folded
+from edge_sharpzo.photos.class_names import display_names
 from edge_sharpzo.photos.digests import PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import (
@@ -32,7 +34,7 @@ from edge_sharpzo.photos.without_photos import (
     without_runs,
 )
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import is_line, some
+from edge_sharpzo.system.text import folded, is_line, some
 
 # Where a photo lies: among those to draw from, in val/, in test/; and of those of none of the
 # classes, among the background that is learnt from, or in test/.
@@ -116,6 +118,13 @@ def find_photos(
     apart = [f for f in splits.values() if f]
     behind = background_in([root, source, splits["val"]], background)
     by_class, empty, notes = _classes(source, [*apart, *behind], scan)
+    if background:
+        notes += called_as_classes(background, list(by_class), "background")
+    notes += [
+        f"'{name}' is taken for a class; if its photos are of none of the classes, call it {FOLDER}"
+        for name in by_class
+        if folded(name) == folded(FOLDER)
+    ]
     learnt = sorted(by_class)
     with_photos = [source / name for name in learnt]
     if started is None:

@@ -1,11 +1,12 @@
 """The photos to measure a finished run with: of its classes, and of none of them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from edge_sharpzo.photos.background import background_in, photos_of
+from edge_sharpzo.photos.background import background_in, called_as_classes, photos_of
 from edge_sharpzo.photos.class_names import read_class_names
 from edge_sharpzo.photos.found import (
     FOREIGN,
@@ -59,8 +60,10 @@ def find_labelled(
     return Found(root, folders, names, photos, parts, scan.left_out, notes)
 
 
-def find_foreign(folder: Path, beside: Found | None = None) -> Found:
+def find_foreign(folder: Path, classes: Sequence[str], beside: Found | None = None) -> Found:
     """All photos under `folder`, which are of none of the classes, behind those found `beside`.
+
+    Folders that are called as one of the `classes` are told of.
 
     Raises UserError where there are none.
     """
@@ -77,9 +80,10 @@ def find_foreign(folder: Path, beside: Found | None = None) -> Found:
             "photos of none of the classes",
             field="foreign",
         )
+    notes = called_as_classes(folder, classes, "foreign")
     more, parts = as_photos([(path, NO_LABEL) for path in photos]), np.full(len(photos), FOREIGN)
     if beside is None:
-        return Found(folder, [], [], more, parts, scan.left_out)
+        return Found(folder, [], [], more, parts, scan.left_out, notes)
     known = beside.photos
     both = Photos(known.paths + more.paths, np.concatenate([known.labels, more.labels]))
     return replace(
@@ -87,6 +91,7 @@ def find_foreign(folder: Path, beside: Found | None = None) -> Found:
         photos=both,
         parts=np.concatenate([beside.parts, parts]),
         left_out=beside.left_out + scan.left_out,
+        notes=beside.notes + notes,
     )
 
 

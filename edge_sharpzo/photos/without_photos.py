@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge_sharpzo.photos.background import is_background
-from edge_sharpzo.photos.class_names import folded, read_more_classes, spelt_again
+from edge_sharpzo.photos.class_names import read_more_classes, spelt_again
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import folded
 
 MOST_NAMES = 10_000  # classes without photos: each costs a text feature, and a column of answers
 

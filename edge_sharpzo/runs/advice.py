@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from edge_sharpzo.runs.records import DataRecord, Summary
 from edge_sharpzo.runs.without_photos import WithoutPhotos
-from edge_sharpzo.system.text import listed
+from edge_sharpzo.system.text import listed, percent
 
+PASS = 0.1  # of photos of none of the classes may
 ENOUGH = 16  # photos per class, from which on more help little
 
 
@@ -33,7 +34,12 @@ def advice(
             "folder, to know how good this is.",
             *_more_photos(summary.data, bare),
         ]
-    tips = [*_where_the_template_wins(summary), *_photos_of_names(bare)]
+    tips = [
+        *_where_the_template_wins(summary),
+        *_photos_of_names(bare),
+        *_labels(summary),
+        *_background(summary),
+    ]
     if accuracy.classifier.test >= 0.95:
         other = "else " if tips else ""
         right = "At least 19 of 20 held-out photos are right"
@@ -64,6 +70,22 @@ def _photos_of_names(bare: WithoutPhotos | None) -> Iterator[str]:
         yield (
             f"Take photos of {listed(bare.classes)}: known by name alone, fewer of their photos "
             "are right than of the others."
+        )
+
+
+def _labels(summary: Summary) -> Iterator[str]:
+    """Where photos look like another class."""
+    if (checked := summary.photo_check) and (many := len(checked.suspects)):
+        are = "photo that looks" if many == 1 else "photos that look"
+        yield f"See to the labels of {many} {are} like another class, shown below."
+
+
+def _background(summary: Summary) -> Iterator[str]:
+    """Where photos of none of the classes pass."""
+    if (known := summary.known) and known.passes > PASS:
+        yield (
+            f"{percent(known.passes)} of the photos of none of the classes pass: put photos of "
+            "such things, and of whatever else the camera sees, into _background."
         )
 
 

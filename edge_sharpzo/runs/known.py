@@ -17,6 +17,12 @@ class KnownRecord:
     foreign: int  # photos of none of the classes that nothing was learnt of
     foreign_refused: float | None  # of them
 
+    @property
+    def passes(self) -> float:
+        """The largest share of photos of none of the classes that pass, as far as was measured."""
+        measured = (self.background_refused, self.foreign_refused)
+        return max((1 - share for share in measured if share is not None), default=0.0)
+
     def told(self) -> list[str]:
         """Sentences for a person."""
         if not self.photos:
@@ -26,7 +32,10 @@ class KnownRecord:
             ]
         parts = []
         if self.kept is not None:
-            parts.append(f"{percent(1 - self.kept)} of the held-out photos are refused")
+            parts.append(
+                f"{percent(1 - self.kept)} of the held-out photos are refused "
+                f"({percent(1 - self.keep)} expected)"
+            )
         if self.background_refused is not None:
             parts.append(
                 f"of {self.background} background photos, each left out in its turn, "

@@ -83,7 +83,7 @@ class NearDuplicates:
             return ""
         many = f"{self.photos} photos are nearly the same as others ({_groups(self.groups)})"
         if not self.across:
-            return many
+            return f"{many}; tune with `drop_duplicates` to keep one of each"
         lie = "lies" if self.across == 1 else "lie"
         return (
             f"{many}; {_groups(self.across)} {lie} in different splits, which flatters accuracy; "

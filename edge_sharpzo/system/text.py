@@ -60,3 +60,13 @@ def _escape(character: str) -> str:
     if 0x80 <= byte <= 0xFF:  # a byte of a file's name that is no text, as Python holds it
         return f"\\x{byte:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+def as_spoken(name: str) -> str:
+    """How prompts say a class that is called `name`, by its folder or by the user."""
+    return name.replace("_", " ")
+
+
+def folded(name: str) -> str:
+    """What all spellings of one class's name share: case, forms of letters and spaces are not."""
+    return " ".join(as_spoken(unicodedata.normalize("NFKC", name).casefold()).split())
