@@ -69,10 +69,11 @@ DOUBTS = ("not sure: ", "none of these; nearest: ")
 
 def without_doubt(line: str) -> list[str]:
     """Photo, class and probability of a line of the example."""
-    photo, _, rest = line.rpartition(".png: ")
+    before, label, probability = line.rsplit(" ", 2)
+    before += " "
     for doubt in DOUBTS:
-        rest = rest.removeprefix(doubt)
-    return [f"{photo}.png", *rest.split(" ")]
+        before = before.removesuffix(doubt)
+    return [before.removesuffix(": "), label, probability]
 
 
 def test_the_example_runs_without_edge_sharpzo(run: Path, photos: Path, tmp_path: Path) -> None:
