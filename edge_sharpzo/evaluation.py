@@ -31,7 +31,7 @@ from edge_sharpzo.tuning.loss import share_right
 
 CANNOT_REFUSE = (
     "this run cannot tell photos of none of its classes: it was tuned by an older version, or too "
-    "few photos said where to draw the line. Tune again, with three photos of each class or more"
+    "few photos said where to draw the line. Tune again, with more photos"
 )
 Watch = tuple[Callable[[int, int], None], Callable[[Path, str], None]]
 
@@ -91,13 +91,15 @@ def measured(
     known = _tuned_on(folder, photos, seen.sketches) & seen.readable
     left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
     fresh, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable & ~known)
-    if not fresh.any():
-        why = told(grouped(left_out + copies))
-        raise UserError(
-            f"no photo under {found.root} is left to count ({why}): give `data` other photos",
-            field="data",
-        )
-    ours, strangers = fresh & (found.parts != FOREIGN), fresh & (found.parts == FOREIGN)
+    is_foreign = found.parts == FOREIGN
+    ours, strangers = fresh & ~is_foreign, fresh & is_foreign
+    for given, of, left in (("data", ~is_foreign, ours), ("foreign", is_foreign, strangers)):
+        if of.any() and not left.any():
+            paths = {photos.paths[i] for i in np.flatnonzero(of)}
+            why = told(grouped(file for file in left_out + copies if file.path in paths))
+            raise UserError(
+                f"no photo of `{given}` is left to count ({why}): give it other photos", given
+            )
     labels, scores = photos.labels[ours], prompt.logits(seen.features[ours])
     absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
     right = scores.argmax(axis=1) == labels

@@ -123,7 +123,7 @@ def test_copies_of_class_photos_are_no_background(
     shutil.copy(data / "_background" / "001.png", data / "_background" / "twice.png")
     summary = tune(tiny_onnx, data, tmp_path / "run", "--budget", 60)
     left_out = {group["reason"]: group for group in summary["data"]["left_out"]}
-    of_classes = left_out["of the background that are copies of class photos"]
+    of_classes = left_out["of none of the classes that are copies of class photos"]
     assert of_classes["files"] == 1
     assert "stray.png" in of_classes["examples"][0]
     assert "red/002.png" in of_classes["examples"][0]
@@ -163,6 +163,21 @@ def _copies(root: Path) -> list[str]:
     return []
 
 
+def _a_file_of_that_name(root: Path) -> list[str]:
+    (root / "_background").write_text("floor")
+    return []
+
+
+def _a_link_to_nowhere(root: Path) -> list[str]:
+    (root / "_Background").symlink_to(root / "gone")
+    return []
+
+
+def _in_a_class(root: Path) -> list[str]:
+    write_photos(root / "red" / "_background", OTHER, 3, seed=3)
+    return []
+
+
 def _missing(root: Path) -> list[str]:
     return ["--background", str(root.parent / "nowhere")]
 
@@ -199,7 +214,10 @@ def _more(root: Path) -> list[str]:
         (_texts, "holds no photos (files left out: 1 of the kind .txt)"),
         (_broken, "0 of the background photos can be used (files left out: 2 that cannot be read)"),
         (_one, "1 of the background photos can be used, and it takes 2: add more"),
-        (_copies, "3 of the background that are copies of class photos"),
+        (_copies, "3 of none of the classes that are copies of class photos"),
+        (_a_file_of_that_name, "_background is no folder: put photos of none of the classes"),
+        (_a_link_to_nowhere, "_Background is no folder"),
+        (_in_a_class, "lies in the folder of a class: move it beside the class folders"),
         (_missing, "nowhere is not a folder: give --background a folder"),
         (_a_file, "000.png is not a folder: give --background a folder"),
         (_all, "give --background a folder that holds photos of none of the classes"),
@@ -260,3 +278,52 @@ def test_check_leaves_it_aside(data: Path, tiny_onnx: Path) -> None:
     write_photos(data / "_background", OTHER, 3, seed=3)
     found = json.loads(invoke("check", "--data", data, "--onnx", tiny_onnx, "--json").stdout)
     assert (found["photos"], found["classes"]) == (24, 3)
+
+
+@pytest.mark.parametrize("change", ["gone", "fewer", "others", "more"])
+def test_a_run_does_not_go_on_with_another_background(
+    data: Path, tiny_onnx: Path, tmp_path: Path, change: str
+) -> None:
+    background, run = data / "_background", tmp_path / "run"
+    write_photos(background, OTHER, 5, seed=3)
+    tune(tiny_onnx, data, run, "--budget", 60)
+    for name in ("summary.json", "report.html"):
+        (run / name).unlink()
+    if change in ("gone", "others"):
+        shutil.rmtree(background)
+    if change == "fewer":
+        (background / "002.png").unlink()
+    if change in ("others", "more"):
+        write_photos(background, OTHER, 5, seed=4, start=50)
+    before = (run / "config.json").read_bytes()
+    result = invoke("tune", "--resume", run)
+    assert result.exit_code == 2
+    assert "the background photos are not those that the run was started with" in result.stderr
+    assert (run / "config.json").read_bytes() == before
+
+
+def test_folders_that_lie_in_each_other_count_once(data: Path) -> None:
+    write_photos(data / "_background", OTHER, 2, seed=3)
+    write_photos(data / "_background" / "in", OTHER, 3, seed=4, start=10)
+    found = find_photos(data, background=data / "_background" / "in")
+    assert len(in_part(found, BACKGROUND)) == 5
+
+
+def test_folders_as_deep_as_one_likes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = data / "_background"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    for _ in range(1200):
+        os.mkdir("d")  # noqa: PTH102 - a path this long is none
+        os.chdir("d")
+    write_photos(Path(), OTHER, 2, seed=3)
+    os.chdir(data)
+    assert len(in_part(find_photos(data), BACKGROUND)) == 2
+
+
+def test_folders_that_seem_to_be_of_classes_are_told(data: Path, tmp_path: Path) -> None:
+    write_photos(tmp_path / "others" / "Red", OTHER, 3, seed=3)
+    notes = find_photos(data, background=tmp_path / "others").notes
+    assert any("holds folders that are called as classes ('Red')" in note for note in notes)
+    write_photos(data / "background", OTHER, 3, seed=3)
+    assert any("call it _background" in note for note in find_photos(data).notes)

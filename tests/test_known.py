@@ -308,6 +308,8 @@ def test_a_run_of_an_older_version_still_predicts(run: Path, photos: Path, tmp_p
         ("sums", [[1.0, 2.0]]),
         ("sums", [[1.0, 2.0, float("inf"), 0.0, 0.0]]),
         ("sharpness", None),
+        ("sharpness", -1.0),
+        ("sums", [[1e308, 1e308, 1e308, 1e308, 0.0]]),
     ],
 )
 def test_an_edited_threshold_is_damage(
@@ -350,3 +352,49 @@ def test_a_near_background_lets_nothing_far_pass() -> None:
     assert beside
     refused = [(each.known.score(far) < 0).mean() for each in (alone, beside)]
     assert refused[1] >= refused[0] - 0.05
+
+
+@pytest.mark.parametrize("which", ["one picture", "one picture each", "rounding"])
+def test_photos_that_are_all_alike_set_no_threshold(which: str) -> None:
+    labels = np.repeat(np.arange(4), 6)
+    features = np.repeat(CENTRES[:1], 24, axis=0) if which == "one picture" else CENTRES[labels]
+    if which == "rounding":
+        features = features * (1 + 1e-7 * np.random.default_rng(0).standard_normal((24, 1)))
+    photos, none = Split(features.astype(np.float32), labels), clouds(0, 0)
+    assert (
+        known_photos(Splits(photos, none, none, none), CENTRES, WORDS, NOTHING, 10.0, 0.9) is None
+    )
+
+
+@pytest.mark.parametrize("tensor", ["known_means", "known_precision", "known_words"])
+@pytest.mark.parametrize("value", [1e30, -1e30])
+def test_numbers_that_no_run_has_are_damage(
+    run: Path, photos: Path, tmp_path: Path, tensor: str, value: float
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    tensors, told = load_tensors(broken / "prompt.safetensors")
+    tensors[tensor] = np.full_like(tensors[tensor], value)
+    save_tensors(broken / "prompt.safetensors", tensors, told)
+    result = invoke("predict", broken, photos / "test" / "red_things" / "000.png")
+    assert result.exit_code == 2
+    assert "is damaged" in result.stderr
+
+
+def test_few_photos_are_said_to_be_few(tiny_onnx: Path, tmp_path: Path) -> None:
+    for name, hue in (("red", 0), ("green", 90), ("blue", 170)):
+        write_photos(tmp_path / "few" / name, hue, 4, seed=1)
+    told = invoke(
+        *("tune", "--onnx", tiny_onnx, "--data", tmp_path / "few", "--out", tmp_path / "run"),
+        *("--budget", 40),
+    )
+    assert '"none of these" is set by 12 photos alone' in told.stdout
+
+
+def test_eval_where_nothing_is_left_of_one_side(run: Path, photos: Path, strange: Path) -> None:
+    result = invoke("eval", run, "--data", photos / "train", "--foreign", strange)
+    assert result.exit_code == 2
+    assert "no photo of --data is left to count" in result.stderr
+    result = invoke("eval", run, "--foreign", photos / "train")
+    assert result.exit_code == 2
+    assert "no photo of --foreign is left to count" in result.stderr

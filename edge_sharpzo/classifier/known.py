@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.classifier.heads import leaning_gaussians, ridge
+from edge_sharpzo.classifier.heads import class_means, leaning_gaussians, ridge
 from edge_sharpzo.classifier.leave_one_out import left_out_logits
 from edge_sharpzo.photos.labelled import Split, Splits, joined
 from edge_sharpzo.system.storage import as_type, parse_json
@@ -34,6 +34,9 @@ LEAST_SHARE = 0.1  # of the distance beside a background, which cannot show ever
 # What lies far may be this much farther, in standard deviations, where a background judges as well:
 # known photos that are refused are refused by either.
 LEEWAY = 0.6
+LARGEST = 1e12  # of any number in it; more than features of unit length give
+ALIKE = 1e-6  # squared distance of photos in a class, on the average, below which they are all one
+ROUNDING = 1e-6  # of numbers that are made of features in float32
 LEAST_PHOTOS = 8  # from which a threshold can be told
 TURNS = 5  # parts of the photos that the plane is fitted without, in turn
 
@@ -96,6 +99,12 @@ class Known:
         every: dict[str, Any] = tensors | vars(told)
         return cls(**{each.name: every[each.name] for each in fields(cls)})
 
+    def _is_sound(self) -> bool:
+        """Whether it makes numbers of features, and they lie nearer where the classes are."""
+        with np.errstate(all="ignore"):
+            scores = self.score(np.concatenate([self.means[:4], -self.means[:4]]))
+        return bool(np.isfinite(scores).all() and (np.diagonal(self.precision) > 0).all())
+
     def fits(self, classes: int, dim: int) -> bool:
         """Whether it is finite numbers for K `classes` and features of `dim` numbers."""
         shapes = [(dim, dim), (classes, dim), (classes, dim), (dim,)]
@@ -106,10 +115,12 @@ class Known:
             [part.shape for part in exact] == shapes
             and all(part.ndim == 2 and part.shape[1] == dim for part in others)
             and all(part.dtype == np.float32 for part in exact + others)
-            and all(bool(np.isfinite(part).all()) for part in exact + others)
+            and all(bool((np.abs(part) <= LARGEST).all()) for part in exact + others)
             and all(map(math.isfinite, numbers))
             and 0 < self.keep < 1
             and len(self.sums) > 0
+            and self.sharpness >= 0
+            and self._is_sound()
         )
 
 
@@ -140,7 +151,9 @@ def known_photos(
     scale: float,
     keep: float,
 ) -> KnownPhotos | None:
-    """Learns the score from the training photos; None where photos are too few for a threshold.
+    """Learns the score from the training photos; None where these set no threshold.
+
+    They are too few then, or all alike.
 
     `text` [K, D] are the template's text features, which have learnt of no photo, `words` [M, D]
     those of other words, `background` [B, D] features of photos of none of the classes, `scale` is
@@ -148,6 +161,8 @@ def known_photos(
     """
     learnt = joined(splits.train, splits.borrowed)
     means, precision, _ = leaning_gaussians(*learnt, text)
+    if _are_alike(learnt):
+        return None
     crossed = _Plane.fitted(learnt.features, background)
     known = Known(
         precision=precision.astype(np.float32),
@@ -165,7 +180,7 @@ def known_photos(
     if not len(splits.borrowed.labels):
         fresh = _evidence(known, splits.val.features.astype(np.float64))
         said = np.concatenate([said, fresh])
-    if len(said) < LEAST_PHOTOS:
+    if len(said) < LEAST_PHOTOS or not _vary(said[:, :1]).all():
         return None
     beyond = _background_left_out(known, crossed.background)
     sums = _sums(said, beyond, len(words) > 0)
@@ -173,6 +188,14 @@ def known_photos(
     threshold = _lowest(scores, keep)
     known = replace(known, sums=sums, threshold=threshold)
     return KnownPhotos(known, scores - threshold, behind - threshold)
+
+
+def _are_alike(photos: Split) -> bool:
+    """Whether the photos of each class are one picture, as far as features tell."""
+    together = np.bincount(photos.labels)[photos.labels] > 1
+    means = class_means(photos.features, photos.labels, int(photos.labels.max()) + 1)
+    within = (photos.features - means[photos.labels])[together]
+    return len(within) > 0 and float((within**2).sum(axis=1).mean()) < ALIKE
 
 
 def _lowest(scores: np.ndarray, keep: float) -> float:
@@ -259,8 +282,7 @@ def _sums(said: np.ndarray, beyond: np.ndarray, has_words: bool) -> list[Sum]:
     With a background a photo has to be near the classes, and nearer than to it. By the second alone
     photos that are far from both would pass: they are unlike the background, too.
     """
-    spread = said.std(axis=0)
-    spread[spread == 0] = 1.0
+    spread = np.where(_vary(said), said.std(axis=0), np.inf)  # what says nothing weighs nothing
     alone = np.array([1.0, TEXT_SAYS * has_words, 0.0, 0.0]) / spread
     if not len(beyond):
         return [_standardised(alone, said)]
@@ -273,6 +295,11 @@ def _sums(said: np.ndarray, beyond: np.ndarray, has_words: bool) -> list[Sum]:
     share[0] = max(share[0], LEAST_SHARE * share.max()) or 1.0
     far = _standardised(alone, said)
     return [far._replace(mean=far.mean - LEEWAY), _standardised(share @ parts, said)]
+
+
+def _vary(said: np.ndarray) -> np.ndarray:
+    """Which columns of what was `said` [n, m] are more than one number and its rounding, [m]."""
+    return np.asarray(said.std(axis=0) > ROUNDING * np.maximum(1.0, np.abs(said).max(axis=0)))
 
 
 def _standardised(weights: np.ndarray, said: np.ndarray) -> Sum:

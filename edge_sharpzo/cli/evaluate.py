@@ -56,7 +56,7 @@ def command(
                 "accuracy is of the class that is named all the same"
             )
         bare = result.without_photos
-        if bare:
+        if bare and result.photos:
             out(bare.told(len(classifier.labels), result.photos))
         for name, value in result.by_class.items():
             mark = "  (name only)" if bare and name in bare.classes else ""

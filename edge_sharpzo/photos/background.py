@@ -18,7 +18,17 @@ def is_background(name: str) -> bool:
 
 
 def background_in(places: Sequence[Path | None], given: Path | None = None) -> list[Path]:
-    """The background folders in `places`, and the one that is `given`, each once."""
+    """The background folders in `places`, and the one that is `given`, each once.
+
+    Raises UserError where one is no folder.
+    """
+    for entry in (entry for place in places if place for entry in place.iterdir()):
+        if is_background(entry.name) and not entry.is_dir():
+            raise UserError(
+                f"{entry} is no folder: put photos of none of the classes into a folder of that "
+                "name, or call it otherwise",
+                field="background",
+            )
     inside = [sub for place in places if place for sub in subfolders(place)]
     found = [sub for sub in inside if is_background(sub.name)] + ([given] if given else [])
     return list({folder.resolve(): folder for folder in reversed(found)}.values())[::-1]
@@ -37,6 +47,15 @@ def check_background(given: Path, root: Path) -> None:
             f"the photos of the classes in {root} lie in {given}: give `background` a folder that "
             "holds photos of none of the classes, and nothing else",
             field="background",
+        )
+
+
+def check_class_folder(folder: Path) -> None:
+    """Raises UserError where a class's folder has a background in it, which would be learnt."""
+    if inside := background_in([folder]):
+        raise UserError(
+            f"{inside[0]} lies in the folder of a class: move it beside the class folders",
+            field="data",
         )
 
 
@@ -59,6 +78,8 @@ def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:
     """
     photos: list[Path] = []
     for folder in folders:
+        if scan.has_entered(folder):  # its photos are among those of another
+            continue
         before = len(scan.left_out)
         found = scan.photos_under(folder)
         if not found:

@@ -12,6 +12,7 @@ from edge_sharpzo.photos.background import (
     background_in,
     called_as_classes,
     check_background,
+    check_class_folder,
     is_background,
     photos_of,
 )
@@ -180,6 +181,7 @@ def _classes(
     apart = {folder.resolve() for folder in splits}
     for folder in (f for f in subfolders(source) if f.resolve() not in apart):
         before = len(scan.left_out)
+        check_class_folder(folder)
         if photos := scan.class_photos(folder):
             by_class[folder.name] = photos
             if _is_split(folder):
@@ -264,6 +266,7 @@ def photos_of_classes(
     for folder in subfolders(base):
         if folder not in labels and not is_background(folder.name):
             unknown(folder)
+        check_class_folder(folder)
     by_class = sorted(labels, key=lambda folder: (labels[folder], folder))
     return [(photo, labels[folder]) for folder in by_class for photo in scan.class_photos(folder)]
 

@@ -41,11 +41,12 @@ class Scan:
 
     def photos_under(self, folder: Path) -> list[Path]:
         """The photos in `folder` and below it, however deep; sorted."""
-        if not self._enter(folder):
-            return []
-        photos = self.photos_in(folder)
-        for sub in subfolders(folder):
-            photos += self.photos_under(sub)
+        photos, left = list[Path](), [folder]
+        while left:
+            here = left.pop()
+            if self._enter(here):
+                photos += self.photos_in(here)
+                left += subfolders(here)
         return sorted(photos)
 
     def photos_in(self, folder: Path) -> list[Path]:
@@ -61,12 +62,14 @@ class Scan:
 
     def leave_out(self, folder: Path, reason: str = OUTSIDE) -> None:
         """Nothing in `folder` or below it is used. A link is not followed: it may lead anywhere."""
-        if folder.is_symlink():
-            self.left_out.append(LeftOut(folder, reason, "a link"))
-        elif self._enter(folder):
-            self.leave_out_files(folder, reason)
-            for sub in subfolders(folder):
-                self.leave_out(sub, reason)
+        left = [folder]
+        while left:
+            here = left.pop()
+            if here.is_symlink():
+                self.left_out.append(LeftOut(here, reason, "a link"))
+            elif self._enter(here):
+                self.leave_out_files(here, reason)
+                left += reversed(subfolders(here))
 
     def leave_out_files(self, folder: Path, reason: str = OUTSIDE) -> None:
         """No file in `folder` itself is used."""
@@ -79,6 +82,10 @@ class Scan:
             if _is_clutter(hidden.name) and not hidden.is_symlink() and self._enter(hidden):
                 files = (file for file in sorted(hidden.rglob("*")) if not file.is_dir())
                 self.left_out += [LeftOut(file, HIDDEN) for file in files]
+
+    def has_entered(self, folder: Path) -> bool:
+        """Whether the walk has been in this folder."""
+        return folder.resolve() in self._entered
 
     def _enter(self, folder: Path) -> bool:
         """Whether the walk is in this folder for the first time."""
@@ -112,10 +119,13 @@ def _folders(folder: Path) -> list[Path]:
 
 def is_empty(folder: Path) -> bool:
     """Whether there is no file in it, nor below it, but what marks or clutters empty folders."""
-    for entry in folder.iterdir():
-        is_folder = entry.is_dir() and not entry.is_symlink()  # a link may lead back
-        if not (is_empty(entry) if is_folder else entry.name.lower() in MARKS):
-            return False
+    left = [folder]
+    while left:
+        for entry in left.pop().iterdir():
+            if entry.is_dir() and not entry.is_symlink():  # a link may lead back
+                left.append(entry)
+            elif entry.name.lower() not in MARKS:
+                return False
     return True
 
 

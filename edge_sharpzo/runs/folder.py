@@ -143,6 +143,12 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
         cause = _changed_classes(stored, config)
+    elif config.tuned_on and sorted(stored.background_sha256) != sorted(config.background_sha256):
+        cause = (
+            f"the background photos are not those that {started} ("
+            f"{len(stored.background_sha256)} then, {len(config.background_sha256)} now): put "
+            "them back"
+        )
     if cause:
         raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
 

@@ -27,8 +27,8 @@ class KnownRecord:
         """Sentences for a person."""
         if not self.photos:
             return [
-                '"none of these" cannot be told: too few photos to set its threshold by. Give each '
-                "class three photos or more"
+                '"none of these" cannot be told: too few photos to set its threshold by, or all '
+                "alike. It takes eight that are not alone in their class, and twenty to be sure"
             ]
         parts = []
         if self.kept is not None:
@@ -45,4 +45,11 @@ class KnownRecord:
             parts.append(
                 f"of {self.foreign} photos of none of the classes {percent(self.foreign_refused)}"
             )
-        return [f'"none of these": {"; ".join(parts)}'] if parts else []
+        lines = [f'"none of these": {"; ".join(parts)}'] if parts else []
+        if self.photos < 1 / (1 - self.keep) - 1:
+            lines.append(
+                f'"none of these" is set by {self.photos} photos alone, too few for its '
+                f"{percent(self.keep)}: it may refuse many more of the classes' photos than "
+                f"{percent(1 - self.keep)}"
+            )
+        return lines

@@ -162,6 +162,11 @@ class Summary:
         every = (getattr(self.accuracy, each.name) for each in fields(self.accuracy))
         if any(share is not None and share > 1 for s in every for share in (s.val, s.test)):
             raise ValueError("an accuracy is above 100 %")
+        known = self.known and [
+            each for each in vars(self.known).values() if isinstance(each, float)
+        ]
+        if known and max(known) > 1:
+            raise ValueError("a share of known photos is above 100 %")
 
     @property
     def dropped(self) -> str:
