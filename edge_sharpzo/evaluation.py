@@ -98,7 +98,8 @@ def measured(
             paths = {photos.paths[i] for i in np.flatnonzero(of)}
             why = told(grouped(file for file in left_out + copies if file.path in paths))
             raise UserError(
-                f"no photo of `{given}` is left to count ({why}): give it other photos", given
+                f"no photo of `{given}` is left to count ({why}): give `{given}` other photos",
+                field=given,
             )
     labels, scores = photos.labels[ours], prompt.logits(seen.features[ours])
     absent = [name for k, name in enumerate(prompt.folders) if k not in labels]

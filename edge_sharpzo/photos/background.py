@@ -71,6 +71,16 @@ def called_as_classes(folder: Path, classes: Sequence[str], field: str) -> list[
     ]
 
 
+def misnamed(given: Path | None, classes: Sequence[str]) -> list[str]:
+    """What to tell where the background seems to be `classes`, or a class to be background."""
+    notes = called_as_classes(given, classes, "background") if given else []
+    return notes + [
+        f"'{name}' is taken for a class; if its photos are of none of the classes, call it {FOLDER}"
+        for name in classes
+        if folded(name) == folded(FOLDER)
+    ]
+
+
 def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:
     """All photos in background `folders`, however deep.
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from edge_sharpzo.photos.background import (
-    FOLDER,
     background_in,
-    called_as_classes,
     check_background,
     check_class_folder,
     is_background,
+    misnamed,
     photos_of,
 )
 from edge_sharpzo.photos.class_names import display_names
@@ -119,13 +118,7 @@ def find_photos(
     apart = [f for f in splits.values() if f]
     behind = background_in([root, source, splits["val"]], background)
     by_class, empty, notes = _classes(source, [*apart, *behind], scan)
-    if background:
-        notes += called_as_classes(background, list(by_class), "background")
-    notes += [
-        f"'{name}' is taken for a class; if its photos are of none of the classes, call it {FOLDER}"
-        for name in by_class
-        if folded(name) == folded(FOLDER)
-    ]
+    notes += misnamed(background, sorted(by_class))
     learnt = sorted(by_class)
     with_photos = [source / name for name in learnt]
     if started is None:
