@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -313,12 +314,16 @@ def test_folders_as_deep_as_one_likes(data: Path, monkeypatch: pytest.MonkeyPatc
     place = data / "_background"
     place.mkdir()
     monkeypatch.chdir(place)
-    for _ in range(1200):
-        os.mkdir("d")  # noqa: PTH102 - a path this long is none
-        os.chdir("d")
-    write_photos(Path(), OTHER, 2, seed=3)
-    os.chdir(data)
-    assert len(in_part(find_photos(data), BACKGROUND)) == 2
+    try:
+        for _ in range(1200):
+            os.mkdir("d")  # noqa: PTH102 - a path this long is none
+            os.chdir("d")
+        write_photos(Path(), OTHER, 2, seed=3)
+        os.chdir(data)
+        assert len(in_part(find_photos(data), BACKGROUND)) == 2
+    finally:  # nothing else here deletes folders this deep
+        os.chdir(data)
+        subprocess.run(["rm", "-rf", place], check=True)
 
 
 def test_folders_that_seem_to_be_of_classes_are_told(data: Path, tmp_path: Path) -> None:
