@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.accuracy import set_names
 from benchmarks.whole_sets import WholeSet, options_for, whole_set, write
 from edge_sharpzo.classifier.heads import leaning_gaussians, text_gda
-from edge_sharpzo.classifier.known import Known, known_photos
+from edge_sharpzo.classifier.known import Known, known_photos, log_sum
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.text_tower import TextTower
@@ -118,12 +118,6 @@ def known_with(problem: Problem, scale: float, background: int) -> Known | None:
         KEEP,
     )
     return found.known if found else None
-
-
-def log_sum(logits: np.ndarray) -> np.ndarray:
-    """The logarithm of the sum of exponentials [N] of logits [N, K]."""
-    most = logits.max(axis=1)
-    return np.asarray(most + np.log(np.exp(logits - most[:, None]).sum(axis=1)))
 
 
 def scorers(problem: Problem, scale: float) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

@@ -95,8 +95,7 @@ def measured(
     ours, strangers = fresh & ~is_foreign, fresh & is_foreign
     for given, of, left in (("data", ~is_foreign, ours), ("foreign", is_foreign, strangers)):
         if of.any() and not left.any():
-            paths = {photos.paths[i] for i in np.flatnonzero(of)}
-            why = told(grouped(file for file in left_out + copies if file.path in paths))
+            why = told(grouped(photos.among(of, left_out + copies)))
             raise UserError(
                 f"no photo of `{given}` is left to count ({why}): give `{given}` other photos",
                 field=given,

@@ -2,6 +2,7 @@
 
 import base64
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,11 @@ import numpy as np
 
 from edge_sharpzo import pipeline
 from edge_sharpzo.classifier.onnx_file import write_classifier
+from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.providers import announcement
 from edge_sharpzo.events import Listener, Note, RunBegins
 from edge_sharpzo.photos.left_out import UNREADABLE, grouped
-from edge_sharpzo.pipeline import Assessed, Finished, Prepared, Searched, Task
+from edge_sharpzo.pipeline import Assessed, Prepared, Searched, Task
 from edge_sharpzo.runs import folder as run_folder
 from edge_sharpzo.runs.checkpoint import Checkpoints
 from edge_sharpzo.runs.json_files import settings_record
@@ -33,7 +35,7 @@ from edge_sharpzo.system.machine import check_device, versions
 from edge_sharpzo.system.memory import peak_mb
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.tuning.methods.plan import Preset
-from edge_sharpzo.tuning.records import StopReason
+from edge_sharpzo.tuning.records import Record, StopReason
 from edge_sharpzo.tuning.start import Start
 
 STARTS = ("start", "context_tokens")  # options at fault where a model's learned start does not fit
@@ -110,7 +112,10 @@ def _tune_in(
         place = run_folder.beside(folder)
         listen(Note(f"{folder} was deleted, renamed or replaced: the results are in {place}", True))
         listen(RunBegins(place))
-    _write(place, config, summary, prepared, searched, finished, listen)
+    records, held_out = searched.outcome.state.records, prepared.splits.test.features
+    seen = Seen(prepared.held_out, held_out, assessed.known_scores)
+    if told := _write(place, task, config, summary, finished.prompt, records, seen):
+        listen(Note(told, warning=True))
     if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
     return place, summary
@@ -201,26 +206,21 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
 
 def _write(
     folder: Path,
+    task: Task,
     config: RunConfig,
     summary: Summary,
-    prepared: Prepared,
-    searched: Searched,
-    finished: Finished,
-    listen: Listener,
-) -> None:
+    prompt: TunedPrompt,
+    records: Sequence[Record],
+    seen: Seen,
+) -> str | None:
     """Writes everything that a run leaves; the report last, without which a run is whole.
 
-    Raises UserError.
+    Returns what to tell of `classifier.onnx`, if there is anything. Raises UserError.
     """
-    records = searched.outcome.state.records
-    scores = pipeline.known_scores(prepared, finished)
-    seen = Seen(prepared.held_out, prepared.splits.test.features, scores)
     with run_folder.writing_results(folder):
-        prepared.task.clip.check_unchanged()
+        task.clip.check_unchanged()
         config.write(folder)
-        plain = prepared.task.options.plain_classifier
-        why_plain = write_classifier(folder, prepared.task.clip, finished.prompt, plain)
-        run_folder.finish(folder, summary, records, finished.prompt)
-        write_report(folder, summary, config, records, finished.prompt, seen)
-    if why_plain:
-        listen(Note(why_plain, warning=True))
+        told = write_classifier(folder, task.clip, prompt, task.options.plain_classifier)
+        run_folder.finish(folder, summary, records, prompt)
+        write_report(folder, summary, config, records, prompt, seen)
+    return told

@@ -100,7 +100,7 @@ class Known:
         return cls(**{each.name: every[each.name] for each in fields(cls)})
 
     def _is_sound(self) -> bool:
-        """Whether it makes numbers of features, and they lie nearer where the classes are."""
+        """Whether it makes numbers of features, by a precision that one could be."""
         with np.errstate(all="ignore"):
             scores = self.score(np.concatenate([self.means[:4], -self.means[:4]]))
         return bool(np.isfinite(scores).all() and (np.diagonal(self.precision) > 0).all())
@@ -242,7 +242,7 @@ class _Plane:
 def _evidence(known: Known, features: np.ndarray) -> np.ndarray:
     """The four things that features [N, D], float64, say, [N, 4], not weighted."""
     among, behind = (
-        _log_sum(_log_density(features, places, known.precision))
+        log_sum(_log_density(features, places, known.precision))
         for places in (known.means, known.background)
     )
     return np.stack([among, _of_text(known, features), -behind, features @ known.normal], axis=1)
@@ -258,7 +258,7 @@ def _left_out(known: Known, photos: Split, sides: np.ndarray) -> np.ndarray:
     densities = left_out_logits(*photos, known.text, known.background)[judged]
     among, behind = np.split(densities, [len(known.means)], axis=1)
     of_text = _of_text(known, photos.features[judged].astype(np.float64))
-    return np.stack([_log_sum(among), of_text, -_log_sum(behind), sides[judged]], axis=1)
+    return np.stack([log_sum(among), of_text, -log_sum(behind), sides[judged]], axis=1)
 
 
 def _background_left_out(known: Known, sides: np.ndarray) -> np.ndarray:
@@ -266,8 +266,8 @@ def _background_left_out(known: Known, sides: np.ndarray) -> np.ndarray:
     features = known.background.astype(np.float64)
     behind = _log_density(features, features, known.precision)
     np.fill_diagonal(behind, -np.inf)
-    among = _log_sum(_log_density(features, known.means, known.precision))
-    return np.stack([among, _of_text(known, features), -_log_sum(behind), sides], axis=1)
+    among = log_sum(_log_density(features, known.means, known.precision))
+    return np.stack([among, _of_text(known, features), -log_sum(behind), sides], axis=1)
 
 
 def _lower(said: np.ndarray, sums: Sequence[Sum]) -> np.ndarray:
@@ -314,7 +314,7 @@ def _of_text(known: Known, features: np.ndarray) -> np.ndarray:
     if not len(known.words):
         return np.zeros(len(features))
     ours, others = (
-        _log_sum(known.sharpness * features @ text.T.astype(np.float64))
+        log_sum(known.sharpness * features @ text.T.astype(np.float64))
         for text in (known.text, known.words)
     )
     return ours - others
@@ -328,7 +328,7 @@ def _log_density(features: np.ndarray, places: np.ndarray, precision: np.ndarray
     return features @ rows.T - (rows * places).sum(axis=1) / 2 - depth[:, None]
 
 
-def _log_sum(logits: np.ndarray) -> np.ndarray:
+def log_sum(logits: np.ndarray) -> np.ndarray:
     """The logarithm of the sum of exponentials of logits [N, P], [N]; 0 of none."""
     if not logits.shape[1]:
         return np.zeros(len(logits))

@@ -18,6 +18,7 @@ from edge_sharpzo.system.text import first_line
 
 DEFAULT_WORDS = "a photo of a"
 _GOLDEN = (5**0.5 - 1) / 2  # steps of this share of a range fall evenly over it
+_WORD_STARTS = "\u2581\u0120"  # marks of some tokenizers; others mark a word's end
 _SHORTEST_WORD = 5  # letters; shorter ones are often none
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -115,9 +116,7 @@ class Prompts:
             token = index * step % size
             with _tokenizer_errors():
                 word = self._tokenizer.id_to_token(token) or ""
-            word = word.removesuffix("</w>").lstrip(
-                "\u2581\u0120"
-            )  # marks of a word's end or start
+            word = word.removesuffix("</w>").lstrip(_WORD_STARTS)
             is_whole = len(word) >= _SHORTEST_WORD and word.isalpha()
             if is_whole and word.lower() not in taken and self.encode(word) == [token]:
                 found.append(word)

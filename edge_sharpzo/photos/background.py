@@ -84,7 +84,7 @@ def misnamed(given: Path | None, classes: Sequence[str]) -> list[str]:
 def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:
     """All photos in background `folders`, however deep.
 
-    Raises UserError for a folder without any, and for too few to learn from.
+    Raises UserError for a folder without any.
     """
     photos: list[Path] = []
     for folder in folders:

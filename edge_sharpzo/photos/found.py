@@ -57,6 +57,11 @@ class Photos:
         """These photos with their files; `skipped` hears of those that cannot be read."""
         return replace(self, files=read_files(self.paths, skipped))
 
+    def among(self, chosen: np.ndarray, left_out: Sequence[LeftOut]) -> list[LeftOut]:
+        """Those of the files that were left out that are `chosen` [N], bool, of the photos."""
+        paths = {self.paths[i] for i in np.flatnonzero(chosen)}
+        return [file for file in left_out if file.path in paths]
+
     def at(self, places: np.ndarray) -> "Photos":
         """Those of the photos at `places`, indices [n]."""
         files = [self.files[i] for i in places] if self.files else []

@@ -5,7 +5,7 @@ puts them together.
 """
 
 from edge_sharpzo.pipeline.check import checked_run
-from edge_sharpzo.pipeline.finish import Assessed, Finished, assess, finish, known_scores
+from edge_sharpzo.pipeline.finish import Assessed, Finished, assess, finish
 from edge_sharpzo.pipeline.prepare import Prepared, Task, open_task, prepare
 from edge_sharpzo.pipeline.search import Found, Searched, objective_of, search
 
@@ -19,7 +19,6 @@ __all__ = [
     "assess",
     "checked_run",
     "finish",
-    "known_scores",
     "objective_of",
     "open_task",
     "prepare",

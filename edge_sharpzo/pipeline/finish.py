@@ -46,6 +46,8 @@ class Assessed:
     calibration: CalibrationRecord
     without_photos: WithoutPhotos | None  # None where there are no such classes
     known: KnownRecord
+    # Scores of being known, by what photos they are of; none where it cannot be told.
+    known_scores: dict[str, np.ndarray]
 
 
 def finish(prepared: Prepared, found: Found) -> Finished:
@@ -124,42 +126,34 @@ def assess(prepared: Prepared, found: Found, finished: Finished) -> Assessed:
             fitted_on=fusion.calibrated_on,
         ),
         WithoutPhotos.measured(prompt.without_photos, logits, test.labels),
-        _known_record(prepared, finished),
+        *_known(prepared, finished),
     )
 
 
-def known_scores(prepared: Prepared, finished: Finished) -> dict[str, np.ndarray]:
-    """Scores of being known, by what photos they are of; none where it cannot be told."""
-    known, test = finished.known, prepared.splits.test.features
-    if known is None:
-        return {}
-    held_out = len(test) > 0
-    return {
-        "held-out photos": known.known.score(test),
-        "training photos": known.scores[: 0 if held_out else None],
-        "background": known.background,
-        "none of the classes": known.known.score(prepared.background.foreign),
-    }
-
-
-def _known_record(prepared: Prepared, finished: Finished) -> KnownRecord:
+def _known(prepared: Prepared, finished: Finished) -> tuple[KnownRecord, dict[str, np.ndarray]]:
     """Whether held-out photos are known, and photos of none of the classes are not."""
-    known, background = finished.prompt.known, prepared.background
+    score, learnt, background = finished.prompt.known, finished.known, prepared.background
+    held_out = prepared.splits.test.features
+    keep, many = prepared.task.options.keep_known, len(background.features)
+    if score is None or learnt is None:
+        return KnownRecord(keep, 0, None, many, None, len(background.foreign), None), {}
+    test, foreign = score.score(held_out), score.score(background.foreign)
 
-    def kept(features: np.ndarray) -> float | None:
-        return float((known.score(features) >= 0).mean()) if known and len(features) else None
+    def share(which: np.ndarray) -> float | None:
+        return float(which.mean()) if len(which) else None
 
-    def refused(share: float | None) -> float | None:
-        return None if share is None else 1 - share
-
-    return KnownRecord(
-        keep=prepared.task.options.keep_known,
-        photos=len(finished.known.scores) if finished.known else 0,
-        kept=kept(prepared.splits.test.features),
-        background=len(background.features),
-        background_refused=float((finished.known.background < 0).mean())
-        if finished.known and len(background.features)
-        else None,
-        foreign=len(background.foreign),
-        foreign_refused=refused(kept(background.foreign)),
+    record = KnownRecord(
+        keep=keep,
+        photos=len(learnt.scores),
+        kept=share(test >= 0),
+        background=many,
+        background_refused=share(learnt.background < 0),
+        foreign=len(foreign),
+        foreign_refused=share(foreign < 0),
     )
+    return record, {
+        "held-out photos": test,
+        "training photos": learnt.scores[: 0 if len(test) else None],
+        "background": learnt.background,
+        "none of the classes": foreign,
+    }

@@ -167,18 +167,12 @@ def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> Non
     for label, name in enumerate(found.folders[: found.learnt]):
         mine = (found.parts == POOL) & (found.photos.labels == label)
         if not (mine & usable).any():
-            why = told(grouped(_among(found, mine, left_out)))
+            why = told(grouped(found.photos.among(mine, left_out)))
             raise UserError(
                 f"no photo of '{name}' can be used ({why}): give it other photos, or move its "
                 "folder away",
                 field="data",
             )
-
-
-def _among(found: Found, chosen: np.ndarray, left_out: list[LeftOut]) -> list[LeftOut]:
-    """Those of the files that are `chosen` [N], bool, among the photos that were found."""
-    paths = {found.photos.paths[i] for i in np.flatnonzero(chosen)}
-    return [file for file in left_out if file.path in paths]
 
 
 def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
@@ -209,7 +203,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)
     )
     if (behind := found.parts == BACKGROUND).any():
-        why = told(grouped(_among(found, behind, left_out)))
+        why = told(grouped(photos.among(behind, left_out)))
         check_enough(len(of_background), why)
     drawn = draw_shots(found, usable, options.shots, options.seed)
     for note in (*looked.notes, *drawn.notes):
