@@ -193,8 +193,13 @@ class ClipOnnx:
         """The tokenizer. Raises UserError for a damaged one."""
         from edge_sharpzo.clip.prompts import Prompts
 
+        return Prompts.of_card(self.card.text, self.metadata[TOKENIZER_KEY])
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file says of itself: card, tokenizer and learned start, as they are stored."""
         self._check_stamps()
-        return Prompts.of_card(self.card.text, _metadata(self._load())[TOKENIZER_KEY])
+        return _metadata(self._load())
 
     def close_tokenizer(self) -> None:
         """Frees the tokenizer (40 MB), which only the start needs; `prompts` opens it again."""
