@@ -64,8 +64,8 @@ def tune(
 
     `options` are the command's: onnx, out, shots, seed, template, context_tokens, start,
     class_names, more_classes, method, preset, paper_task, budget (queries), minutes, threads,
-    max_memory (MB), provider, head, plain_classifier; and engine, the name of a registered text
-    encoder.
+    max_memory (MB), provider, head, plain_classifier, send_photos; and engine, the address of where
+    the towers run, or the name of a registered text encoder. `resume` takes the last two anew.
 
     Raises UserError for whatever the caller can mend, TypeError for an option that does not exist,
     Cancelled where it is cancelled before the search has begun.
@@ -88,7 +88,10 @@ def tune(
             )
     with os_errors_told():
         if resume is not None:
-            chosen = resumed_options(Path(resume).absolute())
+            again = vars(options_from(**options))
+            chosen = resumed_options(
+                Path(resume).absolute(), {name: again[name] for name in options}
+            )
         else:
             chosen = options_from(data=data, **options).with_absolute_paths()
         folder, summary = run.tune(

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import template_features
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.events import Listener, Note, PhotosEncoded, PhotoSkipped
 from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.features import look_at
@@ -41,8 +42,14 @@ def check_photos(options: TuneOptions, listen: Listener) -> CheckedPhotos:
     """
     check_device()
     options = options.checked()
-    clip = ClipOnnx(
-        options.onnx, options.threads, options.provider, MemoryLimit(options.max_memory)
+    clip = open_clip(
+        options.onnx,
+        options.engine,
+        options.send_photos,
+        threads=options.threads,
+        provider=options.provider,
+        memory=MemoryLimit(options.max_memory),
+        tell=lambda text, warning: listen(Note(text, warning)),
     )
     found = find_photos(options.data, options.class_names, runs=[RUNS, options.data / RUNS])
     text = _text(clip, found, options.template)
@@ -71,7 +78,7 @@ def check_photos(options: TuneOptions, listen: Listener) -> CheckedPhotos:
     )
 
 
-def _text(clip: ClipOnnx, found: Found, template: str) -> np.ndarray:
+def _text(clip: Clip, found: Found, template: str) -> np.ndarray:
     """The template's text features [K, D] of all classes. Raises UserError."""
     rows = clip.prompts.as_written(found.names, template)
     clip.close_tokenizer()

@@ -1,6 +1,7 @@
 """A finished run at work: `Classifier` answers for photos and measures itself on labelled ones."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,11 +13,16 @@ import numpy as np
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.clip_file import ClipOnnx
-from edge_sharpzo.clip.embedded import known_as, model_file
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import same_rows
+from edge_sharpzo.clip.providers import CPU
 from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.clip.towers import LOCAL
+from edge_sharpzo.engines.opening import open_clip
+from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.evaluation import Evaluation, labelled, measured
 from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.class_names import spelt_again
@@ -24,6 +30,7 @@ from edge_sharpzo.runs.options import usable_threads
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.system.errors import PromptTooLongError, UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device
+from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.text import as_spoken, folded, is_line
 from edge_sharpzo.tuning.loss import softmax
 
@@ -52,7 +59,7 @@ class Classifier:
         >>> classifier.score(features)  # [N, D] cached features -> probabilities [N, K]
     """
 
-    def __init__(self, clip: ClipOnnx, prompt: TunedPrompt, folder: Path):
+    def __init__(self, clip: Clip, prompt: TunedPrompt, folder: Path):
         """Use `load`."""
         self.folder = folder
         self._clip, self._prompt = clip, prompt
@@ -66,11 +73,16 @@ class Classifier:
         onnx: str | PathLike[str] | None = None,
         threads: int = 0,
         also: Sequence[str] | None = None,
+        *,
+        engine: str | None = None,
+        tell: Tell = lambda text, warning: None,
     ) -> Self:
         """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
 
         `threads` 0 are all cores, -1 all but one. `also` names more classes, which the run has seen
-        no photo of; they answer by their names. Raises UserError where the run is not whole, the
+        no photo of; they answer by their names. `engine` is where photos are encoded: they are sent
+        there. So they are without it where the run had `send_photos`. `tell` hears what happens to
+        that engine, and whether it is a warning. Raises UserError where the run is not whole, the
         model is another one, or the run cannot take such classes.
         """
         if not isinstance(run, str | PathLike):
@@ -82,12 +94,12 @@ class Classifier:
         check_device()
         with os_errors_told():
             prompt = TunedPrompt.load(folder)
-            model = Path(onnx) if onnx is not None else _model_of(folder)
-            clip = ClipOnnx(model, usable_threads(threads))
+            place = Path(onnx) if onnx is not None else None
+            clip = _opened(folder, place, engine, usable_threads(threads), tell)
             known = clip.sha256
         if known_as(known) != known_as(prompt.model_sha256):
             raise UserError(
-                f"{model} is not the model that {folder} was tuned for: add `onnx` with that "
+                f"{clip.where} is not the model that {folder} was tuned for: add `onnx` with that "
                 "model, or tune again",
                 field="onnx",
             )
@@ -243,7 +255,7 @@ def _names(also: object) -> list[str]:
     return names
 
 
-def _with_names(clip: ClipOnnx, prompt: TunedPrompt, folder: Path, names: list[str]) -> TunedPrompt:
+def _with_names(clip: Clip, prompt: TunedPrompt, folder: Path, names: list[str]) -> TunedPrompt:
     """The prompt with the classes `names`. Raises UserError where it cannot have them."""
     if prompt.by_name is None:
         raise UserError(
@@ -269,6 +281,25 @@ def _with_names(clip: ClipOnnx, prompt: TunedPrompt, folder: Path, names: list[s
     if not all(np.isfinite(part).all() for part in made.linear()):
         raise UserError(f"{folder / PROMPT} is damaged (its numbers are too large): tune again")
     return made
+
+
+def _opened(folder: Path, onnx: Path | None, engine: str | None, threads: int, tell: Tell) -> Clip:
+    """The model of a run, here or behind an engine. Raises UserError."""
+    if engine is None and onnx is None:
+        with suppress(UserError):  # `_model_of` says what is wrong
+            options = RunConfig.read(folder).options
+            engine = options.engine if options.send_photos else None
+    if engine is None or engine == LOCAL:
+        return ClipOnnx(onnx or _model_of(folder), threads)
+    return open_clip(
+        onnx or EMBEDDED_MODEL,
+        engine,
+        send_photos=True,
+        threads=threads,
+        provider=CPU,
+        memory=MemoryLimit(),
+        tell=tell,
+    )
 
 
 def _model_of(folder: Path) -> Path:

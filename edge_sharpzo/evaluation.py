@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_sharpzo.classifier.tuned import TunedPrompt
-from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.photos.copies import leave_out_copies, shows_same
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import look_at
@@ -77,7 +77,7 @@ def labelled(
 
 
 def measured(
-    clip: ClipOnnx, prompt: TunedPrompt, folder: Path, found: Found, watch: Watch
+    clip: Clip, prompt: TunedPrompt, folder: Path, found: Found, watch: Watch
 ) -> Evaluation:
     """What the run in `folder` makes of the photos that were `found`, less those tuned on.
 

@@ -2,7 +2,8 @@
 
 import base64
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from edge_sharpzo import pipeline
 from edge_sharpzo.classifier.onnx_file import write_classifier
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.providers import announcement
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.events import Listener, Note, RunBegins
 from edge_sharpzo.photos.left_out import UNREADABLE, grouped
 from edge_sharpzo.pipeline import Assessed, Prepared, Searched, Task
@@ -38,6 +40,10 @@ from edge_sharpzo.tuning.methods.plan import Preset
 from edge_sharpzo.tuning.records import Record, StopReason
 from edge_sharpzo.tuning.start import Start
 
+NO_FILE = (
+    "there is no classifier.onnx, since the model's file is not here: `edge-sharpzo predict` asks "
+    "the engine"
+)
 STARTS = ("start", "context_tokens")  # options at fault where a model's learned start does not fit
 
 
@@ -58,25 +64,25 @@ def tune(
     check_device()
     if not resume:
         options.check_new()
-    task = _opened(options.checked(), resume)
+    task = _opened(options.checked(), listen, resume)
     folder = options.out or run_folder.new_folder()
     task = replace(task, options=replace(task.options, out=folder))
     with locked(folder) as lock:
         run_folder.clear_remains(folder)
         if not resume:
             run_folder.start_afresh(folder, overwrite)
-        listen(Note(f"{task.options.provider}, {task.options.threads} threads"))
+        listen(Note(_place(task)))
         listen(Note(task.start_told))
         if slow_start := announcement(task.options.provider):
             listen(Note(slow_start, warning=True))
         return _tune_in(folder, lock, task, listen, stop, resume)
 
 
-def _opened(options: TuneOptions, resume: bool) -> Task:
+def _opened(options: TuneOptions, listen: Listener, resume: bool) -> Task:
     """The task; where a run is to go on, only another model file can lack the start it had."""
     bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
     try:
-        return pipeline.open_task(options, bare)
+        return pipeline.open_task(options, listen, bare)
     except UserError as error:
         if not (resume and error.field in STARTS and options.start == Start.LEARNED):
             raise
@@ -92,9 +98,40 @@ def _tune_in(
     if resume:
         stored = RunConfig.read(folder)
         run_folder.check_unchanged(folder, stored, config)
+        if stored.options.engine != config.options.engine:
+            before = f"the run began with the engine {stored.options.engine}"
+            listen(Note(f"{before}: from here on last digits may differ", warning=True))
     else:
         run_folder.write_config(folder, config)
     listen(RunBegins(folder))
+    with _told_to_resume(folder, task):
+        return _tuned(folder, lock, task, listen, stop, config, stored)
+
+
+@contextmanager
+def _told_to_resume(folder: Path, task: Task) -> Iterator[None]:
+    """Where an engine elsewhere fails, the error says how to go on."""
+    try:
+        yield
+    except UserError as error:
+        if error.field != "engine" or task.options.engine == LOCAL:
+            raise
+        raise UserError(
+            f"{error}. Nothing is lost: go on with `resume={folder}`, also with another `engine`",
+            field="engine",
+        ) from error
+
+
+def _tuned(
+    folder: Path,
+    lock: FolderLock,
+    task: Task,
+    listen: Listener,
+    stop: Stop,
+    config: RunConfig,
+    stored: RunConfig | None,
+) -> tuple[Path, Summary]:
+    """The run from its photos on; `stored` is how it began, where it goes on."""
     prepared = pipeline.prepare(task, listen, stop)
     config = _with_photos(config, prepared)
     if stored and stored.tuned_on:
@@ -103,7 +140,7 @@ def _tune_in(
         run_folder.write_config(folder, config)
     tagged = stored is None or stored.schema_version > 0
     checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, lock.is_held)
-    searched = pipeline.search(prepared, listen, stop, checkpoints, resume)
+    searched = pipeline.search(prepared, listen, stop, checkpoints, stored is not None)
     finished = pipeline.finish(prepared, searched.found)
     assessed = pipeline.assess(prepared, searched.found, finished)
     summary = _summary(prepared, searched, assessed)
@@ -119,6 +156,12 @@ def _tune_in(
     if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
     return place, summary
+
+
+def _place(task: Task) -> str:
+    """Where it is computed."""
+    here = f"{task.options.provider}, {task.options.threads} threads"
+    return here if task.options.engine == LOCAL else f"text tower: {task.clip.where}; here: {here}"
 
 
 def _config(task: Task) -> RunConfig:
@@ -220,7 +263,9 @@ def _write(
     with run_folder.writing_results(folder):
         task.clip.check_unchanged()
         config.write(folder)
-        told = write_classifier(folder, task.clip, prompt, task.options.plain_classifier)
+        told: str | None = NO_FILE
+        if file := task.clip.file:
+            told = write_classifier(folder, file, prompt, task.options.plain_classifier)
         run_folder.finish(folder, summary, records, prompt)
         write_report(folder, summary, config, records, prompt, seen)
     return told

@@ -151,7 +151,8 @@ def test_info_says_whether_there_is_one(tiny_onnx: Path, model: Path) -> None:
 
 
 def opened(model: Path, photos: Path, **more: Any) -> Task:
-    return open_task(TuneOptions(data=photos, onnx=model, budget=1500, **more).checked())
+    options = TuneOptions(data=photos, onnx=model, budget=1500, **more).checked()
+    return open_task(options, lambda event: None)
 
 
 @pytest.mark.parametrize(

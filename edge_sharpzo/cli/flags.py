@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edge_sharpzo.cli.terminal import say
 from edge_sharpzo.runs.options import CHECK_OPTIONS, THREADS_HELP, TuneOptions, info_of
 from edge_sharpzo.system.errors import UserError
 
@@ -42,11 +43,23 @@ def opened(
         Path | None, typer.Option(help="exported model; the run's own if not given")
     ] = None,
     threads: ThreadsFlag = 0,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="service that encodes the photos, as in `tune`: they are sent there; the run's "
+            "own if it was tuned with --send-photos",
+            show_default=False,
+        ),
+    ] = None,
 ) -> "Classifier":
     """The classifier of a run."""
     from edge_sharpzo.classify import Classifier
 
-    return Classifier.load(run, onnx, threads, _names(also or []))
+    return Classifier.load(run, onnx, threads, _names(also or []), engine=engine, tell=_tell)
+
+
+def _tell(text: str, warning: bool) -> None:
+    say(f"{'warning' if warning else 'note'}: {text}")
 
 
 def _names(given: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from edge_sharpzo.cli.flags import JsonFlag, with_tune_options
 from edge_sharpzo.cli.interrupts import Interrupts, Signals
 from edge_sharpzo.cli.terminal import out, out_json, say
 from edge_sharpzo.photos.left_out import told
-from edge_sharpzo.runs.options import check_source
+from edge_sharpzo.runs.options import RESUME_OPTIONS, check_source
 from edge_sharpzo.system.errors import Cancelled
 from edge_sharpzo.system.text import listed, percent
 
@@ -50,7 +50,8 @@ def command(
         from edge_sharpzo.system.memory import return_large_arrays_at_once
         from edge_sharpzo.tuning.records import StopReason
 
-        chosen = resumed_options(resume) if resume else TuneOptions(**options)
+        again = {name: options[name] for name in RESUME_OPTIONS if name in given}
+        chosen = resumed_options(resume, again) if resume else TuneOptions(**options)
         return_large_arrays_at_once()
         display = Display()
         with _hint_of_resuming(display, resume, signals):

@@ -1,43 +1,33 @@
 """Opens `clip.onnx`: its card, its tokenizer, and one onnxruntime session for each tower."""
 
 import hashlib
-from collections.abc import Sequence
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from edge_sharpzo.clip.card import TOKENIZER_KEY, ModelCard, parse_card
+from edge_sharpzo.clip.card import parse_card
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.onnx.graph_file import read_graph
 from edge_sharpzo.clip.onnx.integer import multiply_in_integers
 from edge_sharpzo.clip.onnx.messages import ModelProto
 from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
 from edge_sharpzo.clip.onnx.trust import check_model, locations
 from edge_sharpzo.clip.search_start import parse_start
-from edge_sharpzo.clip.session import Feeds, Session
+from edge_sharpzo.clip.session import Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import sums_bytes_exactly, usable_cores
 from edge_sharpzo.system.memory import MB, MemoryLimit, PlannedLimit, return_freed_memory
 
-if TYPE_CHECKING:
-    from edge_sharpzo.clip.image_tower import ImageTower
-    from edge_sharpzo.clip.images import Photo
-    from edge_sharpzo.clip.prompts import Prompts
-
 MAX_GRAPH_BYTES = 2**31  # what protobuf reads
 GRAPH_ROOM = 500 * MB  # that reading a graph without its weights may take
 
 
-class ClipOnnx:
-    """An exported CLIP model.
+class ClipOnnx(Clip):
+    """An exported CLIP model in a file.
 
     Each tower gets a session of its own that holds that tower's weights alone, so that tuning
     never keeps the image tower or the token table in memory.
-
-    `card` holds what the file says of itself, `search_start` the context vectors [n, W], float32,
-    that its export has learned for a search to start from, or None.
 
     Example:
         >>> clip = ClipOnnx("clip.onnx", threads=2)
@@ -61,6 +51,7 @@ class ClipOnnx:
         provider; `memory` a limit to keep to.
         """
         self.path = Path(path)
+        self.where, self.short_name = str(self.path), self.path.name
         self._file = self.path.resolve()  # weights lie beside the file, not beside a link to it
         self.threads = threads
         self.provider = provider
@@ -68,7 +59,7 @@ class ClipOnnx:
         model = self._load()
         self._check_graph(model)
         told = _metadata(model)
-        self.card: ModelCard = parse_card(told, str(self.path))
+        self.card = parse_card(told, str(self.path))
         self.search_start = parse_start(told, self.card.text, str(self.path))
         produced = {output.name for output in model.graph.output}
         if missing := [name for name in OUTPUTS.values() if name not in produced]:
@@ -188,39 +179,21 @@ class ClipOnnx:
         if self._hashed() != self.sha256:
             raise UserError(f"{self.path} changed while it was in use: start again", field="onnx")
 
-    @cached_property
-    def prompts(self) -> "Prompts":
-        """The tokenizer. Raises UserError for a damaged one."""
-        from edge_sharpzo.clip.prompts import Prompts
-
-        return Prompts.of_card(self.card.text, self.metadata[TOKENIZER_KEY])
-
     @property
     def metadata(self) -> dict[str, str]:
         """What the file says of itself: card, tokenizer and learned start, as they are stored."""
         self._check_stamps()
         return _metadata(self._load())
 
-    def close_tokenizer(self) -> None:
-        """Frees the tokenizer (40 MB), which only the start needs; `prompts` opens it again."""
-        self.__dict__.pop("prompts", None)
-        return_freed_memory()
+    @property
+    def file(self) -> "ClipOnnx":
+        """The model's file here."""
+        return self
 
-    def encode_images(self, photos: Sequence["Photo"]) -> np.ndarray:
-        """L2-normalised features [N, D], float32, of photos.
-
-        `photos` are paths, pillow images or uint8 arrays [H, W, 3]. Raises UserError for one that
-        cannot be read.
-        """
-
-        with self.image_tower() as tower:
-            return tower.encode_all(photos)
-
-    def image_tower(self) -> "ImageTower":
-        """What encodes photos; it opens at the first one."""
-        from edge_sharpzo.clip.image_tower import ImageTower
-
-        return ImageTower(lambda: self.session(Tower.IMAGE, True), self.card, self.memory)
+    @property
+    def image_engine(self) -> str:
+        """See `Clip`. With less memory large photos are decoded to a part."""
+        return f"{self.provider} {version('onnxruntime')} {self.memory.mb}"
 
     def session(self, tower: Tower, integer: bool = False) -> Session:
         """A session of one tower.
@@ -245,20 +218,11 @@ class ClipOnnx:
             self.path,
             weights,
             self.threads or usable_cores(),
-            lambda feeds: self._output_shape(tower, feeds),
+            lambda feeds: self.output_shape(tower, feeds),
             self.memory if self.provider == CPU else PlannedLimit(self.memory.mb),
         )
         return_freed_memory()  # copies of the weights that only the opening needed
         return session
-
-    def _output_shape(self, tower: Tower, feeds: Feeds) -> tuple[int, ...]:
-        """What shape the output of `tower` has for these inputs."""
-        card = self.card
-        if tower == Tower.IMAGE:
-            return (len(feeds["pixel_values"]), card.feature_dim)
-        if tower == Tower.TEXT:
-            return (len(feeds["ctx"]), len(feeds["eot"]), card.feature_dim)
-        return (len(feeds["token_ids"]), card.text.width)
 
     def tower(self, name: Tower, integer: bool = False) -> ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
@@ -269,16 +233,6 @@ class ClipOnnx:
         if integer and sums_bytes_exactly():
             multiply_in_integers(model)
         return model
-
-    def token_embeddings(self, ids: list[int]) -> np.ndarray:
-        """Rows of the token table [T, W], float32, without positions.
-
-        The table is read for this call alone. Raises UserError for rows that are no finite numbers.
-        """
-        (rows,) = self.session(Tower.TOKENS).run(None, {"token_ids": np.asarray(ids, np.int64)})
-        if not np.isfinite(rows).all():
-            raise UserError(f"the token table of {self.path} is damaged: export it again")
-        return rows
 
 
 def _metadata(model: ModelProto) -> dict[str, str]:

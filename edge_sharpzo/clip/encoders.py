@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from edge_sharpzo.clip.text_tower import TextTower
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.system.errors import not_one_of
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
-
-LOCAL = "local"
+    from edge_sharpzo.clip.model import Clip
 
 
 class TextEncoder(Protocol):
@@ -34,7 +33,7 @@ class MakeEncoder(Protocol):
     """Makes an encoder for a model and some classes."""
 
     def __call__(
-        self, clip: "ClipOnnx", classes: Sequence[Sequence[int]], n_ctx: int, integer: bool, /
+        self, clip: "Clip", classes: Sequence[Sequence[int]], n_ctx: int, integer: bool, /
     ) -> TextEncoder:
         """`classes` holds each class's own token ids behind `n_ctx` context vectors.
 
@@ -47,9 +46,16 @@ ENCODERS: dict[str, MakeEncoder] = {LOCAL: TextTower}
 
 
 def encoder_maker(engine: str) -> MakeEncoder:
-    """What makes the encoders of `engine`. Raises UserError for an engine that does not exist."""
+    """What makes the encoders of `engine`: a name, or the address of where the towers run.
+
+    Raises UserError for an engine that does not exist.
+    """
+    if "://" in engine:
+        return TextTower
     if engine not in ENCODERS:
-        raise not_one_of(ENCODERS, "engine", engine)
+        raise not_one_of(
+            (*ENCODERS, "an address such as kserve://HOST:8001/MODEL"), "engine", engine
+        )
     return ENCODERS[engine]
 
 

@@ -21,7 +21,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.session import Session
+    from edge_sharpzo.clip.session import TowerSession
 
 AHEAD = 8  # photos decoded ahead of the tower, while it computes
 SHARE = 2  # the tower and the decoding of the next photos have half of what is left each
@@ -44,13 +44,13 @@ class ImageTower:
 
     def __init__(
         self,
-        open_session: "Callable[[], Session]",
+        open_session: "Callable[[], TowerSession]",
         card: ModelCard,
         memory: MemoryLimit,
     ):
         """Use `ClipOnnx.image_tower`. `memory` limits what photos are decoded."""
         self._open, self._card, self._memory = open_session, card, memory
-        self._session: Session | None = None
+        self._session: TowerSession | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -101,16 +101,30 @@ class ImageTower:
             return
         if self._session is None:
             self._session = self._open()
+        waiting: list[tuple[int, np.ndarray]] = []
         for index, values in enumerate(self._prepared(photos)):
             if isinstance(values, str):
                 skipped(index, values)
             else:
-                features = self._session.run(None, {"pixel_values": values[None]})[0][0]
-                if np.isfinite(features).all():
-                    yield Seen(index, features, sketch(values, self._card.image))
-                else:
-                    skipped(index, "the image tower makes no finite numbers of it")
+                waiting.append((index, values))
+            if len(waiting) == self._session.at_once or index + 1 == len(photos):
+                yield from self._encoded(self._session, waiting, skipped)
+                waiting = []
             progress(index + 1)
+
+    def _encoded(
+        self,
+        session: "TowerSession",
+        prepared: Sequence[tuple[int, np.ndarray]],
+        skipped: Callable[[int, str], object],
+    ) -> Iterator[Seen]:
+        """Photos whose place in the list and pixel values [3, H, W] are known."""
+        calls = [{"pixel_values": values[None]} for _, values in prepared]
+        for (index, values), rows in zip(prepared, session.run_all(calls), strict=True):
+            if np.isfinite(rows).all():
+                yield Seen(index, rows[0], sketch(values, self._card.image))
+            else:
+                skipped(index, "the image tower makes no finite numbers of it")
 
     def _prepared(self, photos: Sequence[Photo]) -> Iterator[np.ndarray | str]:
         """Each photo's pixel values [3, H, W], or why it cannot be used.

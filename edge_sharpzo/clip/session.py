@@ -1,11 +1,11 @@
 """The one way to the engine: opening and running a tower, with memory, time and errors in hand."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,6 +26,22 @@ ROOM = {Tower.TOKENS: 200 * MB, Tower.TEXT: 1000 * MB, Tower.IMAGE: 2000 * MB}  
 SECONDS, SECONDS_PER_MB = 15.0, 1.0
 # What onnxruntime says where it gets no memory.
 _NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation", "out of memory")
+
+
+class TowerSession(Protocol):
+    """One tower, open somewhere."""
+
+    @property
+    def at_once(self) -> int:
+        """How many calls are worth giving at once: they may run beside each other."""
+        ...
+
+    def run_all(self, calls: Sequence[Feeds], /) -> list[np.ndarray]:
+        """The tower's one output, float32, for each of the calls.
+
+        Raises UserError where that fails, or an output has another shape than the tower's.
+        """
+        ...
 
 
 class Session:
@@ -75,6 +91,12 @@ class Session:
                 done.set()
             self._check(found, self._shape(feeds))
         return [found]
+
+    at_once = 1
+
+    def run_all(self, calls: Sequence[Feeds]) -> list[np.ndarray]:
+        """See `TowerSession`; one call after the other."""
+        return [self.run(None, feeds)[0] for feeds in calls]
 
     def get_inputs(self) -> list[Any]:
         """What onnxruntime says of the tower's inputs: `name`, `shape`, `type`."""

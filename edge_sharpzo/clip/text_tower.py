@@ -15,8 +15,8 @@ from edge_sharpzo.clip.card import Layout, Pool
 from edge_sharpzo.clip.towers import Tower
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
-    from edge_sharpzo.clip.session import Session
+    from edge_sharpzo.clip.model import Clip
+    from edge_sharpzo.clip.session import TowerSession
 
 MASKED = np.float32(-1e9)  # added to a score; exp of it is 0 in float32
 # Class tokens in one packed sequence. Attention grows with the square of its length, and each
@@ -67,7 +67,7 @@ def chunks(classes: Sequence[Sequence[int]], tokens: int) -> list[slice]:
 
 
 class TextTower:
-    """The local text encoder: maps contexts [P, n_ctx, W] to text features [P, K, D], float32.
+    """The text encoder: maps contexts [P, n_ctx, W] to text features [P, K, D], float32.
 
     Example:
         >>> prompt = clip.prompts.for_tuning(["cat", "dog"], "a photo of a {}.")
@@ -78,11 +78,11 @@ class TextTower:
 
     def __init__(
         self,
-        clip: "ClipOnnx",
+        clip: "Clip",
         classes: Sequence[Sequence[int]],
         n_ctx: int,
         integer: bool = False,
-        session: "Session | None" = None,
+        session: "TowerSession | None" = None,
     ):
         """`classes` holds each class's own token ids behind the context, end tokens included.
 
@@ -106,14 +106,17 @@ class TextTower:
     def __call__(self, contexts: np.ndarray) -> np.ndarray:
         """Features [P, K, D] of `contexts` [P, n_ctx, W], in batches of one shape if P allows."""
         contexts = np.ascontiguousarray(contexts, np.float32)
-        parts = [
-            [self._session.run(None, {"ctx": batch, **feed})[0] for feed in self._feeds]
-            for batch in (contexts[i : i + self.batch] for i in range(0, len(contexts), self.batch))
-        ]
+        starts = range(0, len(contexts), self.batch)
+        batches = [contexts[i : i + self.batch] for i in starts]
+        found = self._session.run_all(
+            [{"ctx": batch, **feed} for batch in batches for feed in self._feeds]
+        )
+        many = len(self._feeds)
+        parts = [found[i : i + many] for i in range(0, len(found), many)]
         return np.concatenate([np.concatenate(chunk, axis=1) for chunk in parts])
 
     def _packed_feeds(
-        self, clip: "ClipOnnx", classes: Sequence[Sequence[int]]
+        self, clip: "Clip", classes: Sequence[Sequence[int]]
     ) -> list[dict[str, np.ndarray]]:
         feeds = []
         for group in chunks(classes, CHUNK_TOKENS):
@@ -132,7 +135,7 @@ class TextTower:
         return feeds
 
     def _dense_feeds(
-        self, clip: "ClipOnnx", classes: Sequence[Sequence[int]]
+        self, clip: "Clip", classes: Sequence[Sequence[int]]
     ) -> list[dict[str, np.ndarray]]:
         card = self.card
         first = len(card.start) + self.n_ctx

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+LOCAL = "local"  # the engine that runs the towers in this process
+
 
 class Tower(StrEnum):
     """A part of the model with a session of its own."""

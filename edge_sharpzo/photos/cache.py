@@ -1,7 +1,6 @@
 """Photo features on disk, so that no photo is encoded twice."""
 
 import hashlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,7 @@ from edge_sharpzo.system.storage import cache_folder, clear_half_written
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.model import Clip
 
 PREPROCESSING = 3  # raise when what the tower sees of a photo changes: old caches are then not read
 NAMES = ("keys", "features", "sketches")  # of the file's tensors
@@ -31,10 +30,8 @@ class FeatureCache:
     A safetensors file that is rebuilt when it is damaged.
     """
 
-    def __init__(self, clip: "ClipOnnx", root: Path):
-        # Features differ in their last digits between providers and versions of onnxruntime, and
-        # with less memory large photos are decoded to a part.
-        place = f"{root.resolve()} {clip.provider} {version('onnxruntime')} {clip.memory.mb}"
+    def __init__(self, clip: "Clip", root: Path):
+        place = f"{root.resolve()} {clip.image_engine}"
         place = hashlib.sha256(place.encode(errors="surrogateescape")).hexdigest()
         file = f"{clip.sha256[:16]}-{place[:16]}-{PREPROCESSING}.safetensors"
         self.path = cache_folder() / file

@@ -14,7 +14,7 @@ from edge_sharpzo.photos.found import Found, Photos
 from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.model import Clip
 
 KEEP_EVERY = 30.0  # seconds between two writings of the cache: a kill loses no more
 
@@ -38,7 +38,7 @@ class Looked(NamedTuple):
 
 
 def look_at(
-    clip: "ClipOnnx",
+    clip: "Clip",
     found: Found,
     progress: Callable[[int, int], object],
     skipped: Callable[[Path, str], object],
@@ -58,7 +58,7 @@ def look_at(
 
 
 def encode_photos(
-    clip: "ClipOnnx",
+    clip: "Clip",
     photos: Sequence[PhotoFile],
     cache_root: Path | None,
     progress: Callable[[int, int], object] = lambda done, total: None,

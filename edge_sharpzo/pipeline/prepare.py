@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, check_head, head_named
-from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.encoders import encoder_maker
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import TunablePrompt, same_rows
+from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.events import (
     Listener,
     Note,
@@ -43,7 +44,7 @@ class Task:
 
     options: TuneOptions  # with the start that is taken
     plan: Plan
-    clip: ClipOnnx
+    clip: Clip
     found: Found
     prompt: TunablePrompt
     # Token ids of each class's prompt as written, those of classes without photos at the end.
@@ -79,10 +80,13 @@ class Prepared:
     seconds: float  # from the start until the photos were done
 
 
-def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Task:
+def open_task(
+    options: TuneOptions, listen: Listener, bare: Mapping[str, str] | None = None
+) -> Task:
     """Opens the model, looks for photos and makes the method ready.
 
-    A run that goes on has the classes without photos `bare`, folder -> name, and no others.
+    `listen` hears what happens to an engine that is elsewhere, as long as the task lasts. A run
+    that goes on has the classes without photos `bare`, folder -> name, and no others.
 
     Raises UserError for whatever is wrong with any of them, a name too long included, before the
     long work begins.
@@ -94,8 +98,15 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
     chosen = plan(options.method, request)
     head = head_named(options.head)
     encoder_maker(options.engine)
-    memory = MemoryLimit(options.max_memory)
-    clip = ClipOnnx(options.onnx, options.threads, options.provider, memory)
+    clip = open_clip(
+        options.onnx,
+        options.engine,
+        options.send_photos,
+        threads=options.threads,
+        provider=options.provider,
+        memory=MemoryLimit(options.max_memory),
+        tell=lambda text, warning: listen(Note(text, warning)),
+    )
     start, told = _start(options, chosen, clip)
     tokens = options.context_tokens or chosen.context_tokens
     if start is Start.LEARNED:
@@ -126,7 +137,7 @@ def open_task(options: TuneOptions, bare: Mapping[str, str] | None = None) -> Ta
     return Task(options, chosen, clip, found, prompt, rows, started, told, words)
 
 
-def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, str]:
+def _start(options: TuneOptions, chosen: Plan, clip: Clip) -> tuple[Start, str]:
     """Where the search starts, as asked or else as the method prefers; and what to tell of it."""
     words = "the search starts from the template's words"
     learned = "the search starts from the context that the model's export has learned"
@@ -135,7 +146,7 @@ def _start(options: TuneOptions, chosen: Plan, clip: ClipOnnx) -> tuple[Start, s
     if options.start == Start.WORDS or chosen.prefers is Start.WORDS:
         return Start.WORDS, words
     if clip.search_start is None:
-        return Start.WORDS, f"{words}: {clip.path.name} holds no learned start"
+        return Start.WORDS, f"{words}: {clip.short_name} holds no learned start"
     has, wanted = len(clip.search_start), options.context_tokens or chosen.context_tokens
     if has != wanted:
         return Start.WORDS, f"{words}: the learned start has {has} context vectors, not {wanted}"

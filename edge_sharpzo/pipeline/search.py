@@ -3,6 +3,8 @@
 import gc
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -121,13 +123,15 @@ def search(
     listen(TuningStarts(chosen.planned, done, seconds, seconds_per_query))
 
     earlier = state.seconds if state else 0.0  # in processes before this one
+    seen = [state] if state else []  # as it was after each step
 
     def after_step(now: LoopState) -> None:
+        seen[:] = [now]
         listen(QueriesSpent(sum(now.queries.values()), optimizer.stage))
         if checkpoints:
             checkpoints.offer(now, optimizer.state)
 
-    with stop:
+    with stop, _kept(checkpoints, seen, objective, optimizer):
         outcome = run_loop(
             objective,
             optimizer,
@@ -143,6 +147,26 @@ def search(
     found = Found(objective.contexts(best.point[None])[0], best.text, validated.text, as_written)
     seconds_spent = earlier + time.monotonic() - began
     return Searched(found, outcome, objective.queries, seconds_spent, earlier)
+
+
+@contextmanager
+def _kept(
+    checkpoints: Checkpoints | None,
+    seen: list[LoopState],
+    objective: PromptObjective,
+    optimizer: Optimizer,
+) -> Iterator[None]:
+    """Writes a checkpoint where an engine that is elsewhere fails between two steps.
+
+    `seen` ends with the state after the last one. Where it fails in the middle of a step, which has
+    then counted queries, the checkpoint of before is exact, and stays.
+    """
+    try:
+        yield
+    except UserError:
+        if checkpoints and seen and seen[-1].queries == dict(objective.queries):
+            checkpoints.write(seen[-1], optimizer.state())
+        raise
 
 
 def _measured_noise(

@@ -1,10 +1,11 @@
 """A run's folder on disk: how one starts, goes on and is finished."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
@@ -112,13 +113,16 @@ def is_finished(folder: Path) -> bool:
     )
 
 
-def resumed_options(folder: Path) -> TuneOptions:
-    """The options that the run in `folder` was started with. Raises UserError if it is finished."""
+def resumed_options(folder: Path, again: Mapping[str, Any] | None = None) -> TuneOptions:
+    """The options that the run in `folder` was started with, but for those given `again`.
+
+    Raises UserError if it is finished.
+    """
     config = RunConfig.read(folder)
     if is_finished(folder):
         raise UserError(f"{folder} is finished: tune again with another `out`", "resume")
     model = model_file(config.options.onnx, config.model_sha256)
-    return replace(config.options, out=folder, onnx=model)
+    return replace(config.options, out=folder, onnx=model, **(again or {}))
 
 
 def another_model(folder: Path) -> UserError:

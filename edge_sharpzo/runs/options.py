@@ -10,6 +10,7 @@ from typing import Any
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.providers import AUTO, Provider, resolve
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.text import is_text
@@ -48,8 +49,16 @@ def usable_threads(asked: int) -> int:
     return asked if asked > 0 else max(1, usable_cores() + asked)
 
 
+# What a run may be given anew when it goes on.
+RESUME_OPTIONS = ("engine", "send_photos")
+
+
 def check_source(data: object, resume: object, given: Iterable[str]) -> None:
-    """Raises UserError unless there are photos, or a run to go on with and no option `given`."""
+    """Raises UserError unless there are photos, or a run to go on with.
+
+    That takes no other option that was `given` than `RESUME_OPTIONS`.
+    """
+    given = [name for name in given if name not in RESUME_OPTIONS]
     if (data is None) == (resume is None):
         raise UserError(
             "give `data`, a folder of photos, or `resume`, the folder of an interrupted run, and "
@@ -199,7 +208,15 @@ class TuneOptions:
     drop_duplicates: bool = _option(
         False, "keep one of photos that are nearly the same, as bursts give them"
     )
-    engine: str = _option("local", "what runs the text tower", shown=False)
+    engine: str = _option(
+        LOCAL,
+        "where the text tower runs: kserve://HOST:PORT/MODEL (gRPC), kserve+http://, with +tls:// "
+        "or +https://; several between commas; or a fleet's scheduler, dask://HOST:PORT",
+        default_shown=False,
+    )
+    send_photos: bool = _option(
+        False, "let the engine encode the photos too: they leave this device"
+    )
 
     def checked(self) -> "TuneOptions":
         """These options with threads, provider and enums resolved.
@@ -234,6 +251,11 @@ class TuneOptions:
                 "`preset=paper`",
                 field="start",
             )
+        if self.send_photos and self.engine == LOCAL:
+            raise UserError(
+                "`send_photos` goes with an `engine` that is elsewhere: name it, or leave this out",
+                field="send_photos",
+            )
 
     def with_absolute_paths(self) -> "TuneOptions":
         """The same wherever the process goes."""
@@ -248,7 +270,17 @@ class TuneOptions:
 
 
 # Those of a look at photos without tuning; `data` comes first.
-CHECK_OPTIONS = ("data", "onnx", "template", "class_names", "threads", "max_memory", "provider")
+CHECK_OPTIONS = (
+    "data",
+    "onnx",
+    "template",
+    "class_names",
+    "threads",
+    "max_memory",
+    "provider",
+    "engine",
+    "send_photos",
+)
 
 
 def info_of(name: str) -> OptionInfo:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from edge_sharpzo.clip.embedded import known_as
-from edge_sharpzo.clip.encoders import LOCAL
 from edge_sharpzo.clip.sketch import SKETCH
+from edge_sharpzo.clip.towers import LOCAL
+from edge_sharpzo.engines.address import is_address
 from edge_sharpzo.runs.json_files import SCHEMA_VERSION, as_json, read_record
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.system.errors import UserError
@@ -31,6 +32,7 @@ SINCE_0_1_0 = {
     "keep_known": 0.95,
     "plain_classifier": False,
     "drop_duplicates": False,
+    "send_photos": False,
 }
 
 
@@ -118,8 +120,10 @@ class RunConfig:
         """What a checkpoint has to belong to: all that decides the run, not where its files lie."""
         options = {**self.options.given(), "data": "", "out": "", "onnx": "", "class_names": ""}
         # The names are among the classes; the others decide what is made of what was found.
-        for name in ("more_classes", "background", "keep_known", "plain_classifier"):
+        for name in ("more_classes", "background", "keep_known", "plain_classifier", "send_photos"):
             options.pop(name, None)
+        if is_address(self.options.engine):  # the towers are the same ones, wherever they run
+            options["engine"] = LOCAL
         if options.get("start") == Start.WORDS:  # as if there were no other, which once was so
             del options["start"]
         if not options.get("drop_duplicates"):  # likewise

@@ -173,9 +173,9 @@ class Looks:
         state, optimizer = self.state, self._optimizer
         assert isinstance(optimizer, Restartable)
         self._objective.loss.add_held_back()
+        text, record = self._look(state.best.point, REFIT)  # may fail: nothing has changed so far
         optimizer.restart(state.best.point)
         state.before_refit = state.best
-        text, record = self._look(state.best.point, REFIT)
         record = replace(record, best=True)
         state.best = Best(state.best.point, text, record)
         state.queries = dict(self._objective.queries)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol, Self, TypedDict, Unpack, cast
 
 import numpy as np
 
-from edge_sharpzo.clip.encoders import LOCAL, TextEncoder, encoder_maker, template_features
+from edge_sharpzo.clip.encoders import TextEncoder, encoder_maker, template_features
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.tuning.loss import FewShotLoss
 from edge_sharpzo.tuning.records import QueryKind
@@ -21,7 +22,7 @@ from edge_sharpzo.tuning.start import (
 )
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.model import Clip
 
 DEFAULT_TEMPLATE = "a photo of a {}."
 SLAB = 64  # candidates whose text features are held at once at most
@@ -91,7 +92,7 @@ class PromptObjective:
 
     def __init__(
         self,
-        clip: "ClipOnnx",
+        clip: "Clip",
         names: Sequence[str],
         features: np.ndarray,
         labels: np.ndarray,

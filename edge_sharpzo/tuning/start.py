@@ -9,14 +9,14 @@ from edge_sharpzo.system.errors import PromptTooLongError, UserError, not_one_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from edge_sharpzo.clip.clip_file import ClipOnnx
+    from edge_sharpzo.clip.model import Clip
     from edge_sharpzo.clip.prompts import TunablePrompt
 
 
 class Start(StrEnum):
     """What the unchanged prompt, w = 0, is."""
 
-    LEARNED = "learned"  # `ClipOnnx.search_start`
+    LEARNED = "learned"  # `Clip.search_start`
     WORDS = "words"  # those before the class name in the template
 
 
@@ -30,7 +30,7 @@ def checked_start(start: object) -> Start:
 
 
 def prompt_from(
-    clip: "ClipOnnx", start: Start, names: Sequence[str], template: str, tokens: int | None
+    clip: "Clip", start: Start, names: Sequence[str], template: str, tokens: int | None
 ) -> "TunablePrompt":
     """The prompt of each class behind `tokens` context vectors, see `Prompts.for_tuning`.
 
@@ -42,34 +42,34 @@ def prompt_from(
         if start is Start.WORDS:
             raise
         raise UserError(
-            f"{error.fault}, {tokens} of them for the learned start of {clip.path}: use "
+            f"{error.fault}, {tokens} of them for the learned start of {clip.where}: use "
             "`start=words`, or shorten the class name",
             field="start",
         ) from error
 
 
-def learned_tokens(clip: "ClipOnnx", asked: int | None) -> int:
+def learned_tokens(clip: "Clip", asked: int | None) -> int:
     """How many context vectors the model's learned start has.
 
     Raises UserError where it has none, or another number than `asked` for.
     """
     if clip.search_start is None:
         raise UserError(
-            f"{clip.path} holds no learned start: export the model again with this version "
+            f"{clip.where} holds no learned start: export the model again with this version "
             "(text towers that run dense get none), or use `start=words`",
             field="start",
         )
     tokens = len(clip.search_start)
     if asked not in (None, tokens):
         raise UserError(
-            f"the learned start of {clip.path} has {tokens} context vectors, not {asked}: use "
+            f"the learned start of {clip.where} has {tokens} context vectors, not {asked}: use "
             f"`context_tokens={tokens}`, or `start=words`",
             field="context_tokens",
         )
     return tokens
 
 
-def initial_context(clip: "ClipOnnx", start: str, words: list[int]) -> "np.ndarray":
+def initial_context(clip: "Clip", start: str, words: list[int]) -> "np.ndarray":
     """The context vectors [n_ctx, W], float32, of w = 0; `words` are the initial words' token ids.
 
     Raises UserError for a start that does not exist or does not have as many vectors.

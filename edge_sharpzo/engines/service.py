@@ -1,0 +1,126 @@
+"""A service as one thing: its endpoints, and what they are asked."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edge_sharpzo.clip.session import Feeds
+from edge_sharpzo.engines.access import level_of
+from edge_sharpzo.engines.address import Address
+from edge_sharpzo.engines.served import ASK, SHA256, Companion, Served
+from edge_sharpzo.engines.spread import PATIENCE, EnginesLostError, Spread, Tell
+from edge_sharpzo.engines.transport import Transport, UnknownModelError
+from edge_sharpzo.system.errors import UserError
+
+DEADLINE = 60.0  # seconds that a call may take
+AT_START = 10.0  # seconds of patience before anything has answered
+MISSING = (
+    "a model behind a service needs packages that are not installed here: "
+    "pip install 'edge-sharpzo[remote]'"
+)
+
+
+def connect(address: Address) -> Transport:
+    """What speaks to the service at `address`. Raises UserError."""
+    try:
+        if address.scheme.is_http:
+            from edge_sharpzo.engines.http_transport import HttpTransport
+
+            return HttpTransport(address)
+        from edge_sharpzo.engines.grpc_transport import GrpcTransport
+
+        return GrpcTransport(address)
+    except ImportError as error:
+        raise UserError(f"{MISSING} ({error.name})", field="engine") from error
+
+
+class Service:
+    """Endpoints that serve one model."""
+
+    def __init__(
+        self,
+        places: Sequence[Address],
+        tell: Tell,
+        connected: Callable[[Address], Transport] = connect,
+        patience: float = PATIENCE,
+    ):
+        """`tell` hears what happens to the endpoints, and whether that is a warning."""
+        self.tell = tell
+        self._places = list(places)
+        self._transports = [connected(address) for address in places]
+        self.spread = Spread([str(address) for address in places], tell, patience)
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return ", ".join(f"{each.location}/{each.model}" for each in self._places)
+
+    def infer(
+        self, number: int, served: Served, feeds: Feeds, outputs: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """What an endpoint answers. Raises FaultError or UserError."""
+        model = f"{self._places[number].model}-{served}"
+        return self._transports[number].infer(model, feeds, outputs, DEADLINE)
+
+    def has(self, served: Served) -> bool:
+        """Whether the service serves that, too. Raises UserError where nothing answers."""
+
+        def ask(number: int, _: None) -> np.ndarray:
+            try:
+                model = f"{self._places[number].model}-{served}"
+                self._transports[number].tensors(model, DEADLINE)
+            except UnknownModelError:
+                return np.array(False)
+            return np.array(True)
+
+        return bool(self.spread.run([None], ask)[0])
+
+    def companion(self) -> Companion:
+        """What the endpoints say of the model.
+
+        One that does not answer is told and left for later. Raises UserError where none does, where
+        they serve different models, or not what is needed.
+        """
+        found: dict[int, Companion] = {}
+        patience = AT_START
+        for number, endpoint in enumerate(self.spread.endpoints):
+            alone = Spread([endpoint.name], self.tell, patience)
+            try:
+                (card,) = alone.run([None], lambda _, __, n=number: self._card(n))  # type: ignore[misc]
+                found[number] = self._read(number, card)
+            except EnginesLostError as error:
+                endpoint.lost, endpoint.why = True, alone.endpoints[0].why
+                if number + 1 == len(self._places) and not found:
+                    raise UserError(
+                        f"{error}. It is started by `make serve-model`", field="engine"
+                    ) from error
+                self.tell(f"{endpoint.name} does not answer ({endpoint.why})", True)
+        first, *others = found.items()
+        for number, other in others:
+            if other.sha256 != first[1].sha256:
+                names = [self.spread.endpoints[n].name for n in (first[0], number)]
+                raise UserError(
+                    f"{names[0]} and {names[1]} serve different models: name endpoints of one",
+                    field="engine",
+                )
+        return first[1]
+
+    def _card(self, number: int) -> np.ndarray:
+        address = self._places[number]
+        try:
+            feeds = {ASK: np.zeros(1, np.int64)}
+            return self.infer(number, Served.CARD, feeds, [Served.CARD.output, SHA256])[
+                Served.CARD.output
+            ]
+        except UnknownModelError as error:
+            raise level_of(address, self._transports[number], DEADLINE, error) from error
+
+    def _read(self, number: int, card: np.ndarray) -> Companion:
+        try:
+            return Companion.of_array(card)
+        except ValueError as error:
+            raise UserError(
+                f"{self.spread.endpoints[number].name} sends a damaged card ({error}): serve the "
+                "model again with `make serve-model`",
+                field="engine",
+            ) from error

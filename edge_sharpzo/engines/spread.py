@@ -1,0 +1,255 @@
+"""Spreads calls over endpoints that serve the same model, whatever happens to any of them.
+
+A call is what a run here would compute at once, and stays whole wherever it goes, so that the
+numbers of a run do not depend on who has computed what: as long as all compute alike, which is
+found out with the first call.
+"""
+
+import random
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Any, TypeVar
+
+import numpy as np
+
+from edge_sharpzo.engines.transport import FaultError
+from edge_sharpzo.system.errors import UserError
+
+AT_ONCE = 2  # calls that an endpoint is given: the next one travels while it computes
+PATIENCE = 30.0  # seconds of faults in a row after which an endpoint counts as lost
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries; each pause doubles
+LOST_PAUSE = 30.0  # between two tries of an endpoint that is lost, while others answer
+# A call that takes so many times as long as others do, and so many seconds, is given to a second
+# endpoint that has nothing else to do.
+STUCK_TIMES, STUCK_SECONDS = 4.0, 1.0
+_LOOK = 0.5  # seconds after which somebody who waits looks again
+Call = TypeVar("Call")
+Tell = Callable[[str, bool], object]  # hears a text, and whether it is a warning
+
+
+class EnginesLostError(UserError):
+    """None of the endpoints answers any more."""
+
+
+@dataclass
+class Endpoint:
+    """What is known of one endpoint; `Spread` keeps it."""
+
+    name: str
+    failing_since: float | None = None  # on the monotonic clock, s; None after a success
+    tries: int = 0  # in a row that failed
+    next_try: float = 0.0
+    lost: bool = False
+    why: str = ""  # the last fault
+    running: int = 0
+    seconds: deque[float] = field(default_factory=lambda: deque(maxlen=32))  # of its last calls
+
+    def succeeded(self, seconds: float) -> bool:
+        """Notes an answer; returns whether the endpoint had been lost."""
+        was_lost, self.lost = self.lost, False
+        self.failing_since, self.tries, self.next_try = None, 0, 0.0
+        self.seconds.append(seconds)
+        return was_lost
+
+    def failed(self, fault: FaultError, patience: float) -> bool:
+        """Notes a fault; returns whether the endpoint is lost from now on."""
+        now = time.monotonic()
+        if self.failing_since is None:
+            self.failing_since = now
+        is_lost = now - self.failing_since >= patience and self.tries > 0
+        pause = LOST_PAUSE if is_lost else min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.tries)
+        # Many devices that lost one service at once do not come back at once. No result depends
+        # on this draw.
+        self.next_try = now + max(fault.wait, pause * random.uniform(0.5, 1))
+        self.tries, self.why = self.tries + 1, str(fault)
+        news = is_lost and not self.lost
+        self.lost = self.lost or is_lost
+        return news
+
+
+class Spread:
+    """Runs calls on several endpoints; one thread at a time may use it."""
+
+    def __init__(self, names: Sequence[str], tell: Tell, patience: float = PATIENCE):
+        """`names` are those of the endpoints, for messages; `tell` hears what happens to them."""
+        self.endpoints = [Endpoint(name) for name in names]
+        self._tell, self._patience = tell, patience
+        self._changed = Condition()  # guards the endpoints
+
+    @property
+    def at_once(self) -> int:
+        """Calls that are worth giving at once."""
+        return AT_ONCE * len(self.endpoints)
+
+    def run(
+        self,
+        calls: Sequence[Call],
+        ask: Callable[[int, Call], np.ndarray],
+        by_turns: bool = False,
+    ) -> list[np.ndarray]:
+        """The answer to each call; `ask` puts one to the endpoint of that number.
+
+        Whoever is free takes the next call; `by_turns` each has calls of its own, which another one
+        computes only where it is lost. `ask` raises FaultError for what another try may mend, and
+        anything else for what it will not: that ends all calls.
+
+        Raises EnginesLostError where no endpoint answers for as long as there is patience.
+        """
+        work = _Round(self, calls, ask, by_turns)
+        try:
+            return work.done()
+        finally:
+            for text, warning in work.news:
+                self._tell(text, warning)
+
+    def ask_all(self, ask: Callable[[int], object]) -> None:
+        """Asks every endpoint that is not lost, once, one after the other.
+
+        One that fails is noted as failing; what else `ask` raises is passed on.
+        """
+        for number, endpoint in enumerate(self.endpoints):
+            if endpoint.lost:
+                continue
+            try:
+                ask(number)
+            except FaultError as fault:
+                with self._changed:
+                    endpoint.failed(fault, self._patience)
+
+
+class _Round:
+    """One set of calls on their way."""
+
+    def __init__(
+        self,
+        spread: Spread,
+        calls: Sequence[Any],
+        ask: Callable[[int, Any], np.ndarray],
+        by_turns: bool,
+    ):
+        self._endpoints, self._calls, self._ask = spread.endpoints, calls, ask
+        self._patience, self._changed = spread._patience, spread._changed
+        self._by_turns = by_turns
+        self._answers: list[np.ndarray | None] = [None] * len(calls)
+        self._left = len(calls)
+        self._waiting = deque(range(len(calls)))
+        self._running: dict[int, list[float]] = {}  # call -> when each try of it began
+        self._error: BaseException | None = None
+        self._over = False
+        self.news: list[tuple[str, bool]] = []  # what is to be told
+
+    def done(self) -> list[np.ndarray]:
+        """All answers. Raises what `Spread.run` does."""
+        for number, endpoint in enumerate(self._endpoints):
+            for _ in range(min(AT_ONCE - endpoint.running, len(self._calls))):
+                Thread(target=self._serve, args=(number,), daemon=True).start()
+        with self._changed:
+            try:
+                while self._left and not self._error:
+                    if all(endpoint.lost for endpoint in self._endpoints):
+                        self._error = self._lost()
+                        break
+                    self._changed.wait(_LOOK)
+            finally:
+                self._over = True
+                self._changed.notify_all()
+            if self._error:
+                raise self._error
+            return [answer for answer in self._answers if answer is not None]
+
+    def _lost(self) -> EnginesLostError:
+        told = "; ".join(f"{each.name}: {each.why}" for each in self._endpoints)
+        return EnginesLostError(
+            f"the engine does not answer ({told}): start it again, or look at the network",
+            field="engine",
+        )
+
+    def _serve(self, number: int) -> None:
+        """One of an endpoint's threads: takes calls until there are none."""
+        endpoint = self._endpoints[number]
+        while (index := self._next(number)) is not None:
+            began = time.monotonic()
+            try:
+                answer = self._ask(number, self._calls[index])
+            except FaultError as fault:
+                self._failed(number, index, fault)
+            except BaseException as error:  # the thread that waits raises it
+                with self._changed:
+                    endpoint.running -= 1
+                    self._error = self._error or error
+                    self._changed.notify_all()
+                return
+            else:
+                self._succeeded(number, index, began, answer)
+
+    def _next(self, number: int) -> int | None:
+        """The next call for an endpoint, once it may have one; None where nothing is left."""
+        endpoint = self._endpoints[number]
+        with self._changed:
+            while not self._over and self._left:
+                pause = endpoint.next_try - time.monotonic()
+                # An endpoint that fails is tried with one call at a time.
+                if pause <= 0 and not (endpoint.tries and endpoint.running):
+                    index = self._taken(number)
+                    if index is not None:
+                        self._running.setdefault(index, []).append(time.monotonic())
+                        endpoint.running += 1
+                        return index
+                self._changed.wait(min(_LOOK, max(pause, 0.01)) if pause > 0 else _LOOK)
+            return None
+
+    def _taken(self, number: int) -> int | None:
+        """A call that waits, or else one that is stuck with another endpoint."""
+        for index in self._waiting:
+            if self._is_for(number, index):
+                self._waiting.remove(index)
+                return index
+        if self._by_turns or self._endpoints[number].lost:
+            return None
+        usual = [s for endpoint in self._endpoints for s in endpoint.seconds]
+        if not usual or self._endpoints[number].running:
+            return None
+        late = time.monotonic() - max(STUCK_SECONDS, STUCK_TIMES * statistics.median(usual))
+        stuck = (i for i, began in self._running.items() if len(began) == 1 and began[0] < late)
+        return next(stuck, None)
+
+    def _is_for(self, number: int, index: int) -> bool:
+        """Whether an endpoint may compute a call: its own, or that of a lost one."""
+        owner = index % len(self._endpoints)
+        if not self._by_turns or owner == number:
+            return True
+        return self._endpoints[owner].lost and not self._endpoints[number].lost
+
+    def _succeeded(self, number: int, index: int, began: float, answer: np.ndarray) -> None:
+        endpoint = self._endpoints[number]
+        with self._changed:
+            endpoint.running -= 1
+            if endpoint.succeeded(time.monotonic() - began):
+                self.news.append((f"{endpoint.name} answers again", False))
+            self._running.pop(index, None)
+            if self._answers[index] is None:
+                self._answers[index] = answer
+                self._left -= 1
+            self._changed.notify_all()
+
+    def _failed(self, number: int, index: int, fault: FaultError) -> None:
+        endpoint = self._endpoints[number]
+        with self._changed:
+            endpoint.running -= 1
+            if endpoint.failed(fault, self._patience):
+                digits = ", and numbers may differ in their last digits" if self._by_turns else ""
+                if not all(each.lost for each in self._endpoints):
+                    self.news.append(
+                        (f"{endpoint.name} is lost ({fault}): others take over{digits}", True)
+                    )
+            tries = self._running.get(index)
+            if tries is not None:
+                tries.pop()
+                if not tries:
+                    del self._running[index]
+                    self._waiting.appendleft(index)
+            self._changed.notify_all()
