@@ -15,8 +15,8 @@ from edge_sharpzo.clip.onnx.messages import ModelProto
 from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
 from edge_sharpzo.clip.onnx.trust import check_model, locations
 from edge_sharpzo.clip.search_start import parse_start
-from edge_sharpzo.clip.session import Feeds, Session
-from edge_sharpzo.clip.towers import OUTPUTS, Tower
+from edge_sharpzo.clip.session import Session
+from edge_sharpzo.clip.towers import OUTPUTS, Tower, output_shape
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import sums_bytes_exactly, usable_cores
 from edge_sharpzo.system.memory import MB, MemoryLimit, PlannedLimit, return_freed_memory
@@ -234,6 +234,7 @@ class ClipOnnx:
 
         model = self.tower(tower, integer)
         weights = weight_bytes(model.graph)
+        width = self.card.text.width if tower == Tower.TOKENS else self.card.feature_dim
         self.memory.require(weights, f"the {tower} tower")
         # The image tower's threads would wait actively on the core that decodes the next photos.
         active = tower != Tower.IMAGE
@@ -245,20 +246,11 @@ class ClipOnnx:
             self.path,
             weights,
             self.threads or usable_cores(),
-            lambda feeds: self._output_shape(tower, feeds),
+            lambda feeds: output_shape(tower, feeds, width),
             self.memory if self.provider == CPU else PlannedLimit(self.memory.mb),
         )
         return_freed_memory()  # copies of the weights that only the opening needed
         return session
-
-    def _output_shape(self, tower: Tower, feeds: Feeds) -> tuple[int, ...]:
-        """What shape the output of `tower` has for these inputs."""
-        card = self.card
-        if tower == Tower.IMAGE:
-            return (len(feeds["pixel_values"]), card.feature_dim)
-        if tower == Tower.TEXT:
-            return (len(feeds["ctx"]), len(feeds["eot"]), card.feature_dim)
-        return (len(feeds["token_ids"]), card.text.width)
 
     def tower(self, name: Tower, integer: bool = False) -> ModelProto:
         """The graph of one tower, see `session`; its weights are external data in `folder`."""
