@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_sharpzo.clip.card import TOKENIZER_KEY, ModelCard
 from edge_sharpzo.clip.session import Feeds, TowerSession
-from edge_sharpzo.clip.towers import Tower
+from edge_sharpzo.clip.towers import Tower, output_shape
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit, return_freed_memory
 
@@ -102,12 +102,8 @@ class Clip(ABC):
 
     def output_shape(self, tower: Tower, feeds: Feeds) -> tuple[int, ...]:
         """What shape the output of `tower` has for these inputs."""
-        card = self.card
-        if tower == Tower.IMAGE:
-            return (len(feeds["pixel_values"]), card.feature_dim)
-        if tower == Tower.TEXT:
-            return (len(feeds["ctx"]), len(feeds["eot"]), card.feature_dim)
-        return (len(feeds["token_ids"]), card.text.width)
+        width = self.card.text.width if tower == Tower.TOKENS else self.card.feature_dim
+        return output_shape(tower, feeds, width)
 
     def token_embeddings(self, ids: list[int]) -> np.ndarray:
         """Rows of the token table [T, W], float32, without positions.

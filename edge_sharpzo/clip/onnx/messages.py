@@ -30,7 +30,16 @@ else:
     ModelProto, GraphProto, NodeProto = _found.ModelProto, _found.GraphProto, _found.NodeProto
     TensorProto, ValueInfoProto = _found.TensorProto, _found.ValueInfoProto
 
-__all__ = ["GraphProto", "ModelProto", "NodeProto", "TensorProto", "node", "tensor", "value_info"]
+__all__ = [
+    "GraphProto",
+    "ModelProto",
+    "NodeProto",
+    "TensorProto",
+    "ValueInfoProto",
+    "node",
+    "tensor",
+    "value_info",
+]
 
 Attribute = int | float | str | Sequence[int]
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto's types

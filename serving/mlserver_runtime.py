@@ -1,0 +1,94 @@
+"""MLServer's runtime of a served model: tensors in, tensors out, one call at a time."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from mlserver import MLModel
+from mlserver.errors import InferenceError
+from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, ResponseOutput
+from mlserver.utils import get_model_uri
+
+from edge_sharpzo.system.errors import UserError
+from serving.model import ServedModel
+from serving.settings import MODEL_FILE
+from serving.tensors import Tensor
+
+Made = TypeVar("Made")
+
+
+class ServedTower(MLModel):
+    """One model of a repository. Computing has a thread of its own, so the server goes on."""
+
+    async def load(self) -> bool:
+        """Opens it. Raises UserError."""
+        path = await get_model_uri(self.settings, [MODEL_FILE])
+        threads = ((self.settings.parameters and self.settings.parameters.extra) or {})["threads"]
+        self._worker = ThreadPoolExecutor(1, f"{self.name}-")
+        self._model = await self._apart(lambda: ServedModel(Path(path), threads))
+        return True
+
+    async def unload(self) -> bool:
+        """Closes it."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+        del self._model
+        return True
+
+    async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """The outputs that are asked for, or all. Raises InferenceError for what does not fit."""
+        try:
+            return await self._apart(lambda: self._answer(payload))
+        except UserError as error:
+            raise InferenceError(f"{self.name}: {error}") from None
+
+    async def _apart(self, work: Callable[[], Made]) -> Made:
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def _answer(self, payload: InferenceRequest) -> InferenceResponse:
+        kinds = {each.name: each for each in self._model.inputs}
+        feeds = {each.name: _array(each, kinds.get(each.name)) for each in payload.inputs}
+        if len(feeds) < len(payload.inputs):
+            raise UserError("an input is sent twice: send each once")
+        found = self._model.run(feeds)
+        wanted = [each.name for each in payload.outputs or ()] or list(found)
+        for name in wanted:
+            if name not in found:
+                raise UserError(f"there is no output {name[:80]!r}: ask for {', '.join(found)}")
+        outputs = {each.name: each for each in self._model.outputs}
+        return InferenceResponse(
+            model_name=self.name,
+            model_version=self.version,
+            outputs=[_told(outputs[name], found[name]) for name in wanted],
+        )
+
+
+def _array(sent: RequestInput, wanted: Tensor | None) -> np.ndarray:
+    """What was sent, as an array. Raises UserError for what is none."""
+    if wanted is None:  # `run` says so
+        return np.empty(0)
+    # The request's types are members of an enumeration over REST, and text over gRPC.
+    datatype = getattr(sent.datatype, "value", sent.datatype)
+    if datatype != wanted.kind.name:
+        raise UserError(f"the input {sent.name} is {datatype}: send {wanted}")
+    try:
+        values = np.asarray(getattr(sent.data, "root", sent.data))
+        if wanted.kind.dtype.kind == "i" and values.size and values.dtype.kind not in "iu":
+            raise ValueError("not all are whole numbers")
+        return values.astype(wanted.kind.dtype).reshape(sent.shape)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f"the input {sent.name} does not hold what its shape {sent.shape} says ({error}): "
+            f"send {wanted}"
+        ) from None
+
+
+def _told(tensor: Tensor, found: np.ndarray) -> ResponseOutput:
+    return ResponseOutput(
+        name=tensor.name,
+        datatype=tensor.kind.name,
+        shape=list(found.shape),
+        data=found.ravel().tolist(),
+    )

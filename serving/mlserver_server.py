@@ -1,0 +1,85 @@
+"""Runs MLServer on a repository, in this process."""
+
+import asyncio
+import logging
+import socket
+import time
+import urllib.request
+from collections.abc import Callable
+
+import mlserver
+from mlserver.cli.serve import load_settings
+
+from edge_sharpzo.system.errors import UserError
+from serving.binary_rest import BinaryTensors
+from serving.listen import Listen
+from serving.repository import Repository
+from serving.settings import MOST_MESSAGE_BYTES
+
+
+def serve(repository: Repository, listen: Listen, threads: int, ready: Callable[[], None]) -> int:
+    """Serves until a signal says to stop, and returns its number.
+
+    `threads` of each model, 0 for onnxruntime's choice; `ready` is called once all of them answer.
+    Raises UserError where a model does not open.
+    """
+    logging.getLogger("mlserver").addFilter(_without_traceback)
+    return asyncio.run(_serve(repository, listen, threads, ready))
+
+
+async def _serve(
+    repository: Repository, listen: Listen, threads: int, ready: Callable[[], None]
+) -> int:
+    settings, models = await load_settings(str(repository.folder))
+    settings.host = listen.host
+    settings.grpc_port, settings.http_port = listen.grpc_port, listen.http_port
+    for model in models:
+        assert model.parameters is not None
+        model.parameters.extra = {"threads": threads}
+    server = _Server(settings)
+    # MLServer has no setting for it.
+    server._rest_server._app.add_middleware(BinaryTensors, most=MOST_MESSAGE_BYTES)
+    running = asyncio.create_task(server.start(models))
+    waiting = asyncio.create_task(asyncio.to_thread(_all_answer, repository, listen, running.done))
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if not running.done():
+        ready()
+    await running
+    if server.stopped_by is None:
+        raise UserError("MLServer has stopped by itself: what it says above is the cause")
+    return server.stopped_by
+
+
+class _Server(mlserver.MLServer):
+    """One that knows why it has stopped."""
+
+    stopped_by: int | None = None  # the signal
+
+    async def stop(self, sig: int | None = None) -> None:
+        self.stopped_by = self.stopped_by or sig
+        await super().stop(sig)
+
+
+def _all_answer(repository: Repository, listen: Listen, over: Callable[[], bool]) -> None:
+    """Waits until every model answers, or it is over."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # this machine, direct
+    for name in repository.models:
+        url = f"http://{listen.near}:{listen.http_port}/v2/models/{name}/ready"
+        while not over():
+            try:
+                with opener.open(url, timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.05)
+    while not over():
+        try:
+            socket.create_connection((listen.near, listen.grpc_port), timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """A line for a bad request is enough."""
+    record.exc_info = record.exc_text = None
+    return True

@@ -1,0 +1,61 @@
+"""Servers that the tests start on this machine, and stop again."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+ROOT = Path(__file__).parent.parent
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of this machine that nobody listens on."""
+    taken = [socket.socket() for _ in range(count)]
+    for each in taken:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in taken]
+    for each in taken:
+        each.close()
+    return ports
+
+
+@contextmanager
+def mlserver(
+    onnx: Path, *more: object, python: str = sys.executable, wait: float = 60
+) -> Iterator[tuple[int, int, subprocess.Popen[str]]]:
+    """`python -m serving` of a model file: gRPC port, HTTP port, process. It is stopped at the end.
+
+    `more` are further options of the command.
+    """
+    grpc_port, http_port = free_ports(2)
+    with TemporaryDirectory() as folder:
+        command = [python, "-m", "serving", "--onnx", onnx, "--out", Path(folder) / "served"]
+        command += ["--grpc-port", grpc_port, "--http-port", http_port, *more]
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            select.select([process.stdout], [], [], wait)
+            line = process.stdout.readline()
+            assert "--engine kserve://" in line, line + process.stderr.read()
+            yield grpc_port, http_port, process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
