@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.events import Event
 from edge_sharpzo.photos.found import Found, find_photos
 from edge_sharpzo.pipeline import Prepared, Task, prepare
@@ -63,7 +64,7 @@ def encoded(clip: ClipOnnx, found: Found, template: str, shots: int, seed: int) 
     return prepare(task, quiet, StopWhen())
 
 
-def preferred(clip: ClipOnnx, method: str, request: Request) -> Plan:
+def preferred(clip: Clip, method: str, request: Request) -> Plan:
     """The plan of `method` from the start that a run takes where none is asked for."""
     start = plan(method).prefers if clip.search_start is not None else Start.WORDS
     return plan(method, replace(request, start=start))

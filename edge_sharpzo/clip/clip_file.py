@@ -68,7 +68,7 @@ class ClipOnnx(Clip):
             )
         self._check_shapes(model)
         beside = sorted(locations(model.graph) - {self._file.name})
-        self._files = [self._file, *(self.folder / name for name in beside)]
+        self.files = [self._file, *(self.folder / name for name in beside)]
         self._stamps = self._stamped()
 
     def __repr__(self) -> str:
@@ -148,7 +148,7 @@ class ClipOnnx(Clip):
 
     def _hashed(self) -> str:
         digest = hashlib.sha256()
-        for file in self._files:
+        for file in self.files:
             with file.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
         self._check_stamps()
@@ -156,7 +156,7 @@ class ClipOnnx(Clip):
 
     def _stamped(self) -> list[tuple[int, int, int]]:
         """What changes when one of the files does."""
-        found = (file.stat() for file in self._files)
+        found = (file.stat() for file in self.files)
         return [(stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found]
 
     def _check_stamps(self) -> None:

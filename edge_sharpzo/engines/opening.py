@@ -1,12 +1,14 @@
 """Opens a model wherever `engine` says that it runs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.engines.address import addresses, is_address
-from edge_sharpzo.engines.served_clip import ServedClip
+from edge_sharpzo.engines.remote_clip import RemoteClip
+from edge_sharpzo.engines.served import Companion
 from edge_sharpzo.engines.service import Service
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.system.errors import UserError
@@ -32,18 +34,43 @@ def open_clip(
     if not is_address(engine):
         return ClipOnnx(onnx, threads, provider, memory)
     places = addresses(engine)
+    if places[0].scheme.is_dask:
+        from edge_sharpzo.engines.fleet import Fleet
+
+        file = ClipOnnx(onnx, threads, provider, memory)
+        return RemoteClip(
+            Fleet(places[0], file, tell), Companion.of(file), file, send_photos, memory
+        )
     service = Service(places, tell)
     companion = service.companion()
-    if onnx == EMBEDDED_MODEL and not onnx.exists():
-        return ServedClip(service, companion, None, send_photos, memory)
-    file = ClipOnnx(onnx, threads, provider, memory)
-    if known_as(file.sha256) != known_as(companion.sha256):
-        if onnx == EMBEDDED_MODEL:
-            return ServedClip(service, companion, None, send_photos, memory)
+    return RemoteClip(
+        service,
+        companion,
+        _same_file(
+            onnx, service.where, companion.sha256, lambda: ClipOnnx(onnx, threads, provider, memory)
+        ),
+        send_photos,
+        memory,
+    )
+
+
+def _same_file(
+    onnx: Path, where: str, sha256: str, opened: Callable[[], ClipOnnx]
+) -> ClipOnnx | None:
+    """The file of the model that is served at `where`; None where it is not the embedded one.
+
+    Raises UserError where another file is given.
+    """
+    is_given = onnx != EMBEDDED_MODEL
+    if not is_given and not onnx.exists():
+        return None
+    file = opened()
+    if known_as(file.sha256) == known_as(sha256):
+        return file
+    if is_given:
         raise UserError(
-            f"{service.where} serves another model than {file.path} (SHA-256 "
-            f"{companion.sha256[:12]}, not {file.sha256[:12]}): give the file that is served, or "
-            "serve this one",
+            f"{where} serves another model than {file.path} (SHA-256 {sha256[:12]}, not "
+            f"{file.sha256[:12]}): give the file that is served, or serve this one",
             field="onnx",
         )
-    return ServedClip(service, companion, file, send_photos, memory)
+    return None

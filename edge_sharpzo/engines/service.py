@@ -5,15 +5,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from edge_sharpzo.clip.session import Feeds
+from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.access import level_of
 from edge_sharpzo.engines.address import Address
+from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.served import ASK, SHA256, Companion, Served
+from edge_sharpzo.engines.served_session import ServedSession
 from edge_sharpzo.engines.spread import PATIENCE, EnginesLostError, Spread, Tell
 from edge_sharpzo.engines.transport import Transport, UnknownModelError
 from edge_sharpzo.system.errors import UserError
 
 DEADLINE = 60.0  # seconds that a call may take
 AT_START = 10.0  # seconds of patience before anything has answered
+_SERVED = {Tower.TEXT: Served.TEXT, Tower.TOKENS: Served.TOKENS, Tower.IMAGE: Served.IMAGE}
 MISSING = (
     "a model behind a service needs packages that are not installed here: "
     "pip install 'edge-sharpzo[remote]'"
@@ -55,6 +59,13 @@ class Service:
         """For messages."""
         return ", ".join(f"{each.location}/{each.model}" for each in self._places)
 
+    def session(self, tower: Tower, integer: bool, sha256: str, shape: Shape) -> ServedSession:
+        """See `Engine`."""
+        served = _SERVED[tower]
+        if served is Served.TEXT and integer and self._has(Served.TEXT_INTEGER):
+            served = Served.TEXT_INTEGER
+        return ServedSession(self, served, sha256, shape)
+
     def infer(
         self, number: int, served: Served, feeds: Feeds, outputs: Sequence[str]
     ) -> dict[str, np.ndarray]:
@@ -62,7 +73,7 @@ class Service:
         model = f"{self._places[number].model}-{served}"
         return self._transports[number].infer(model, feeds, outputs, DEADLINE)
 
-    def has(self, served: Served) -> bool:
+    def _has(self, served: Served) -> bool:
         """Whether the service serves that, too. Raises UserError where nothing answers."""
 
         def ask(number: int, _: None) -> np.ndarray:

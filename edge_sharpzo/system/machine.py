@@ -56,6 +56,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def package_version() -> str:
+    """Of edge-sharpzo."""
+    return versions()["edge-sharpzo"]
+
+
 def check_device() -> None:
     """Raises UserError where onnxruntime cannot work.
 

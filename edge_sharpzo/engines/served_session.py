@@ -1,101 +1,16 @@
-"""A model whose towers run behind a service."""
+"""One tower behind a service."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sharpzo.clip.card import parse_card
-from edge_sharpzo.clip.model import Clip
-from edge_sharpzo.clip.search_start import parse_start
-from edge_sharpzo.clip.session import Feeds, TowerSession
-from edge_sharpzo.clip.towers import Tower
-from edge_sharpzo.engines.served import SHA256, Companion, Served
-from edge_sharpzo.engines.service import Service
+from edge_sharpzo.clip.session import Feeds
+from edge_sharpzo.engines.served import SHA256, Served
 from edge_sharpzo.engines.transport import FaultError, RefusedError
-from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.memory import MemoryLimit
 
 if TYPE_CHECKING:
-    from edge_sharpzo.clip.clip_file import ClipOnnx
-
-_SERVED = {Tower.TEXT: Served.TEXT, Tower.TOKENS: Served.TOKENS, Tower.IMAGE: Served.IMAGE}
-
-
-class ServedClip(Clip):
-    """A model behind a service: its text tower, and all that has no file here.
-
-    Photos go to the service only where that was allowed.
-    """
-
-    def __init__(
-        self,
-        service: Service,
-        companion: Companion,
-        file: "ClipOnnx | None",
-        send_photos: bool,
-        memory: MemoryLimit,
-    ):
-        """`companion` is what the service says of the model; `file` the same model here, if it is.
-
-        Raises UserError for a card that is damaged.
-        """
-        self._service, self._companion, self._file = service, companion, file
-        self._send_photos = send_photos
-        self.where = self.short_name = service.where
-        self.threads = file.threads if file else 0
-        self.provider = file.provider if file else ""
-        self.memory = memory
-        self.card = parse_card(companion.metadata, self.where)
-        self.search_start = parse_start(companion.metadata, self.card.text, self.where)
-
-    @property
-    def sha256(self) -> str:
-        """See `Clip`; every answer of the service is checked to be of this model."""
-        return self._companion.sha256
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """See `Clip`."""
-        return self._companion.metadata
-
-    @property
-    def file(self) -> "ClipOnnx | None":
-        """See `Clip`."""
-        return self._file
-
-    @property
-    def image_engine(self) -> str:
-        """See `Clip`."""
-        if self._file and not self._send_photos:
-            return self._file.image_engine
-        return f"{self.where} {self.memory.mb}"
-
-    def check_unchanged(self) -> None:
-        """See `Clip`. Whatever a service computes is checked as it comes."""
-        if self._file:
-            self._file.check_unchanged()
-
-    def session(self, tower: Tower, integer: bool = False) -> TowerSession:
-        """See `Clip`."""
-        here = self._file and (
-            tower is Tower.TOKENS or (tower is Tower.IMAGE and not self._send_photos)
-        )
-        if here:
-            assert self._file
-            return self._file.session(tower, integer)
-        if tower is Tower.IMAGE and not self._send_photos:
-            raise UserError(
-                f"there is no model file here, so photos would have to go to {self.where} to be "
-                "encoded: give the file with `onnx`, or allow that with `send_photos`",
-                field="send_photos",
-            )
-        served = _SERVED[tower]
-        if served is Served.TEXT and integer and self._service.has(Served.TEXT_INTEGER):
-            served = Served.TEXT_INTEGER
-        return ServedSession(
-            self._service, served, self.sha256, lambda feeds: self.output_shape(tower, feeds)
-        )
+    from edge_sharpzo.engines.service import Service
 
 
 class ServedSession:
@@ -103,7 +18,7 @@ class ServedSession:
 
     def __init__(
         self,
-        service: Service,
+        service: "Service",
         served: Served,
         sha256: str,
         shape: Callable[[Feeds], tuple[int, ...]],
