@@ -11,7 +11,7 @@ from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
 from edge_sharpzo.clip.providers import CPU, open_session
 from edge_sharpzo.clip.session import Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower, output_shape
-from edge_sharpzo.engines.served import SHA256, Served
+from edge_sharpzo.engines.served import ECHO, NONCE, SHA256, Served
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.memory import MemoryLimit
 from serving.tensors import Tensor, check_feeds
@@ -31,7 +31,7 @@ class ServedModel:
         graph = read_graph(path)
         self.inputs = [Tensor.of(value) for value in graph.graph.input]
         self.outputs = [Tensor.of(value) for value in graph.graph.output]
-        name = next(output.name for output in self.outputs if output.name != SHA256)
+        name = next(o.name for o in self.outputs if o.name not in (SHA256, ECHO))
         self._constants = {SHA256: _constant(graph, path, SHA256)}
         self._session: Session | None = None
         if name == Served.CARD.output:
@@ -56,10 +56,11 @@ class ServedModel:
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """All outputs by their names. Raises UserError for what does not fit."""
         check_feeds(self.inputs, feeds)
-        if self._session is None:
-            return dict(self._constants)
-        (found,) = self._session.run(None, feeds)
-        return {self._output: found, **self._constants}
+        given = {name: array for name, array in feeds.items() if name != NONCE}
+        found = dict(self._constants)
+        if self._session is not None:
+            found = {self._output: self._session.run_all([given])[0], **found}
+        return {**found, ECHO: feeds[NONCE]}
 
 
 def _constant(model: ModelProto, path: Path, output: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.onnx.graph_file import write_graph
 from edge_sharpzo.clip.onnx.messages import ModelProto, TensorProto, node, tensor, value_info
 from edge_sharpzo.clip.towers import Tower
-from edge_sharpzo.engines.served import ASK, SHA256, Companion, Served
+from edge_sharpzo.engines.served import ECHO, NONCE, SHA256, Companion, Served
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, parse_json, read_text
 from export.workspace import workspace
@@ -135,27 +135,37 @@ def _card(clip: ClipOnnx) -> ModelProto:
     model = ModelProto(ir_version=8)
     model.opset_import.add(version=17)
     model.graph.name = "card"
-    model.graph.input.append(value_info(ASK, [1], TensorProto.INT64))
     _add_constant(model, Served.CARD.output, Companion.of(clip).to_array())
     return _signed(model, clip)
 
 
 def _signed(model: ModelProto, clip: ClipOnnx) -> ModelProto:
-    """`model` with the checksum of `clip` as a further output."""
+    """`model` with the checksum of `clip` as a further output, and an input that comes back."""
     _add_constant(model, SHA256, np.frombuffer(bytes.fromhex(clip.sha256), np.uint8))
+    _check_free(model, {NONCE, ECHO})
+    graph = model.graph
+    graph.node.append(node("Identity", [NONCE], [ECHO]))
+    for values, name in ((graph.input, NONCE), (graph.output, ECHO)):
+        values.append(value_info(name, ["nonce_bytes"], TensorProto.UINT8))
     return model
 
 
 def _add_constant(model: ModelProto, name: str, value: np.ndarray) -> None:
     """Gives `model` an output of a constant value, uint8 [N]."""
     source = f"{name}.constant"
+    _check_free(model, {name, source})
     graph = model.graph
-    taken = {each.name for each in (*graph.input, *graph.initializer)}
-    if {name, source} & taken.union(*(each.output for each in graph.node)):
-        raise UserError(f"a part of the model has the name {name!r}: export the model again")
     graph.initializer.append(tensor(value, source))
     graph.node.append(node("Identity", [source], [name]))
     graph.output.append(value_info(name, value.shape, TensorProto.UINT8))
+
+
+def _check_free(model: ModelProto, names: set[str]) -> None:
+    """Raises UserError where a part of the model has one of the names."""
+    graph = model.graph
+    taken = {each.name for each in (*graph.input, *graph.initializer)}
+    if clash := sorted(names & taken.union(*(each.output for each in graph.node))):
+        raise UserError(f"a part of the model has the name {clash[0]!r}: export the model again")
 
 
 def _write_model(folder: Path, name: str, graph: ModelProto, weights: Path) -> int:

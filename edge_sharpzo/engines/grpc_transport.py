@@ -18,7 +18,7 @@ from edge_sharpzo.engines.verdict import about_certificate, no_such_model, refus
 # By default a channel waits up to two minutes before it looks again for a server that was away.
 _RECONNECT = ("initial", "min", "max")
 _RECONNECT_MS = 500
-_NOT_FOUND = "NOT_FOUND"
+_NOT_FOUND, _NO_TIME = "NOT_FOUND", "DEADLINE_EXCEEDED"
 # What the server decides about a request, and would decide again.
 _FINAL = {
     "UNAUTHENTICATED",
@@ -37,19 +37,25 @@ class GrpcTransport:
         """Raises UserError for a token or certificates that cannot be used; connects later."""
         self._address = address
         self._headers = headers(address)
+        self._certificates = trusted_certificates() if address.scheme.is_encrypted else None
+        self._requests = count()
+        self._client = self._connected()
+
+    def _connected(self) -> Any:
+        """A client with a connection of its own."""
         limits = [(f"grpc.{each}_reconnect_backoff_ms", _RECONNECT_MS) for each in _RECONNECT]
-        self._client = triton.InferenceServerClient(
-            address.location,
-            ssl=address.scheme.is_encrypted,
-            root_certificates=trusted_certificates() if address.scheme.is_encrypted else None,
+        return triton.InferenceServerClient(
+            self._address.location,
+            ssl=self._address.scheme.is_encrypted,
+            root_certificates=self._certificates,
             channel_args=[
                 *limits,
                 ("grpc.max_receive_message_length", MOST_BYTES),
                 ("grpc.max_send_message_length", MOST_BYTES),
                 ("grpc.enable_retries", 0),  # `Spread` knows what else it could do
+                ("grpc.use_local_subchannel_pool", 1),
             ],
         )
-        self._requests = count()
 
     def infer(
         self, model: str, feeds: Feeds, outputs: Sequence[str], seconds: float
@@ -94,15 +100,12 @@ class GrpcTransport:
                 raise refused(self._address, status, text) from error
             if fault := about_certificate(self._address, text):
                 raise fault from error
-            raise FaultError(_in_words(status, text)) from error
+            if status == _NO_TIME:  # the connection may be one that nobody is at the end of
+                self._client = self._connected()
+                text = "no answer in time"
+            raise FaultError(text) from error
         except ValueError as error:  # an answer that is no tensor of the protocol
             raise FaultError(f"an answer that cannot be read ({error})") from error
-
-
-def _in_words(status: str, text: str) -> str:
-    if status == "DEADLINE_EXCEEDED":
-        return "no answer in time"
-    return text
 
 
 def read_answer(

@@ -2,7 +2,7 @@
 
 Those of the model `clip` are `clip-text`, `clip-tokens`, `clip-image` and `clip-card`, and, where
 weights are stored in 8 bits, `clip-text-integer`. Each takes and gives the tensors of the tower in
-`clip.onnx`, and says with every answer which model has computed it.
+`clip.onnx`, and says with every answer which model has computed it, and of which request.
 """
 
 import json
@@ -16,7 +16,10 @@ from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.storage import parse_json
 
 SHA256 = "model_sha256"  # an output of every served model: `ClipOnnx.sha256` as uint8 [32]
-ASK = "ask"  # the input of a card, int64 [1], of any value: a served model has to have one
+# An input and an output of every served model: bytes, uint8 [N], that are sent behind all else and
+# come back as they are. What a broken connection has repeated, shifted or mixed up ends otherwise.
+NONCE, ECHO = "nonce", "nonce_echo"
+NONCE_BYTES = 16
 MOST_CARD_BYTES = 64_000_000  # the largest tokenizer that is read, and room
 
 
@@ -31,7 +34,7 @@ class Served(StrEnum):
 
     @property
     def output(self) -> str:
-        """The name of its output beside `SHA256`."""
+        """The name of its output beside `SHA256` and `ECHO`."""
         return _OUTPUTS[self]
 
 

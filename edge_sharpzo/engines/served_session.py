@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sharpzo.clip.session import Feeds
-from edge_sharpzo.engines.served import SHA256, Served
+from edge_sharpzo.engines.served import Served
 from edge_sharpzo.engines.transport import FaultError, RefusedError
 
 if TYPE_CHECKING:
@@ -44,17 +44,17 @@ class ServedSession:
             spread.ask_all(self._compare)
         return spread.run(calls, self._ask, by_turns=not all(self._compared.values()))
 
-    def _ask(self, number: int, feeds: Feeds) -> np.ndarray:
+    def _ask(self, number: int, feeds: Feeds, seconds: float) -> np.ndarray:
         """The answer of one endpoint, which has shown before how it computes."""
         if self._first is not None and number not in self._compared:
-            self._compare(number)
-        return self._asked(number, feeds)
+            self._compare(number, seconds)
+        return self._asked(number, feeds, seconds)
 
-    def _compare(self, number: int) -> None:
+    def _compare(self, number: int, seconds: float) -> None:
         """Whether the endpoint computes the same numbers as the one that answered first."""
         assert self._first
         feeds, answer = self._first
-        self._compared[number] = same = np.array_equal(self._asked(number, feeds), answer)
+        self._compared[number] = same = np.array_equal(self._asked(number, feeds, seconds), answer)
         if not same:
             self._service.tell(
                 f"{self._service.spread.endpoints[number].name} computes other last digits than "
@@ -63,11 +63,10 @@ class ServedSession:
                 True,
             )
 
-    def _asked(self, number: int, feeds: Feeds) -> np.ndarray:
+    def _asked(self, number: int, feeds: Feeds, seconds: float) -> np.ndarray:
         """One endpoint's answer, checked. Raises FaultError or UserError."""
-        output = self._served.output
-        answer = self._service.infer(number, self._served, feeds, [output, SHA256])
-        found, told, shape = answer[output], answer[SHA256], self._shape(feeds)
+        found, told = self._service.infer(number, self._served, feeds, seconds)
+        shape = self._shape(feeds)
         place = self._service.spread.endpoints[number].name
         if not np.array_equal(told, self._sha256):
             raise RefusedError(

@@ -1,5 +1,6 @@
 """A service as one thing: its endpoints, and what they are asked."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,13 +10,12 @@ from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.access import level_of
 from edge_sharpzo.engines.address import Address
 from edge_sharpzo.engines.remote_clip import Shape
-from edge_sharpzo.engines.served import ASK, SHA256, Companion, Served
+from edge_sharpzo.engines.served import ECHO, NONCE, NONCE_BYTES, SHA256, Companion, Served
 from edge_sharpzo.engines.served_session import ServedSession
 from edge_sharpzo.engines.spread import PATIENCE, EnginesLostError, Spread, Tell
-from edge_sharpzo.engines.transport import Transport, UnknownModelError
+from edge_sharpzo.engines.transport import FaultError, Transport, UnknownModelError
 from edge_sharpzo.system.errors import UserError
 
-DEADLINE = 60.0  # seconds that a call may take
 AT_START = 10.0  # seconds of patience before anything has answered
 _SERVED = {Tower.TEXT: Served.TEXT, Tower.TOKENS: Served.TOKENS, Tower.IMAGE: Served.IMAGE}
 MISSING = (
@@ -67,19 +67,30 @@ class Service:
         return ServedSession(self, served, sha256, shape)
 
     def infer(
-        self, number: int, served: Served, feeds: Feeds, outputs: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        """What an endpoint answers. Raises FaultError or UserError."""
+        self, number: int, served: Served, feeds: Feeds, seconds: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """An endpoint's output, and the SHA-256, uint8 [32], of the model that it is of.
+
+        It has so many `seconds`.
+
+        Raises FaultError, also for the answer to another request, or UserError.
+        """
         model = f"{self._places[number].model}-{served}"
-        return self._transports[number].infer(model, feeds, outputs, DEADLINE)
+        nonce = np.frombuffer(os.urandom(NONCE_BYTES), np.uint8)
+        # Behind all others: what goes astray within them shows there.
+        outputs = [served.output, SHA256, ECHO]
+        answer = self._transports[number].infer(model, {**feeds, NONCE: nonce}, outputs, seconds)
+        if not np.array_equal(answer[ECHO], nonce):
+            raise FaultError("an answer that was garbled on its way, or is another request's")
+        return answer[served.output], answer[SHA256]
 
     def _has(self, served: Served) -> bool:
         """Whether the service serves that, too. Raises UserError where nothing answers."""
 
-        def ask(number: int, _: None) -> np.ndarray:
+        def ask(number: int, _: None, seconds: float) -> np.ndarray:
             try:
                 model = f"{self._places[number].model}-{served}"
-                self._transports[number].tensors(model, DEADLINE)
+                self._transports[number].tensors(model, seconds)
             except UnknownModelError:
                 return np.array(False)
             return np.array(True)
@@ -97,7 +108,7 @@ class Service:
         for number, endpoint in enumerate(self.spread.endpoints):
             alone = Spread([endpoint.name], self.tell, patience)
             try:
-                (card,) = alone.run([None], lambda _, __, n=number: self._card(n))  # type: ignore[misc]
+                (card,) = alone.run([None], lambda _, __, seconds, n=number: self._card(n, seconds))  # type: ignore[misc]
                 found[number] = self._read(number, card)
             except EnginesLostError as error:
                 endpoint.lost, endpoint.why = True, alone.endpoints[0].why
@@ -116,15 +127,12 @@ class Service:
                 )
         return first[1]
 
-    def _card(self, number: int) -> np.ndarray:
+    def _card(self, number: int, seconds: float) -> np.ndarray:
         address = self._places[number]
         try:
-            feeds = {ASK: np.zeros(1, np.int64)}
-            return self.infer(number, Served.CARD, feeds, [Served.CARD.output, SHA256])[
-                Served.CARD.output
-            ]
+            return self.infer(number, Served.CARD, {}, seconds)[0]
         except UnknownModelError as error:
-            raise level_of(address, self._transports[number], DEADLINE, error) from error
+            raise level_of(address, self._transports[number], seconds, error) from error
 
     def _read(self, number: int, card: np.ndarray) -> Companion:
         try:

@@ -16,11 +16,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from edge_sharpzo.engines.transport import FaultError
+from edge_sharpzo.engines.transport import FaultError, RefusedError
 from edge_sharpzo.system.errors import UserError
 
 AT_ONCE = 2  # calls that an endpoint is given: the next one travels while it computes
 PATIENCE = 30.0  # seconds of faults in a row after which an endpoint counts as lost
+MOST_TRIES = 3  # that it has to fail, at least
+# A call may take so many seconds: ten times what is usual, within bounds, and twice as long with
+# each try that fails.
+FIRST_DEADLINE, SHORTEST_DEADLINE, LONGEST_DEADLINE = 20.0, 2.0, 60.0
+USUAL_TIMES = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds between two tries; each pause doubles
 LOST_PAUSE = 30.0  # between two tries of an endpoint that is lost, while others answer
 # A call that takes so many times as long as others do, and so many seconds, is given to a second
@@ -28,6 +33,7 @@ LOST_PAUSE = 30.0  # between two tries of an endpoint that is lost, while others
 STUCK_TIMES, STUCK_SECONDS = 4.0, 1.0
 _LOOK = 0.5  # seconds after which somebody who waits looks again
 Call = TypeVar("Call")
+Ask = Callable[[int, Call, float], np.ndarray]
 Tell = Callable[[str, bool], object]  # hears a text, and whether it is a warning
 
 
@@ -48,6 +54,14 @@ class Endpoint:
     running: int = 0
     seconds: deque[float] = field(default_factory=lambda: deque(maxlen=32))  # of its last calls
 
+    @property
+    def deadline(self) -> float:
+        """Seconds that the next call may take."""
+        first = FIRST_DEADLINE
+        if self.seconds:
+            first = max(SHORTEST_DEADLINE, USUAL_TIMES * statistics.median(self.seconds))
+        return min(LONGEST_DEADLINE, first * 2.0**self.tries)
+
     def succeeded(self, seconds: float) -> bool:
         """Notes an answer; returns whether the endpoint had been lost."""
         was_lost, self.lost = self.lost, False
@@ -60,7 +74,7 @@ class Endpoint:
         now = time.monotonic()
         if self.failing_since is None:
             self.failing_since = now
-        is_lost = now - self.failing_since >= patience and self.tries > 0
+        is_lost = now - self.failing_since >= patience and self.tries + 1 >= MOST_TRIES
         pause = LOST_PAUSE if is_lost else min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.tries)
         # Many devices that lost one service at once do not come back at once. No result depends
         # on this draw.
@@ -88,14 +102,15 @@ class Spread:
     def run(
         self,
         calls: Sequence[Call],
-        ask: Callable[[int, Call], np.ndarray],
+        ask: Ask[Call],
         by_turns: bool = False,
     ) -> list[np.ndarray]:
-        """The answer to each call; `ask` puts one to the endpoint of that number.
+        """The answer to each call; `ask` puts one to the endpoint of a number, for some seconds.
 
         Whoever is free takes the next call; `by_turns` each has calls of its own, which another one
         computes only where it is lost. `ask` raises FaultError for what another try may mend, and
-        anything else for what it will not: that ends all calls.
+        RefusedError where a service says no: said time after
+        time, that ends all calls, as anything else does at once.
 
         Raises EnginesLostError where no endpoint answers for as long as there is patience.
         """
@@ -106,7 +121,7 @@ class Spread:
             for text, warning in work.news:
                 self._tell(text, warning)
 
-    def ask_all(self, ask: Callable[[int], object]) -> None:
+    def ask_all(self, ask: Callable[[int, float], object]) -> None:
         """Asks every endpoint that is not lost, once, one after the other.
 
         One that fails is noted as failing; what else `ask` raises is passed on.
@@ -115,10 +130,10 @@ class Spread:
             if endpoint.lost:
                 continue
             try:
-                ask(number)
-            except FaultError as fault:
+                ask(number, endpoint.deadline)
+            except (FaultError, RefusedError) as error:
                 with self._changed:
-                    endpoint.failed(fault, self._patience)
+                    endpoint.failed(FaultError(str(error)), self._patience)
 
 
 class _Round:
@@ -128,7 +143,7 @@ class _Round:
         self,
         spread: Spread,
         calls: Sequence[Any],
-        ask: Callable[[int, Any], np.ndarray],
+        ask: Ask[Any],
         by_turns: bool,
     ):
         self._endpoints, self._calls, self._ask = spread.endpoints, calls, ask
@@ -174,9 +189,12 @@ class _Round:
         while (index := self._next(number)) is not None:
             began = time.monotonic()
             try:
-                answer = self._ask(number, self._calls[index])
+                answer = self._ask(number, self._calls[index], endpoint.deadline)
             except FaultError as fault:
                 self._failed(number, index, fault)
+            except RefusedError as error:
+                # A request that was garbled on its way is refused as well, but not time after time.
+                self._failed(number, index, FaultError(str(error)), error)
             except BaseException as error:  # the thread that waits raises it
                 with self._changed:
                     endpoint.running -= 1
@@ -236,11 +254,16 @@ class _Round:
                 self._left -= 1
             self._changed.notify_all()
 
-    def _failed(self, number: int, index: int, fault: FaultError) -> None:
+    def _failed(
+        self, number: int, index: int, fault: FaultError, refused: RefusedError | None = None
+    ) -> None:
         endpoint = self._endpoints[number]
         with self._changed:
             endpoint.running -= 1
-            if endpoint.failed(fault, self._patience):
+            is_lost = endpoint.failed(fault, self._patience)
+            if refused and endpoint.tries >= MOST_TRIES:
+                self._error = self._error or refused
+            if is_lost:
                 digits = ", and numbers may differ in their last digits" if self._by_turns else ""
                 if not all(each.lost for each in self._endpoints):
                     self.news.append(

@@ -21,7 +21,7 @@ class FaultError(Exception):
 
 
 class RefusedError(UserError):
-    """A service says no, and will say so again; the text says what the user can do."""
+    """A service says no, and may well say so again; the text says what the user can do."""
 
 
 class UnknownModelError(RefusedError):

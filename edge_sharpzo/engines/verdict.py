@@ -16,8 +16,8 @@ def refused(address: Address, status: str, text: str) -> RefusedError:
             f"{address} lets nobody in without the right token ({told}): set {TOKEN}", "engine"
         )
     return RefusedError(
-        f"{address} does not take what it is asked ({status}: {told}): is it served by "
-        "`make serve-model` of this version?",
+        f"{address} does not take what it is asked ({status}: {told}): serve it with "
+        "`make serve-model` of this version",
         field="engine",
     )
 
