@@ -2,6 +2,7 @@
 
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,14 @@ Chosen = Callable[
 class Proxy:
     """Passes bytes on; `fault` may name something to do to a piece of them instead."""
 
-    def __init__(self, port: int, fault: Chosen = lambda data, to_server: None):
-        self.fault = fault
+    def __init__(
+        self,
+        port: int,
+        fault: Chosen = lambda data, to_server: None,
+        tls: ssl.SSLContext | None = None,
+    ):
+        """Clients speak to it encrypted where there is a `tls`."""
+        self.fault, self._tls = fault, tls
         self.done: list[str] = []  # faults
         self.sent = bytearray()  # all that clients have sent
         self._target = port
@@ -35,6 +42,8 @@ class Proxy:
         while not self._stop.is_set():
             with suppress(OSError):
                 client, _ = self._listener.accept()
+                if self._tls:
+                    client = self._tls.wrap_socket(client, server_side=True)
                 server = socket.create_connection(("127.0.0.1", self._target))
                 for ends in ((client, server, True), (server, client, False)):
                     Thread(target=self._pass_on, args=ends, daemon=True).start()
@@ -62,9 +71,13 @@ class Proxy:
 
 
 @contextmanager
-def proxy(port: int, fault: Chosen = lambda data, to_server: None) -> Iterator[Proxy]:
+def proxy(
+    port: int,
+    fault: Chosen = lambda data, to_server: None,
+    tls: ssl.SSLContext | None = None,
+) -> Iterator[Proxy]:
     """A proxy before the server at `port`."""
-    made = Proxy(port, fault)
+    made = Proxy(port, fault, tls)
     try:
         yield made
     finally:

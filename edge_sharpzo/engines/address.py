@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
 
 from edge_sharpzo.system.errors import UserError
 
@@ -56,7 +57,10 @@ class Address:
     @property
     def is_here(self) -> bool:
         """Whether what is sent there stays on this machine."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host == "localhost"
 
 
 _ADDRESS = re.compile(

@@ -26,6 +26,15 @@ _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _HEADER = "Inference-Header-Content-Length"
 _MOST_WAIT = 60.0  # seconds that a service may ask to be left alone
 _CHUNK = 1 << 16
+# What comes of an answer that is not what the protocol says.
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    InferenceServerException,
+)
 
 
 class HttpTransport:
@@ -100,7 +109,7 @@ class HttpTransport:
         )
         try:
             parts, size = [], 0
-            for part in answer.stream(_CHUNK):
+            while part := answer.read1(_CHUNK):  # `stream` waits for whole chunks, however long
                 parts.append(part)
                 size += len(part)
                 if time.monotonic() > until:
@@ -136,7 +145,7 @@ class HttpTransport:
             if fault := about_certificate(self._address, str(error)):
                 raise fault from error
             raise FaultError(f"no connection ({error})") from error
-        except (ValueError, KeyError, TypeError, AttributeError, InferenceServerException) as error:
+        except _UNREADABLE as error:
             raise FaultError(f"an answer that cannot be read ({error})") from error
 
 

@@ -12,7 +12,7 @@ from edge_sharpzo.engines.address import Address
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.served import ECHO, NONCE, NONCE_BYTES, SHA256, Companion, Served
 from edge_sharpzo.engines.served_session import ServedSession
-from edge_sharpzo.engines.spread import PATIENCE, EnginesLostError, Spread, Tell
+from edge_sharpzo.engines.spread import EnginesLostError, Spread, Tell
 from edge_sharpzo.engines.transport import FaultError, Transport, UnknownModelError
 from edge_sharpzo.system.errors import UserError
 
@@ -46,13 +46,12 @@ class Service:
         places: Sequence[Address],
         tell: Tell,
         connected: Callable[[Address], Transport] = connect,
-        patience: float = PATIENCE,
     ):
         """`tell` hears what happens to the endpoints, and whether that is a warning."""
         self.tell = tell
         self._places = list(places)
         self._transports = [connected(address) for address in places]
-        self.spread = Spread([str(address) for address in places], tell, patience)
+        self.spread = Spread([str(address) for address in places], tell)
 
     @property
     def where(self) -> str:

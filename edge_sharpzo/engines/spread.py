@@ -88,10 +88,11 @@ class Endpoint:
 class Spread:
     """Runs calls on several endpoints; one thread at a time may use it."""
 
-    def __init__(self, names: Sequence[str], tell: Tell, patience: float = PATIENCE):
+    def __init__(self, names: Sequence[str], tell: Tell, patience: float | None = None):
         """`names` are those of the endpoints, for messages; `tell` hears what happens to them."""
         self.endpoints = [Endpoint(name) for name in names]
-        self._tell, self._patience = tell, patience
+        self._tell = tell
+        self._patience = PATIENCE if patience is None else patience
         self._changed = Condition()  # guards the endpoints
 
     @property
