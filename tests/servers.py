@@ -59,3 +59,40 @@ def mlserver(
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
+
+
+@contextmanager
+def dask_fleet(
+    tmp: Path, workers: int = 2, before: str = ""
+) -> Iterator[tuple[int, subprocess.Popen[bytes], list[subprocess.Popen[bytes]]]]:
+    """A scheduler of Dask and its workers: port, scheduler, workers; all are stopped at the end.
+
+    `before` is a module that the workers load first.
+    """
+    (port,) = free_ports(1)
+    dask = [sys.executable, "-m", "dask"]
+    quiet: dict[str, object] = {
+        "cwd": ROOT,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    address = f"tcp://127.0.0.1:{port}"
+    scheduler = subprocess.Popen(
+        [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **quiet,  # type: ignore[call-overload]
+    )
+    made = []
+    for number in range(workers):
+        words = ["worker", address, "--nthreads", "1", "--no-dashboard", "--no-nanny"]
+        words += ["--local-directory", str(tmp / f"worker{number}")]
+        words += ["--host", "127.0.0.1", *(["--preload", before] if before else [])]
+        cache = {"EDGE_SHARPZO_CACHE": str(tmp / f"cache{number}")}
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp)]), **cache}
+        made.append(subprocess.Popen([*dask, *words], env=env, **quiet))  # type: ignore[call-overload]
+    try:
+        yield port, scheduler, made
+    finally:
+        for process in (*made, scheduler):
+            process.kill()
+            process.wait()

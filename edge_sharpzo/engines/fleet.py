@@ -1,9 +1,11 @@
 """A fleet: workers of a Dask scheduler that each hold the model and share a round's calls."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
 MISSING = "a fleet needs Dask, which is not installed here: pip install 'edge-sharpzo[fleet]'"
+CONNECT = 10.0  # seconds that a scheduler has to answer
 PATIENCE = 30.0  # seconds without a worker, or without the scheduler
 PART = 8_000_000  # bytes of a model that are sent at once
-DEATHS = 3  # workers that one call may take down
 
 
 def connected(address: Address) -> "Client":
@@ -42,7 +44,7 @@ def connected(address: Address) -> "Client":
     dask.config.set({"distributed.comm.timeouts.connect": f"{PATIENCE:.0f}s"})
     scheme = "tls" if address.scheme.is_encrypted else "tcp"
     try:
-        client = Client(f"{scheme}://{address.location}", timeout=10, set_as_default=False)
+        client = Client(f"{scheme}://{address.location}", timeout=CONNECT, set_as_default=False)
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
         raise UserError(
             f"no scheduler answers at {address} ({first_line(error, 120)}): start one with "
@@ -72,6 +74,8 @@ class Fleet:
         """`file` is the model; a worker that lacks it is sent it. Raises UserError."""
         self.address, self.file, self.tell = address, file, tell
         self.client = connected(address)
+        self._fit: set[str] = set()  # workers that have this version of the package
+        self._sent: dict[str, float] = {}  # when workers were sent the model
 
     @property
     def where(self) -> str:
@@ -83,8 +87,13 @@ class Fleet:
         job = Job(sha256, self.file.path.name, tower, integer, self.file.threads, package_version())
         return FleetSession(self, job, shape)
 
-    def send_model(self, worker: str) -> None:
-        """Sends the model to a worker. Raises UserError."""
+    def send_model(self, worker: str, lacked_at: float) -> None:
+        """Sends the model to a worker that lacked it, unless that has happened since.
+
+        Raises UserError.
+        """
+        if self._sent.get(worker, -math.inf) > lacked_at:
+            return
         sha256, name = self.file.sha256, self.file.path.name
         self.tell(f"{worker} has no {name} yet: it is sent there, once", False)
         for file in self.file.files:
@@ -92,6 +101,23 @@ class Fleet:
                 for offset in range(0, max(1, file.stat().st_size), PART):
                     self._run(worker, take_part, sha256, file.name, offset, stream.read(PART))
         self._run(worker, take_whole, sha256, name)
+        self._sent[worker] = time.monotonic()
+
+    def check_workers(self) -> None:
+        """Raises UserError for a worker without this package, or with another version of it.
+
+        By a function of Python itself: a worker cannot even read a call of a package that it lacks.
+        """
+        here = package_version()
+        new = sorted(self._workers() - self._fit)
+        found = self.client.run(version, "edge-sharpzo", workers=new, on_error="return")
+        for worker, there in found.items() if new else ():
+            if there != here:
+                raise another_version(worker, there if isinstance(there, str) else "none", here)
+        self._fit.update(new)
+
+    def _workers(self) -> set[str]:
+        return set(self.client.scheduler_info(n_workers=-1)["workers"])
 
     def _run(self, worker: str, what: Any, *arguments: Any) -> None:
         try:
@@ -103,11 +129,22 @@ class Fleet:
                 field="engine",
             ) from error
 
+    @property
+    def size(self) -> int:
+        """How many workers there are, at least one."""
+        return max(1, len(self._workers()))
+
     def has_workers(self) -> bool:
         """Whether any worker is there."""
-        return self.client.status == "running" and bool(
-            self.client.scheduler_info(n_workers=-1)["workers"]
-        )
+        return self.client.status == "running" and bool(self._workers())
+
+
+def another_version(worker: str, there: str, here: str) -> UserError:
+    """What to tell of a worker with another version of this package, or `none`."""
+    return UserError(
+        f"{worker} has edge-sharpzo {there}, and here is {here}: install the same version there",
+        field="engine",
+    )
 
 
 class FleetSession:
@@ -121,21 +158,23 @@ class FleetSession:
     @property
     def at_once(self) -> int:
         """See `TowerSession`."""
-        return 2 * max(1, len(self._fleet.client.scheduler_info(n_workers=-1)["workers"]))
+        return 2 * self._fleet.size
 
     def run_all(self, calls: Sequence[Feeds]) -> list[np.ndarray]:
         """See `TowerSession`. Workers may come and go meanwhile."""
         found: dict[int, np.ndarray] = {}
         done: SimpleQueue[Future] = SimpleQueue()
         with self._errors():
-            futures = {self._asked(feeds, done): index for index, feeds in enumerate(calls)}
+            self._fleet.check_workers()
+            began = time.monotonic()
+            futures = {self._asked(f, done): (i, began) for i, f in enumerate(calls)}
             try:
                 while futures:
                     future = self._next(done)
-                    index = futures.pop(future)
-                    answer = self._checked(future.result(), calls[index])
+                    index, began = futures.pop(future)
+                    answer = self._checked(future.result(), calls[index], began)
                     if answer is None:
-                        futures[self._asked(calls[index], done)] = index
+                        futures[self._asked(calls[index], done)] = index, time.monotonic()
                     else:
                         found[index] = answer
             finally:
@@ -165,16 +204,15 @@ class FleetSession:
                 if time.monotonic() - alone_since > PATIENCE:
                     raise _no_workers(self._fleet.address) from None
 
-    def _checked(self, answer: Answer, feeds: Feeds) -> np.ndarray | None:
-        """The output of an answer; None where the call is to be made again. Raises UserError."""
+    def _checked(self, answer: Answer, feeds: Feeds, began: float) -> np.ndarray | None:
+        """The output of an answer to a call that `began` then; None where it is to be made again.
+
+        Raises UserError.
+        """
         if answer.package != self._job.package:
-            raise UserError(
-                f"{answer.worker} has edge-sharpzo {answer.package}, and here is "
-                f"{self._job.package}: install the same version there",
-                field="engine",
-            )
+            raise another_version(answer.worker, answer.package, self._job.package)
         if answer.lacks_model:
-            self._fleet.send_model(answer.worker)
+            self._fleet.send_model(answer.worker, began)
             return None
         found, shape = answer.output, self._shape(feeds)
         if found is None or found.dtype != np.float32 or found.shape != shape:
@@ -223,12 +261,6 @@ class FleetSession:
             raise EnginesLostError(
                 f"one call has ended worker after worker ({first_line(error, 200)}): look at their "
                 "memory",
-                field="engine",
-            ) from error
-        except (ImportError, AttributeError) as error:
-            raise UserError(
-                f"a worker lacks edge-sharpzo {package_version()} ({first_line(error, 120)}): "
-                "install it there",
                 field="engine",
             ) from error
         except (CommClosedError, CancelledError, TimeoutError, OSError) as error:

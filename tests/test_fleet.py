@@ -1,0 +1,205 @@
+"""A real scheduler of Dask with real workers: the numbers of a run here, whoever comes and goes."""
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if not find_spec("distributed"):
+    pytest.skip("the extra `fleet` is not installed", allow_module_level=True)
+
+from helpers import invoke, run_tune
+from servers import dask_fleet, free_ports
+
+import edge_sharpzo
+from edge_sharpzo.clip import ClipOnnx
+from edge_sharpzo.engines import fleet
+from edge_sharpzo.engines.fleet_worker import take_part, take_whole
+from edge_sharpzo.events import Event, Note, QueriesSpent
+from edge_sharpzo.system.errors import UserError
+
+BUDGET = 400
+FEW = ("--shots", 6, "--budget", BUDGET, "--json")
+
+
+@pytest.fixture(scope="module")
+def local(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the model here."""
+    folder = tmp_path_factory.mktemp("local") / "run"
+    assert run_tune(tiny_onnx, photos, folder, *FEW).exit_code == 0
+    return folder
+
+
+def history(run: Path) -> str:
+    return (run / "history.jsonl").read_text()
+
+
+def tuned(photos: Path, onnx: Path, out: Path, port: int, hear: Any) -> Path:
+    return edge_sharpzo.tune(
+        photos,
+        onnx=onnx,
+        out=out,
+        shots=6,
+        budget=BUDGET,
+        engine=f"dask://127.0.0.1:{port}",
+        on_progress=hear,
+    ).folder
+
+
+def test_workers_come_and_go(tiny_onnx: Path, photos: Path, local: Path, tmp_path: Path) -> None:
+    """Workers that have no model are sent it; one that is killed in mid-run is done without; with
+    none left the run ends, and goes on with others.
+    """
+    told: list[str] = []
+    with dask_fleet(tmp_path) as (port, scheduler, workers):
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Note):
+                told.append(event.text)
+            if isinstance(event, QueriesSpent) and event.used > 100:
+                workers[0].kill()
+
+        run = tuned(photos, tiny_onnx, tmp_path / "run", port, hear)
+        assert history(run) == history(local)
+        assert workers[0].wait(10) < 0
+        assert sum("it is sent there, once" in text for text in told) in (1, 2)
+        kept = list(tmp_path.glob("cache?/models/*/clip.onnx"))
+        assert kept
+        assert all(ClipOnnx(file).sha256 == ClipOnnx(tiny_onnx).sha256 for file in kept)
+        assert not list(tmp_path.glob("cache?/models/*.part"))
+
+        def end(event: Event) -> None:
+            if isinstance(event, QueriesSpent) and event.used > 100:
+                scheduler.kill()
+
+        with pytest.raises(UserError, match="does not answer any more") as caught:
+            tuned(photos, tiny_onnx, tmp_path / "ended", port, end)
+        assert "`resume=" in str(caught.value)
+        assert (tmp_path / "ended" / "checkpoint.safetensors").exists()
+    assert invoke("tune", "--resume", tmp_path / "ended", "--engine", "local").exit_code == 0
+    assert history(tmp_path / "ended") == history(local)
+
+
+def test_photos_may_be_encoded_there(
+    tiny_onnx: Path, photos: Path, local: Path, tmp_path: Path
+) -> None:
+    with dask_fleet(tmp_path, workers=1) as (port, _, _):
+        more = ("--engine", f"dask://127.0.0.1:{port}", "--send-photos")
+        result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *more)
+    assert result.exit_code == 0, result.output
+    assert history(tmp_path / "run") == history(local)
+
+
+OTHER_VERSION = """
+import edge_sharpzo.engines.fleet_worker as worker
+worker.package_version = lambda: "9.9.9"
+"""
+NO_PACKAGE = """
+import importlib.metadata
+def version(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+importlib.metadata.version = version
+"""
+FULL_DISK = """
+import edge_sharpzo.engines.fleet_worker as worker
+def full(*what):
+    raise OSError(28, "No space left on device")
+worker.take_part.__code__ = full.__code__
+"""
+WRONG_SHAPE = """
+import edge_sharpzo.engines.fleet_worker as worker
+right = worker.computed
+class Session:
+    def run_all(self, calls):
+        import numpy
+        return [numpy.zeros((1, 2), numpy.float32)]
+worker._session = lambda *what: Session()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (OTHER_VERSION, "has edge-sharpzo 9.9.9"),
+        (NO_PACKAGE, "has edge-sharpzo none"),
+        (FULL_DISK, "cannot take the model"),
+        (WRONG_SHAPE, "gives something else"),
+    ],
+    ids=["other-version", "no-package", "full-disk", "wrong-shape"],
+)
+def test_a_worker_that_does_not_fit_is_refused(
+    before: str, why: str, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "before.py").write_text(before)
+    with dask_fleet(tmp_path, workers=1, before="before") as (port, _, _):
+        engine = ("--engine", f"dask://127.0.0.1:{port}")
+        result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
+    assert result.exit_code == 2, result.output
+    assert why in result.stderr
+    assert "Traceback" not in result.output
+    assert "--resume" in result.stderr
+
+
+def test_nobody_is_there(
+    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "PATIENCE", 1.0)
+    monkeypatch.setattr(fleet, "CONNECT", 2.0)
+    (free,) = free_ports(1)
+    engine = ("--engine", f"dask://127.0.0.1:{free}")
+    result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
+    assert result.exit_code == 2
+    assert "no scheduler answers" in result.stderr
+    with dask_fleet(tmp_path, workers=0) as (port, _, _):
+        monkeypatch.setattr(fleet, "CONNECT", 10.0)
+        engine = ("--engine", f"dask://127.0.0.1:{port}")
+        result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
+    assert result.exit_code == 2
+    assert "has no worker" in result.stderr
+
+
+def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:
+    clip = ClipOnnx(tiny_onnx)
+    data = tiny_onnx.read_bytes()
+    half = len(data) // 2
+    take_part(clip.sha256, "clip.onnx", 0, data[:half])
+    with pytest.raises(ValueError, match="another order"):
+        take_part(clip.sha256, "clip.onnx", half + 1, data[half:])
+    take_part(clip.sha256, "clip.onnx", half, data[half:])
+    take_whole(clip.sha256, "clip.onnx")
+    (file,) = (tmp_path / "cache").glob("models/*/clip.onnx")
+    assert file.read_bytes() == data
+    take_part(clip.sha256, "clip.onnx", 0, data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises((ValueError, UserError)):
+        take_whole(clip.sha256, "clip.onnx")
+    assert file.read_bytes() == data
+    shutil.rmtree(tmp_path / "cache")
+
+
+def test_other_digits_of_a_worker_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, bool]] = []
+
+    class Future:
+        def result(self, timeout: float) -> fleet.Answer:  # noqa: ARG002
+            return fleet.Answer("w1", "1", np.ones((1, 1), np.float32) + 1e-7)
+
+    class Client:
+        def submit(self, *what: object, **how: object) -> Future:  # noqa: ARG002
+            return Future()
+
+    class Fleet:
+        client = Client()
+
+        def tell(self, text: str, warning: bool) -> None:
+            told.append((text, warning))
+
+    monkeypatch.setattr(fleet, "computed", None)
+    job = fleet.Job("0" * 64, "clip.onnx", "text", False, 1, "1")
+    session = fleet.FleetSession(Fleet(), job, lambda feeds: (1, 1))  # type: ignore[arg-type]
+    for worker in ("w0", "w1", "w1"):
+        session._checked(fleet.Answer(worker, "1", np.ones((1, 1), np.float32)), {}, 0)
+    assert len(told) == 1
+    assert "w1 computes other last digits" in told[0][0]
