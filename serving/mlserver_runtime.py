@@ -1,6 +1,7 @@
 """MLServer's runtime of a served model: tensors in, tensors out, one call at a time."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,11 +14,25 @@ from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, Re
 from mlserver.utils import get_model_uri
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import first_line
 from serving.model import ServedModel
 from serving.settings import MODEL_FILE
 from serving.tensors import Tensor
 
 Made = TypeVar("Made")
+
+
+class OneLine(logging.Filter):
+    """Of an error MLServer's log shall hold a line, and no traceback: most are a client's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shortens the record."""
+        said, error = record.getMessage()[:300], (record.exc_info or (None, None))[1]
+        if error and (cause := first_line(error, 300)) not in said:
+            said = f"{said} {cause}"
+        record.msg, record.args = " ".join(said.split()), ()
+        record.exc_info = record.exc_text = None
+        return True
 
 
 class ServedTower(MLModel):

@@ -12,8 +12,10 @@ from edge_sharpzo.clip.providers import CPU, open_session
 from edge_sharpzo.clip.session import Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower, output_shape
 from edge_sharpzo.engines.served import ECHO, NONCE, SHA256, Served
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.memory import MemoryLimit
+from edge_sharpzo.system.text import first_line
 from serving.tensors import Tensor, check_feeds
 
 _TOWERS = {output: tower for tower, output in OUTPUTS.items()}
@@ -57,10 +59,16 @@ class ServedModel:
         """All outputs by their names. Raises UserError for what does not fit."""
         check_feeds(self.inputs, feeds)
         given = {name: array for name, array in feeds.items() if name != NONCE}
-        found = dict(self._constants)
-        if self._session is not None:
-            found = {self._output: self._session.run_all([given])[0], **found}
-        return {**found, ECHO: feeds[NONCE]}
+        found = {**self._constants, ECHO: feeds[NONCE]}
+        if self._session is None:
+            return found
+        try:
+            return {self._output: self._session.run_all([given])[0], **found}
+        except UserError as error:
+            raise UserError(
+                f"this cannot be computed with ({first_line(error.__cause__ or error, 200)}): send "
+                "what belongs together, or less at once"
+            ) from error
 
 
 def _constant(model: ModelProto, path: Path, output: str) -> np.ndarray:
