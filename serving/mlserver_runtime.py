@@ -38,6 +38,8 @@ class OneLine(logging.Filter):
 class ServedTower(MLModel):
     """One model of a repository. Computing has a thread of its own, so the server goes on."""
 
+    _model: ServedModel | None = None
+
     async def load(self) -> bool:
         """Opens it. Raises UserError."""
         path = await get_model_uri(self.settings, [MODEL_FILE])
@@ -49,7 +51,7 @@ class ServedTower(MLModel):
     async def unload(self) -> bool:
         """Closes it."""
         self._worker.shutdown(wait=False, cancel_futures=True)
-        del self._model
+        self._model = None
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
@@ -63,16 +65,18 @@ class ServedTower(MLModel):
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _answer(self, payload: InferenceRequest) -> InferenceResponse:
-        kinds = {each.name: each for each in self._model.inputs}
+        model = self._model
+        assert model is not None, "MLServer asks none that is not loaded"
+        kinds = {each.name: each for each in model.inputs}
         feeds = {each.name: _array(each, kinds.get(each.name)) for each in payload.inputs}
         if len(feeds) < len(payload.inputs):
             raise UserError("an input is sent twice: send each once")
-        found = self._model.run(feeds)
+        found = model.run(feeds)
         wanted = [each.name for each in payload.outputs or ()] or list(found)
         for name in wanted:
             if name not in found:
                 raise UserError(f"there is no output {name[:80]!r}: ask for {', '.join(found)}")
-        outputs = {each.name: each for each in self._model.outputs}
+        outputs = {each.name: each for each in model.outputs}
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,

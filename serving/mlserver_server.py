@@ -50,18 +50,18 @@ async def _serve(
     if not running.done():
         ready()
     await running
-    if server.stopped_by is None:
-        raise UserError("MLServer has stopped by itself: what it says above is the cause")
-    return server.stopped_by
+    if not server.stops or server.stops[0] is None:
+        raise UserError("MLServer has stopped by itself, see above")
+    return server.stops[0]
 
 
 class _Server(mlserver.MLServer):
     """One that knows why it has stopped."""
 
-    stopped_by: int | None = None  # the signal
+    stops: tuple[int | None, ...] = ()  # signals, None where MLServer itself gives up
 
     async def stop(self, sig: int | None = None) -> None:
-        self.stopped_by = self.stopped_by or sig
+        self.stops += (sig,)
         # uvicorn, which hears of a signal too, takes a second SIGINT for impatience.
         await super().stop(signal.SIGTERM)
 

@@ -30,11 +30,16 @@ class ServedModel:
 
     def __init__(self, path: Path, threads: int = 0):
         """Opens it; `threads` 0 is onnxruntime's choice. Raises UserError."""
-        graph = read_graph(path)
-        self.inputs = [Tensor.of(value) for value in graph.graph.input]
-        self.outputs = [Tensor.of(value) for value in graph.graph.output]
-        name = next(o.name for o in self.outputs if o.name not in (SHA256, ECHO))
-        self._constants = {SHA256: _constant(graph, path, SHA256)}
+        try:
+            graph = read_graph(path)
+            self.inputs = [Tensor.of(value) for value in graph.graph.input]
+            self.outputs = [Tensor.of(value) for value in graph.graph.output]
+            name = next(o.name for o in self.outputs if o.name not in (SHA256, ECHO))
+            self._constants = {SHA256: _constant(graph, path, SHA256)}
+        except Exception as error:  # protobuf's own errors, whose class depends on its backend
+            raise UserError(
+                f"{path} is damaged: delete {path.parent.parent.parent}, it is written anew"
+            ) from error
         self._session: Session | None = None
         if name == Served.CARD.output:
             self._constants[name] = _constant(graph, path, name)
