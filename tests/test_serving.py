@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers import Exported
-from servers import ROOT, free_ports, mlserver
+from servers import ROOT, free_ports, mlserver, triton
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.text_tower import TextTower
@@ -100,12 +100,12 @@ def test_settings_fit_the_graphs(tiny_onnx: Path, tmp_path: Path) -> None:
         assert not config.HasField("dynamic_batching")
         told = json.loads((folder / "model-settings.json").read_text())
         assert told["name"] == name
-        for ours, triton, settings in (
+        for ours, theirs, settings in (
             (session.get_inputs(), config.input, told["inputs"]),
             (session.get_outputs(), config.output, told["outputs"]),
         ):
             shapes = {v.name: [d if isinstance(d, int) else -1 for d in v.shape] for v in ours}
-            assert {each.name: list(each.dims) for each in triton} == shapes
+            assert {each.name: list(each.dims) for each in theirs} == shapes
             assert {each["name"]: each["shape"] for each in settings} == shapes
     everything = {path.name for path in made.folder.iterdir()}
     assert everything == {*made.models, "settings.json", "edge-sharpzo.json"}
@@ -540,6 +540,19 @@ def test_a_signal_ends_it_all(tiny_onnx: Path, number: int, status: int) -> None
             socket.create_connection(("127.0.0.1", port))
 
 
+def test_a_damaged_repository_is_said_to_be_so(tiny_onnx: Path, tmp_path: Path) -> None:
+    needs_mlserver()
+    made = write_repository(ClipOnnx(tiny_onnx), tmp_path / "served")
+    with made.file("clip-text").open("r+b") as stream:  # of the same size
+        stream.write(b"\xff" * 300)
+    ports = free_ports(2)
+    flags = ["--out", made.folder, "--grpc-port", ports[0], "--http-port", ports[1]]
+    ended = serve("--onnx", tiny_onnx, *flags)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"model.onnx is damaged: delete {made.folder}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_a_port_that_is_taken_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
     needs_mlserver()
     (free,) = free_ports(1)
@@ -597,3 +610,33 @@ def test_a_server_that_is_not_installed_says_how_it_comes(monkeypatch: pytest.Mo
     monkeypatch.setattr("sys.version_info", (3, 13, 0))
     with pytest.raises(UserError, match=r"PYTHON=python3\.12"):
         command._check_installed(command.Server.mlserver)
+
+
+@pytest.mark.slow
+def test_triton_gives_the_same_numbers(exported: Callable[[str], Exported]) -> None:
+    made = subprocess.run(
+        ["make", ".venv-triton/ready", f"PYTHON={sys.executable}"], cwd=ROOT, check=False
+    )
+    if made.returncode:
+        pytest.skip("nvidia-pytriton cannot be installed here")
+    protocol = pytest.importorskip("tritonclient.grpc")
+    for family in FAMILIES:
+        onnx = exported(family).onnx
+        with triton(ROOT / ".venv-triton/bin/python", onnx, "--threads", 1) as (*ports, process):
+            running = Running(ClipOnnx(onnx, threads=1), *ports)
+            for candidates in (1, 3, 16):
+                feeds = text_feeds(running.clip, candidates)
+                found = running.infer(protocol, "text", feeds).as_numpy("text_features")
+                np.testing.assert_array_equal(found, local(running.clip, Tower.TEXT, feeds))
+            for edit, _ in (WRONG["one is missing"], WRONG["too narrow"], WRONG["another type"]):
+                feeds = text_feeds(running.clip)
+                edit(feeds)
+                with pytest.raises(Exception, match="clip-text") as refused:
+                    running.infer(protocol, "text", feeds)
+                error: Any = refused.value
+                assert error.status() == "StatusCode.INVALID_ARGUMENT"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        for port in ports:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
