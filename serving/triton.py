@@ -15,6 +15,9 @@ import numpy as np
 os.environ["LD_LIBRARY_PATH"] = os.pathsep.join(
     filter(None, (os.environ.get("LD_LIBRARY_PATH"), sysconfig.get_config_var("LIBDIR")))
 )
+# Through the memory that Triton and this process would share no empty tensor goes, and a prompt
+# without a context is one.
+os.environ["PYTRITON_NO_TENSORSTORE"] = "1"
 
 from pytriton.exceptions import PyTritonError, PyTritonRuntimeError
 from pytriton.model_config import ModelConfig, Tensor

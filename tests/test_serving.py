@@ -42,11 +42,11 @@ def needs_mlserver() -> None:
         pytest.skip("MLServer is not here: there is none for Python 3.13")
 
 
-def text_feeds(clip: ClipOnnx, candidates: int = 2) -> Feeds:
-    """What a device asks a text tower, at random contexts of three tokens."""
-    prompt = clip.prompts.for_tuning(NAMES, "a photo of {}")
-    tower = TextTower(clip, prompt.classes, len(prompt.context))
-    shape = (candidates, len(prompt.context), clip.card.text.width)
+def text_feeds(clip: ClipOnnx, candidates: int = 2, n_ctx: int = 3) -> Feeds:
+    """What a device asks a text tower, at random contexts."""
+    classes = clip.prompts.for_tuning(NAMES, "a photo of {}").classes
+    tower = TextTower(clip, classes, n_ctx)
+    shape = (candidates, n_ctx, clip.card.text.width)
     contexts = 0.1 * np.random.default_rng(candidates).standard_normal(shape)
     return {"ctx": contexts.astype(np.float32), **tower._feeds[0]}
 
@@ -300,11 +300,14 @@ def protocol(request: pytest.FixtureRequest) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("candidates", [1, 3, 16])
+CALLS = [(1, 3), (3, 5), (16, 3), (1, 0)]  # candidates, and tokens of their contexts
+
+
+@pytest.mark.parametrize("call", CALLS)
 def test_text_features_are_those_of_a_local_run(
-    running: Running, protocol: ModuleType, candidates: int
+    running: Running, protocol: ModuleType, call: tuple[int, int]
 ) -> None:
-    feeds = text_feeds(running.clip, candidates)
+    feeds = text_feeds(running.clip, *call)
     answer = running.infer(protocol, "text", feeds)
     right = local(running.clip, Tower.TEXT, feeds)
     np.testing.assert_array_equal(answer.as_numpy("text_features"), right)
@@ -624,8 +627,8 @@ def test_triton_gives_the_same_numbers(exported: Callable[[str], Exported]) -> N
         onnx = exported(family).onnx
         with triton(ROOT / ".venv-triton/bin/python", onnx, "--threads", 1) as (*ports, process):
             running = Running(ClipOnnx(onnx, threads=1), *ports)
-            for candidates in (1, 3, 16):
-                feeds = text_feeds(running.clip, candidates)
+            for call in CALLS:
+                feeds = text_feeds(running.clip, *call)
                 found = running.infer(protocol, "text", feeds).as_numpy("text_features")
                 np.testing.assert_array_equal(found, local(running.clip, Tower.TEXT, feeds))
             for edit, _ in (WRONG["one is missing"], WRONG["too narrow"], WRONG["another type"]):
