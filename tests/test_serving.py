@@ -118,9 +118,10 @@ def test_products_in_integers_are_served_where_there_are_any(
     monkeypatch: pytest.MonkeyPatch,
     exact: bool,
 ) -> None:
+    source = exported("vit").source
     from export.convert import export
 
-    export(exported("vit").source, tmp_path / "clip.onnx", "int8")
+    export(source, tmp_path / "clip.onnx", "int8")
     monkeypatch.setattr("edge_sharpzo.clip.clip_file.sums_bytes_exactly", lambda: exact)
     made = write_repository(ClipOnnx(tmp_path / "clip.onnx"), tmp_path / "served")
     assert ("clip-text-integer" in made.models) is exact
