@@ -94,9 +94,13 @@ def _array(sent: RequestInput, wanted: Tensor | None) -> np.ndarray:
         raise UserError(f"the input {sent.name} is {datatype}: send {wanted}")
     try:
         values = np.asarray(getattr(sent.data, "root", sent.data))
-        if wanted.kind.dtype.kind == "i" and values.size and values.dtype.kind not in "iu":
-            raise ValueError("not all are whole numbers")
-        return values.astype(wanted.kind.dtype).reshape(sent.shape)
+        whole = wanted.kind.dtype.kind in "iu"
+        if values.size and values.dtype.kind not in ("iu" if whole else "iuf"):
+            raise ValueError(f"not all are {'whole ' if whole else ''}numbers")
+        found = values.astype(wanted.kind.dtype)
+        if whole and not np.array_equal(found, values):
+            raise ValueError("a number is too large or too small")
+        return found.reshape(sent.shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"the input {sent.name} does not hold what its shape {sent.shape} says ({error}): "

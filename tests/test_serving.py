@@ -31,9 +31,10 @@ from serving import repository
 from serving.repository import Repository, write_repository
 
 NAMES = ["cat", "photo", "an cat", "a"]
-TYPES = {"float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
+TYPES = {"uint8": "UINT8", "float32": "FP32", "float64": "FP64", "int32": "INT32", "int64": "INT64"}
 FAMILIES = ["vit", "siglip"]  # packed and dense
 Feeds = dict[str, np.ndarray]
+SENT = np.frombuffer(b"\x00\xff which call", np.uint8)  # a nonce
 
 
 def needs_mlserver() -> None:
@@ -71,7 +72,7 @@ def test_each_model_of_a_repository_is_a_tower_and_says_of_which_model(
     made = write_repository(clip, tmp_path / "served", "mine")
     assert made.models == ("mine-card", "mine-text", "mine-tokens", "mine-image")
     asked: dict[Served, tuple[Feeds, np.ndarray]] = {
-        Served.CARD: ({"ask": np.array([7])}, Companion.of(clip).to_array()),
+        Served.CARD: ({}, Companion.of(clip).to_array()),
         Served.TEXT: (text_feeds(clip), local(clip, Tower.TEXT, text_feeds(clip))),
         Served.TOKENS: ({"token_ids": np.array([3, 1])}, clip.token_embeddings([3, 1])),
         Served.IMAGE: (image_feeds(clip, 2), local(clip, Tower.IMAGE, image_feeds(clip, 2), True)),
@@ -80,8 +81,10 @@ def test_each_model_of_a_repository_is_a_tower_and_says_of_which_model(
     options.intra_op_num_threads = 1
     for kind, (feeds, right) in asked.items():
         session = onnxruntime.InferenceSession(made.file(f"mine-{kind}"), options)
-        found, sha256 = session.run([kind.output, "model_sha256"], feeds)
+        wanted = [kind.output, "model_sha256", "nonce_echo"]
+        found, sha256, echo = session.run(wanted, {**feeds, "nonce": SENT})
         np.testing.assert_array_equal(found, right, str(kind))
+        np.testing.assert_array_equal(echo, SENT)
         assert sha256.tobytes().hex() == clip.sha256
     assert Companion.of_array(asked[Served.CARD][1]).metadata == clip.metadata
 
@@ -278,7 +281,7 @@ class Running:
         self, module: ModuleType, model: str, feeds: Mapping[str, np.ndarray], **more: Any
     ) -> Any:
         inputs = []
-        for name, array in feeds.items():
+        for name, array in {"nonce": SENT, **feeds}.items():
             inputs.append(module.InferInput(name, array.shape, TYPES[array.dtype.name]))
             inputs[-1].set_data_from_numpy(array)
         return self.client(module).infer(f"clip-{model}", inputs, **more)
@@ -313,6 +316,7 @@ def test_text_features_are_those_of_a_local_run(
     right = local(running.clip, Tower.TEXT, feeds)
     np.testing.assert_array_equal(answer.as_numpy("text_features"), right)
     assert answer.as_numpy("text_features").dtype == np.float32
+    np.testing.assert_array_equal(answer.as_numpy("nonce_echo"), SENT)
     assert answer.as_numpy("model_sha256").tobytes().hex() == running.clip.sha256
 
 
@@ -325,7 +329,7 @@ def test_the_other_towers_and_the_card(running: Running, protocol: ModuleType) -
     feeds = image_feeds(clip, 3)
     found = running.infer(protocol, "image", feeds).as_numpy("image_features")
     np.testing.assert_array_equal(found, local(clip, Tower.IMAGE, feeds, True))
-    card = running.infer(protocol, "card", {"ask": np.array([0])}).as_numpy("card")
+    card = running.infer(protocol, "card", {}).as_numpy("card")
     assert Companion.of_array(card) == Companion.of(clip)
 
 
@@ -340,10 +344,12 @@ def test_only_what_is_asked_for_is_sent(running: Running, protocol: ModuleType) 
 def test_plain_json_will_do(running: Running) -> None:
     import tritonclient.http as protocol
 
-    sent = protocol.InferInput("token_ids", [2], "INT64")
-    sent.set_data_from_numpy(np.array([4, 2]), binary_data=False)
+    sent = []
+    for name, array in (("token_ids", np.array([4, 2])), ("nonce", SENT)):
+        sent.append(protocol.InferInput(name, array.shape, TYPES[array.dtype.name]))
+        sent[-1].set_data_from_numpy(array, binary_data=False)
     wanted = [protocol.InferRequestedOutput("token_embeddings", binary_data=False)]
-    answer = running.client(protocol).infer("clip-tokens", [sent], outputs=wanted)
+    answer = running.client(protocol).infer("clip-tokens", sent, outputs=wanted)
     right = running.clip.token_embeddings([4, 2])
     np.testing.assert_array_equal(answer.as_numpy("token_embeddings"), right)
 
@@ -426,9 +432,9 @@ def test_bytes_that_are_not_what_they_say(
     assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
-def post(port: int, body: bytes, **headers: str) -> tuple[int, str]:
-    """Status and text of the answer to a request of token embeddings."""
-    url = f"http://127.0.0.1:{port}/v2/models/clip-tokens/infer"
+def post(port: int, body: bytes, model: str = "clip-tokens", **headers: str) -> tuple[int, str]:
+    """Status and text of the answer to a request."""
+    url = f"http://127.0.0.1:{port}/v2/models/{model}/infer"
     sent = {"Content-Type": "application/json"} | {k.replace("_", "-"): headers[k] for k in headers}
     try:
         with urllib.request.urlopen(urllib.request.Request(url, body, sent)) as answer:
@@ -438,12 +444,18 @@ def post(port: int, body: bytes, **headers: str) -> tuple[int, str]:
 
 
 IDS = {"name": "token_ids", "datatype": "INT64", "shape": [2], "data": [1, 2]}
+ONCE = {"name": "nonce", "datatype": "UINT8", "shape": [2], "data": [0, 255]}
 BINARY = {**IDS, "parameters": {"binary_data_size": 16}}
 
 
 @pytest.mark.parametrize(
     ("inputs", "told"),
     [
+        ([IDS, {**ONCE, "data": [0, 256]}], "too large or too small"),
+        ([IDS, {**ONCE, "data": [-1, 0]}], "too large or too small"),
+        ([IDS, {**ONCE, "data": [0.5, 0]}], "not all are whole numbers"),
+        ([IDS, {**ONCE, "datatype": "INT64"}], "send UINT8"),
+        ([IDS], "the input nonce is missing"),
         ([{**IDS, "data": [1, 2.5]}], "whole numbers"),
         ([{**IDS, "data": [1, None]}], "whole numbers"),
         ([{**IDS, "data": ["a", "b"]}], "whole numbers"),
@@ -458,8 +470,17 @@ BINARY = {**IDS, "parameters": {"binary_data_size": 16}}
     ],
 )
 def test_json_that_does_not_fit(running: Running, inputs: list[Any], told: str) -> None:
-    status, text = post(running.http_port, json.dumps({"inputs": inputs}).encode())
+    more = [] if "nonce" in told or ONCE["name"] in {each["name"] for each in inputs} else [ONCE]
+    status, text = post(running.http_port, json.dumps({"inputs": [*inputs, *more]}).encode())
     assert (status, told in text) == (400, True), text
+
+
+@pytest.mark.parametrize("pixel", [None, "0.5", {"red": 1}])
+def test_floats_are_numbers(running: Running, pixel: object) -> None:
+    sent = {"name": "pixel_values", "datatype": "FP32", "shape": [1], "data": [pixel]}
+    body = json.dumps({"inputs": [sent, ONCE]}).encode()
+    status, text = post(running.http_port, body, "clip-image")
+    assert (status, "not all are numbers" in text) == (400, True), text
 
 
 @pytest.mark.parametrize(
