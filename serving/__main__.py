@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from serving.listen import Listen
 
@@ -41,7 +42,12 @@ _SERVERS = {
 
 @app.command()
 def main(
-    onnx: Annotated[Path, typer.Option(help="the model file, as `make export` writes it")],
+    onnx: Annotated[
+        Path,
+        typer.Option(
+            help="the model file, as `make export` writes it", show_default="the embedded one"
+        ),
+    ] = EMBEDDED_MODEL,
     out: Annotated[Path, typer.Option(help="folder of the model repository")] = Path(
         "models/served"
     ),

@@ -121,7 +121,9 @@ def _to_json(body: bytes, json_length: bytes | None) -> tuple[bytes, Callable[[s
         for each in request["inputs"]:
             size = each.get("parameters", {}).pop("binary_data_size", None)
             if size is not None:
-                each["data"] = np.frombuffer(rest[:size], _DTYPES[each["datatype"]]).tolist()
+                if (dtype := _DTYPES.get(each["datatype"])) is None:
+                    raise ValueError(f"{each['name']} is of none of {', '.join(_DTYPES)}")
+                each["data"] = np.frombuffer(rest[:size], dtype).tolist()
                 if len(rest) < size or len(each["data"]) != np.prod(each["shape"], dtype=object):
                     raise ValueError(f"{each['name']} has not the bytes of its shape")
                 rest = rest[size:]

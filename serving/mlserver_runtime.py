@@ -1,6 +1,7 @@
 """MLServer's runtime of a served model: tensors in, tensors out, one call at a time."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from mlserver.types import InferenceRequest, InferenceResponse, RequestInput, Re
 from mlserver.utils import get_model_uri
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import first_line
 from serving.model import ServedModel
 from serving.settings import MODEL_FILE
 from serving.tensors import Tensor
@@ -20,8 +22,23 @@ from serving.tensors import Tensor
 Made = TypeVar("Made")
 
 
+class OneLine(logging.Filter):
+    """Of an error MLServer's log shall hold a line, and no traceback: most are a client's."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shortens the record."""
+        said, error = record.getMessage()[:300], (record.exc_info or (None, None))[1]
+        if error and (cause := first_line(error, 300)) not in said:
+            said = f"{said} {cause}"
+        record.msg, record.args = " ".join(said.split()), ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
 class ServedTower(MLModel):
     """One model of a repository. Computing has a thread of its own, so the server goes on."""
+
+    _model: ServedModel | None = None
 
     async def load(self) -> bool:
         """Opens it. Raises UserError."""
@@ -34,7 +51,7 @@ class ServedTower(MLModel):
     async def unload(self) -> bool:
         """Closes it."""
         self._worker.shutdown(wait=False, cancel_futures=True)
-        del self._model
+        self._model = None
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
@@ -48,16 +65,18 @@ class ServedTower(MLModel):
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
     def _answer(self, payload: InferenceRequest) -> InferenceResponse:
-        kinds = {each.name: each for each in self._model.inputs}
+        model = self._model
+        assert model is not None, "MLServer asks none that is not loaded"
+        kinds = {each.name: each for each in model.inputs}
         feeds = {each.name: _array(each, kinds.get(each.name)) for each in payload.inputs}
         if len(feeds) < len(payload.inputs):
             raise UserError("an input is sent twice: send each once")
-        found = self._model.run(feeds)
+        found = model.run(feeds)
         wanted = [each.name for each in payload.outputs or ()] or list(found)
         for name in wanted:
             if name not in found:
                 raise UserError(f"there is no output {name[:80]!r}: ask for {', '.join(found)}")
-        outputs = {each.name: each for each in self._model.outputs}
+        outputs = {each.name: each for each in model.outputs}
         return InferenceResponse(
             model_name=self.name,
             model_version=self.version,
@@ -75,9 +94,13 @@ def _array(sent: RequestInput, wanted: Tensor | None) -> np.ndarray:
         raise UserError(f"the input {sent.name} is {datatype}: send {wanted}")
     try:
         values = np.asarray(getattr(sent.data, "root", sent.data))
-        if wanted.kind.dtype.kind == "i" and values.size and values.dtype.kind not in "iu":
-            raise ValueError("not all are whole numbers")
-        return values.astype(wanted.kind.dtype).reshape(sent.shape)
+        whole = wanted.kind.dtype.kind in "iu"
+        if values.size and values.dtype.kind not in ("iu" if whole else "iuf"):
+            raise ValueError(f"not all are {'whole ' if whole else ''}numbers")
+        found = values.astype(wanted.kind.dtype)
+        if whole and not np.array_equal(found, values):
+            raise ValueError("a number is too large or too small")
+        return found.reshape(sent.shape)
     except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"the input {sent.name} does not hold what its shape {sent.shape} says ({error}): "

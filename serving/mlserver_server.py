@@ -1,16 +1,21 @@
 """Runs MLServer on a repository, in this process."""
 
 import asyncio
-import logging
+import signal
 import socket
 import time
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 import mlserver
+import mlserver.grpc.server
 from mlserver.cli.serve import load_settings
+from mlserver.errors import InferenceError
+from mlserver.grpc.servicers import InferenceServicer
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import first_line
 from serving.binary_rest import BinaryTensors
 from serving.listen import Listen
 from serving.repository import Repository
@@ -23,7 +28,7 @@ def serve(repository: Repository, listen: Listen, threads: int, ready: Callable[
     `threads` of each model, 0 for onnxruntime's choice; `ready` is called once all of them answer.
     Raises UserError where a model does not open.
     """
-    logging.getLogger("mlserver").addFilter(_without_traceback)
+    mlserver.grpc.server.InferenceServicer = _Servicer
     return asyncio.run(_serve(repository, listen, threads, ready))
 
 
@@ -37,7 +42,7 @@ async def _serve(
         assert model.parameters is not None
         model.parameters.extra = {"threads": threads}
     server = _Server(settings)
-    # MLServer has no setting for it.
+    # MLServer has no setting for it, nor for the servicer.
     server._rest_server._app.add_middleware(BinaryTensors, most=MOST_MESSAGE_BYTES)
     running = asyncio.create_task(server.start(models))
     waiting = asyncio.create_task(asyncio.to_thread(_all_answer, repository, listen, running.done))
@@ -45,19 +50,32 @@ async def _serve(
     if not running.done():
         ready()
     await running
-    if server.stopped_by is None:
-        raise UserError("MLServer has stopped by itself: what it says above is the cause")
-    return server.stopped_by
+    if not server.stops or server.stops[0] is None:
+        raise UserError("MLServer has stopped by itself, see above")
+    return server.stops[0]
 
 
 class _Server(mlserver.MLServer):
     """One that knows why it has stopped."""
 
-    stopped_by: int | None = None  # the signal
+    stops: tuple[int | None, ...] = ()  # signals, None where MLServer itself gives up
 
     async def stop(self, sig: int | None = None) -> None:
-        self.stopped_by = self.stopped_by or sig
-        await super().stop(sig)
+        self.stops += (sig,)
+        # uvicorn, which hears of a signal too, takes a second SIGINT for impatience.
+        await super().stop(signal.SIGTERM)
+
+
+class _Servicer(InferenceServicer):
+    """One that tells clients whose fault it is that a request cannot be read."""
+
+    def _InsertHeaders(self, request: Any, context: Any) -> Any:  # noqa: N802
+        try:
+            return super()._InsertHeaders(request, context)
+        except Exception as error:  # of many classes
+            raise InferenceError(
+                f"a tensor's bytes are not what its type and shape say ({first_line(error, 200)})"
+            ) from error
 
 
 def _all_answer(repository: Repository, listen: Listen, over: Callable[[], bool]) -> None:
@@ -77,9 +95,3 @@ def _all_answer(repository: Repository, listen: Listen, over: Callable[[], bool]
             return
         except OSError:
             time.sleep(0.05)
-
-
-def _without_traceback(record: logging.LogRecord) -> bool:
-    """A line for a bad request is enough."""
-    record.exc_info = record.exc_text = None
-    return True

@@ -12,8 +12,10 @@ from edge_sharpzo.clip.providers import CPU, open_session
 from edge_sharpzo.clip.session import Session
 from edge_sharpzo.clip.towers import OUTPUTS, Tower, output_shape
 from edge_sharpzo.engines.served import ECHO, NONCE, SHA256, Served
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.memory import MemoryLimit
+from edge_sharpzo.system.text import first_line
 from serving.tensors import Tensor, check_feeds
 
 _TOWERS = {output: tower for tower, output in OUTPUTS.items()}
@@ -28,11 +30,16 @@ class ServedModel:
 
     def __init__(self, path: Path, threads: int = 0):
         """Opens it; `threads` 0 is onnxruntime's choice. Raises UserError."""
-        graph = read_graph(path)
-        self.inputs = [Tensor.of(value) for value in graph.graph.input]
-        self.outputs = [Tensor.of(value) for value in graph.graph.output]
-        name = next(o.name for o in self.outputs if o.name not in (SHA256, ECHO))
-        self._constants = {SHA256: _constant(graph, path, SHA256)}
+        try:
+            graph = read_graph(path)
+            self.inputs = [Tensor.of(value) for value in graph.graph.input]
+            self.outputs = [Tensor.of(value) for value in graph.graph.output]
+            name = next(o.name for o in self.outputs if o.name not in (SHA256, ECHO))
+            self._constants = {SHA256: _constant(graph, path, SHA256)}
+        except Exception as error:  # protobuf's own errors, whose class depends on its backend
+            raise UserError(
+                f"{path} is damaged: delete {path.parent.parent.parent}, it is written anew"
+            ) from error
         self._session: Session | None = None
         if name == Served.CARD.output:
             self._constants[name] = _constant(graph, path, name)
@@ -57,10 +64,16 @@ class ServedModel:
         """All outputs by their names. Raises UserError for what does not fit."""
         check_feeds(self.inputs, feeds)
         given = {name: array for name, array in feeds.items() if name != NONCE}
-        found = dict(self._constants)
-        if self._session is not None:
-            found = {self._output: self._session.run_all([given])[0], **found}
-        return {**found, ECHO: feeds[NONCE]}
+        found = {**self._constants, ECHO: feeds[NONCE]}
+        if self._session is None:
+            return found
+        try:
+            return {self._output: self._session.run_all([given])[0], **found}
+        except UserError as error:
+            raise UserError(
+                f"this cannot be computed with ({first_line(error.__cause__ or error, 200)}): send "
+                "what belongs together, or less at once"
+            ) from error
 
 
 def _constant(model: ModelProto, path: Path, output: str) -> np.ndarray:

@@ -39,6 +39,10 @@ class Repository:
     folder: Path
     models: tuple[str, ...]  # their names
 
+    def file(self, model: str) -> Path:
+        """The graph of a model."""
+        return _file(self.folder / model)
+
 
 @dataclass(frozen=True)
 class _Origin:

@@ -12,10 +12,15 @@ RUNTIME = "serving.mlserver_runtime.ServedTower"
 # Of a request or an answer: far more than a call of this package takes, and no more than protobuf
 # can carry. MLServer holds some eight times as much while it reads one.
 MOST_MESSAGE_BYTES = 1 << 30
-_QUIET = {
+_QUIET = {  # warnings and errors, a line each
     "version": 1,
     "disable_existing_loggers": False,
-    "loggers": {name: {"level": "WARNING"} for name in ("mlserver", "uvicorn")},
+    "filters": {"lines": {"()": "serving.mlserver_runtime.OneLine"}},
+    "handlers": {"errors": {"class": "logging.StreamHandler", "filters": ["lines"]}},
+    "loggers": {
+        name: {"level": "WARNING", "handlers": ["errors"], "propagate": False}
+        for name in ("mlserver", "uvicorn")
+    },
 }
 
 

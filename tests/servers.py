@@ -7,11 +7,12 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parent.parent
+STARTS = 60  # seconds, at the longest
 
 
 def free_ports(count: int) -> list[int]:
@@ -25,14 +26,24 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@contextmanager
-def mlserver(
-    onnx: Path, *more: object, python: str = sys.executable, wait: float = 60
-) -> Iterator[tuple[int, int, subprocess.Popen[str]]]:
-    """`python -m serving` of a model file: gRPC port, HTTP port, process. It is stopped at the end.
+Started = tuple[int, int, subprocess.Popen[str]]  # gRPC port, HTTP port, process
 
-    `more` are further options of the command.
+
+def mlserver(onnx: Path, *more: object) -> AbstractContextManager[Started]:
+    """MLServer with a model file, stopped at the end; `more` are further options of the command.
+
+    It is another process: its messages and tritonclient's cannot be in one.
     """
+    return _serving(sys.executable, onnx, *more)
+
+
+def triton(python: Path, onnx: Path, *more: object) -> AbstractContextManager[Started]:
+    """Triton in the environment of `python`, as `mlserver`."""
+    return _serving(str(python), onnx, "--server", "triton", *more)
+
+
+@contextmanager
+def _serving(python: str, onnx: Path, *more: object) -> Iterator[Started]:
     grpc_port, http_port = free_ports(2)
     with TemporaryDirectory() as folder:
         command = [python, "-m", "serving", "--onnx", onnx, "--out", Path(folder) / "served"]
@@ -48,7 +59,7 @@ def mlserver(
         try:
             assert process.stdout is not None
             assert process.stderr is not None
-            select.select([process.stdout], [], [], wait)
+            select.select([process.stdout], [], [], STARTS)
             line = process.stdout.readline()
             assert "--engine kserve://" in line, line + process.stderr.read()
             yield grpc_port, http_port, process
@@ -56,9 +67,8 @@ def mlserver(
             process.send_signal(signal.SIGTERM)
             try:
                 process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
+            finally:
                 process.kill()
-                raise
 
 
 @contextmanager
