@@ -22,7 +22,7 @@ from serving.tensors import Tensor
 
 ORIGIN = "edge-sharpzo.json"  # says what a repository was made of
 MOST_FILE_BYTES = 2**31 - 1  # what protobuf reads
-_FORMAT = 1
+_FORMAT = 2
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _TOWERS = {
     Served.TEXT: (Tower.TEXT, False),

@@ -248,8 +248,6 @@ def test_a_server_that_is_killed_ends_the_run_and_another_goes_on(
 def test_a_run_may_go_on_here(
     ports: Ports, local: Path, tiny_onnx: Path, photos: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError):
-        tuned(photos, tmp_path / "run", "kserve://127.0.0.1:1/clip", onnx=tiny_onnx)
     options = {"shots": 6, "budget": BUDGET, "engine": at(ports[0]), "onnx": tiny_onnx}
     run = edge_sharpzo.tune(photos, out=tmp_path / "run", cancelled=Counted(50), **options)
     assert run.interrupted
