@@ -378,3 +378,13 @@ def test_the_note_says_where_it_runs(
 
     tuned(photos, tmp_path / "run", at(ports[0]), hear, onnx=tiny_onnx, budget=60)
     assert f"text tower: 127.0.0.1:{ports[0]}/clip" in told[0]
+
+
+def test_the_doctor_looks_at_a_service(ports: Ports, tiny_onnx: Path) -> None:
+    result = invoke("doctor", "--onnx", tiny_onnx, "--engine", at(ports[0]))
+    assert result.exit_code == 0, result.output
+    assert "takes context vectors and gives text features" in result.stdout
+    assert f"at {at(ports[0])}: " in result.stdout
+    found = json.loads(invoke("doctor", "--engine", at(ports[1], "kserve+http"), "--json").stdout)
+    assert found["engine"] == at(ports[1], "kserve+http")
+    assert invoke("doctor", "--engine", "kserve://127.0.0.1:1").exit_code == 2

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from edge_sharpzo.cli.boundary import user_errors
-from edge_sharpzo.cli.flags import JsonFlag, ThreadsFlag
+from edge_sharpzo.cli.flags import JsonFlag, ThreadsFlag, tell
 from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.clip.towers import LOCAL
 
 NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
 SHOTS_PER_NAME = 16  # of made-up photos
@@ -25,6 +26,9 @@ def command(
     ] = EMBEDDED_MODEL,
     threads: ThreadsFlag = 0,
     provider: Annotated[str, typer.Option(help="execution provider to time")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="where the text tower runs, as in `tune`", show_default=False)
+    ] = LOCAL,
     as_json: JsonFlag = False,
 ) -> None:
     """Says whether this device can tune, which providers run, and what a query costs."""
@@ -32,7 +36,7 @@ def command(
         from edge_sharpzo.clip.providers import resolve
         from edge_sharpzo.runs.options import usable_threads
 
-        found = _examined(onnx, usable_threads(threads), resolve(provider))
+        found = _examined(onnx, usable_threads(threads), resolve(provider), engine)
         if as_json:
             out_json(found)
             return
@@ -42,33 +46,46 @@ def command(
         out(f"{found['cores']} cores, {memory}, photo features kept in {found['cache']}")
         for name, answer in found["providers"].items():
             out(f"provider {name:9} {answer}")
+        where = f"{found['provider']}, {found['threads']} threads"
+        if engine != LOCAL:
+            where = f"at {engine}"
+            out(f"{engine} takes context vectors and gives text features: every method can be used")
         out(
-            f"{found['model']}, {found['classes']} classes, {found['provider']}, "
-            f"{found['threads']} threads: {found['ms_per_query']} ms per query"
+            f"{found['model']}, {found['classes']} classes, {where}: "
+            f"{found['ms_per_query']} ms per query"
         )
         out(f"a default run of ten classes: {found['minutes_for_default_budget']} min")
         step = found["difference_step"]
         out(f"noise of the text tower: {found['noise_floor']:.0e}; difference step {step:.2g}")
 
 
-def _examined(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
+def _examined(onnx: Path, threads: int, provider: str, engine: str) -> dict[str, Any]:
     """What the device is, which providers run, and what a query costs there.
 
-    Raises UserError for a 32-bit system, or where `provider` cannot run the model.
+    Raises UserError for a 32-bit system, or where `provider` or `engine` cannot run the model.
     """
     import numpy as np
 
-    from edge_sharpzo.clip.clip_file import ClipOnnx
     from edge_sharpzo.clip.providers import Provider, why_not
+    from edge_sharpzo.engines.opening import open_clip
     from edge_sharpzo.system.machine import available_mb, check_device, usable_cores, versions
-    from edge_sharpzo.system.memory import peak_mb
+    from edge_sharpzo.system.memory import MemoryLimit, peak_mb
     from edge_sharpzo.system.storage import cache_folder
     from edge_sharpzo.tuning.methods.registry import plan
     from edge_sharpzo.tuning.noise import SHORTEST_STEP, difference_step
     from edge_sharpzo.tuning.objective import PromptObjective
 
     check_device()
-    clip, chosen = ClipOnnx(onnx, threads, provider), plan()
+    clip = open_clip(
+        onnx,
+        engine,
+        False,
+        threads=threads,
+        provider=provider,
+        memory=MemoryLimit(),
+        tell=tell,
+    )
+    chosen = plan()
     shape = (len(NAMES) * SHOTS_PER_NAME, clip.card.feature_dim)
     features = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -90,6 +107,7 @@ def _examined(onnx: Path, threads: int, provider: str) -> dict[str, Any]:
         "cache": str(cache_folder()),
         "model": clip.card.name,
         "providers": {each.value: why_not(each.full) or "runs" for each in Provider},
+        "engine": engine,
         "provider": provider,
         "threads": threads,
         "classes": len(NAMES),

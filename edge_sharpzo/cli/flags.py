@@ -55,10 +55,11 @@ def opened(
     """The classifier of a run."""
     from edge_sharpzo.classify import Classifier
 
-    return Classifier.load(run, onnx, threads, _names(also or []), engine=engine, tell=_tell)
+    return Classifier.load(run, onnx, threads, _names(also or []), engine=engine, tell=tell)
 
 
-def _tell(text: str, warning: bool) -> None:
+def tell(text: str, warning: bool) -> None:
+    """Says what happens to an engine that is elsewhere."""
     say(f"{'warning' if warning else 'note'}: {text}")
 
 
