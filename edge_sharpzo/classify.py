@@ -12,7 +12,6 @@ import numpy as np
 
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
-from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
 from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
@@ -290,6 +289,8 @@ def _opened(folder: Path, onnx: Path | None, engine: str | None, threads: int, t
             options = RunConfig.read(folder).options
             engine = options.engine if options.send_photos else None
     if engine is None or engine == LOCAL:
+        from edge_sharpzo.clip.clip_file import ClipOnnx
+
         return ClipOnnx(onnx or _model_of(folder), threads)
     return open_clip(
         onnx or EMBEDDED_MODEL,

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from edge_sharpzo import pipeline
-from edge_sharpzo.classifier.onnx_file import write_classifier
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.clip.providers import announcement
 from edge_sharpzo.clip.towers import LOCAL
@@ -265,6 +264,8 @@ def _write(
         config.write(folder)
         told: str | None = NO_FILE
         if file := task.clip.file:
+            from edge_sharpzo.classifier.onnx_file import write_classifier
+
             told = write_classifier(folder, file, prompt, task.options.plain_classifier)
         run_folder.finish(folder, summary, records, prompt)
         write_report(folder, summary, config, records, prompt, seen)

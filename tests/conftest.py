@@ -59,7 +59,7 @@ def _quick() -> Iterator[None]:
     """
     compiled, compile_ = {}, jinja2.Environment.compile
     open_session = providers.open_session
-    tokenizers = SimpleNamespace(from_str=lru_cache(8)(prompts.Tokenizer.from_str))
+    tokenizers = SimpleNamespace(from_buffer=lru_cache(8)(prompts.Tokenizer.from_buffer))
 
     def compile_once(environment: jinja2.Environment, *what: object) -> object:
         if what not in compiled:

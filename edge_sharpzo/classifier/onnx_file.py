@@ -16,7 +16,7 @@ from edge_sharpzo.classifier.image_input import (
     take_photo,
 )
 from edge_sharpzo.classifier.known_graph import KNOWN, add_known
-from edge_sharpzo.classifier.tuned import TunedPrompt
+from edge_sharpzo.classifier.tuned import CLASSIFIER, LABELS, TunedPrompt
 from edge_sharpzo.clip.card import CLASSIFIER_KEY
 from edge_sharpzo.clip.onnx.graph_file import write_graph
 from edge_sharpzo.clip.onnx.messages import GraphProto, node, tensor, value_info
@@ -27,7 +27,6 @@ from edge_sharpzo.system.storage import write_atomic, write_text
 if TYPE_CHECKING:
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-CLASSIFIER, LABELS = "classifier.onnx", "labels.txt"
 # What to feed, as the metadata says it.
 _PHOTO = {"name": IMAGE, "dtype": "uint8", "layout": "HWC", "colours": "RGB"}
 _PREPARED = {"name": PIXELS, "dtype": "float32", "layout": "NCHW", "colours": "RGB"}

@@ -18,6 +18,7 @@ from edge_sharpzo.system.tensors import load_tensors, save_tensors
 from edge_sharpzo.system.text import first_line, is_line
 
 PROMPT = "prompt.safetensors"
+CLASSIFIER, LABELS = "classifier.onnx", "labels.txt"  # beside it, for other engines
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Prompts:
         Raises UserError for one that is damaged, or may take any amount of time or memory.
         """
         with _tokenizer_errors():
-            self._tokenizer = Tokenizer.from_str(trusted(tokenizer_json))
+            self._tokenizer = Tokenizer.from_buffer(trusted(tokenizer_json))
         self._clean = ids.clean
         self.start, self.end, self.pad = list(ids.start), list(ids.end), ids.pad
         self.context_length = ids.context_length

@@ -5,9 +5,10 @@ A file is untrusted: only parts that bounded time and memory are known of pass.
 """
 
 import base64
-import json
 import re
 from typing import Any
+
+import msgspec
 
 from edge_sharpzo.system.storage import parse_json
 
@@ -47,28 +48,68 @@ _UNBOUNDED = re.compile(r"[*+]|\{\d*,\}")
 
 
 _MODELS = ("BPE", "Unigram", "WordLevel", "WordPiece")
+_VOCABULARY = ("vocab", "merges")
 _AFFIXES = ("unk_token", "continuing_subword_prefix", "end_of_word_suffix")
 
 
-def trusted(text: str) -> str:
-    """The parts of a `tokenizer.json` that turn text into ids, as such a file.
+def trusted(text: str) -> bytes:
+    """The parts of a `tokenizer.json` that turn text into ids, as such a file in UTF-8.
+
+    The vocabulary, which is nearly all of it, is passed on unread: as Python's objects it would
+    take as much memory as the tokenizer itself.
 
     Raises ValueError for a part that is not known to be harmless.
     """
     if len(text) > MOST_BYTES:
         raise ValueError("it is too large")
-    found = parse_json(text)
-    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+    found = _fields(text)
+    if "model" not in found:
         raise ValueError("it has no model")
-    _check_model(found["model"])
+    model = _fields(found["model"])
+    _check_model({name: _read(raw) for name, raw in model.items() if name not in _VOCABULARY})
     growth, steps = 1, 0
     for name, known in (("normalizer", _NORMALIZERS), ("pre_tokenizer", _PRE_TOKENIZERS)):
-        for step in _steps(found.get(name)):
+        for step in _steps(_read(found.get(name))):
             steps, growth = steps + 1, growth * _growth(step, known)
     if steps > MOST_STEPS or growth > MOST_GROWTH:
         raise ValueError("it makes too much of a text")
-    kept = ("version", "added_tokens", "normalizer", "pre_tokenizer", "model")
-    return json.dumps({name: found[name] for name in kept if name in found})
+    kept: dict[str, Any] = {
+        name: found[name]
+        for name in ("version", "added_tokens", "normalizer", "pre_tokenizer")
+        if name in found
+    }
+    if "merges" in model:
+        model["merges"] = _compact(model["merges"])
+    # Each name once, or the library might read another value of it than was looked at here.
+    return msgspec.json.encode({**kept, "model": model})
+
+
+def _compact(merges: msgspec.Raw) -> msgspec.Raw:
+    """The pairs of a BPE's merges, ["a", "b"], in their older form "a b".
+
+    The library reads both and takes half the memory, 20 MB less for CLIP's, to read the older one.
+    What is no list of pairs without spaces stays as it is.
+    """
+    try:
+        pairs = msgspec.json.decode(merges, type=list[tuple[str, str]])
+    except (msgspec.MsgspecError, RecursionError):
+        return merges
+    if not all(a and b and " " not in a + b and a != "#version:" for a, b in pairs):
+        return merges
+    return msgspec.Raw(msgspec.json.encode([f"{a} {b}" for a, b in pairs]))
+
+
+def _fields(text: str | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object, unread. Raises ValueError for anything else."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(f"a part of it is no JSON object ({error})") from error
+
+
+def _read(raw: msgspec.Raw | None) -> Any:
+    """The value of a field, None where there is none. Raises ValueError."""
+    return None if raw is None else parse_json(bytes(raw).decode())
 
 
 def _check_model(model: dict[str, Any]) -> None:

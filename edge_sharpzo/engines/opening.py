@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_sharpzo.clip.clip_file import ClipOnnx
-from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, RELEASES, known_as
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.engines.address import addresses, is_address
 from edge_sharpzo.engines.remote_clip import RemoteClip
@@ -13,6 +13,9 @@ from edge_sharpzo.engines.service import Service
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
+
+if TYPE_CHECKING:
+    from edge_sharpzo.clip.clip_file import ClipOnnx
 
 
 def open_clip(
@@ -31,46 +34,41 @@ def open_clip(
     to the service where `send_photos`. Raises UserError, also for a service that serves another
     model than the file.
     """
-    if not is_address(engine):
+
+    def file() -> "ClipOnnx":
+        from edge_sharpzo.clip.clip_file import ClipOnnx  # 6 MB that a device without a file saves
+
         return ClipOnnx(onnx, threads, provider, memory)
+
+    if not is_address(engine):
+        return file()
     places = addresses(engine)
     if places[0].scheme.is_dask:
         from edge_sharpzo.engines.fleet import Fleet
 
-        file = ClipOnnx(onnx, threads, provider, memory)
-        return RemoteClip(
-            Fleet(places[0], file, tell), Companion.of(file), file, send_photos, memory
-        )
+        clip = file()
+        fleet = Fleet(places[0], clip, tell)
+        return RemoteClip(fleet, Companion.of(clip), clip, send_photos, memory)
     service = Service(places, tell)
     companion = service.companion()
-    return RemoteClip(
-        service,
-        companion,
-        _same_file(
-            onnx, service.where, companion.sha256, lambda: ClipOnnx(onnx, threads, provider, memory)
-        ),
-        send_photos,
-        memory,
-    )
+    same = _same_file(onnx, service.where, companion.sha256, file)
+    return RemoteClip(service, companion, same, send_photos, memory)
 
 
 def _same_file(
-    onnx: Path, where: str, sha256: str, opened: Callable[[], ClipOnnx]
-) -> ClipOnnx | None:
+    onnx: Path, where: str, sha256: str, opened: "Callable[[], ClipOnnx]"
+) -> "ClipOnnx | None":
     """The file of the model that is served at `where`; None where it is not the embedded one.
 
     Raises UserError where another file is given.
     """
-    is_given = onnx != EMBEDDED_MODEL
-    if not is_given and not onnx.exists():
+    if onnx == EMBEDDED_MODEL and (sha256 not in RELEASES or not onnx.exists()):
         return None
     file = opened()
-    if known_as(file.sha256) == known_as(sha256):
-        return file
-    if is_given:
+    if known_as(file.sha256) != known_as(sha256):
         raise UserError(
             f"{where} serves another model than {file.path} (SHA-256 {sha256[:12]}, not "
             f"{file.sha256[:12]}): give the file that is served, or serve this one",
             field="onnx",
         )
-    return None
+    return file

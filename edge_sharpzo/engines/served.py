@@ -8,12 +8,15 @@ weights are stored in 8 bits, `clip-text-integer`. Each takes and gives the tens
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.towers import OUTPUTS, Tower
 from edge_sharpzo.system.storage import parse_json
+
+if TYPE_CHECKING:
+    from edge_sharpzo.clip.model import Clip
 
 SHA256 = "model_sha256"  # an output of every served model: `ClipOnnx.sha256` as uint8 [32]
 # An input and an output of every served model: bytes, uint8 [N], that are sent behind all else and
@@ -55,8 +58,8 @@ class Companion:
     metadata: dict[str, str]  # of `clip.onnx`: card, tokenizer, learned start
 
     @classmethod
-    def of(cls, clip: ClipOnnx) -> "Companion":
-        """That of a model file."""
+    def of(cls, clip: "Clip") -> "Companion":
+        """That of a model."""
         return cls(clip.sha256, clip.metadata)
 
     def to_array(self) -> np.ndarray:

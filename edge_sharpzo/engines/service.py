@@ -15,6 +15,7 @@ from edge_sharpzo.engines.served_session import ServedSession
 from edge_sharpzo.engines.spread import EnginesLostError, Spread, Tell
 from edge_sharpzo.engines.transport import FaultError, Transport, UnknownModelError
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.memory import return_freed_memory
 
 AT_START = 10.0  # seconds of patience before anything has answered
 _SERVED = {Tower.TEXT: Served.TEXT, Tower.TOKENS: Served.TOKENS, Tower.IMAGE: Served.IMAGE}
@@ -116,6 +117,7 @@ class Service:
                         f"{error}. It is started by `make serve-model`", field="engine"
                     ) from error
                 self.tell(f"{endpoint.name} does not answer ({endpoint.why})", True)
+        return_freed_memory()  # of answers of megabytes
         first, *others = found.items()
         for number, other in others:
             if other.sha256 != first[1].sha256:

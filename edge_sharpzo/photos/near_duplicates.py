@@ -20,7 +20,7 @@ from edge_sharpzo.photos.left_out import NEARLY_SAME, LeftOut
 ALIKE = 0.88
 _SHARES = 1 / 3, 2 / 3
 _NOTHING = 1e-3  # levels of a whole sketch: one with less shows no picture
-_BLOCK = 256  # sketches looked at at once
+_BLOCK = 32  # sketches looked at at once
 _EDGE = 1  # fields at a sketch's edge, which move out of sight
 
 
@@ -78,10 +78,13 @@ class _Moves:
     """
 
     def __init__(self, sketches: np.ndarray):
-        blocks = [_moved(sketches[at : at + _BLOCK]) for at in range(0, len(sketches), _BLOCK)]
-        self._pictures = np.concatenate([_unit(block[:, 0]) for block in blocks])
-        # In half precision: there may be thousands, of 6 kB each.
-        self._spaces = np.concatenate([_orthonormal(block).astype(np.float16) for block in blocks])
+        pictures, spaces = list[np.ndarray](), list[np.ndarray]()
+        for at in range(0, len(sketches), _BLOCK):
+            block = _moved(sketches[at : at + _BLOCK])
+            pictures.append(_unit(block[:, 0]))
+            # In half precision: there may be thousands, of 6 kB each.
+            spaces.append(_orthonormal(block).astype(np.float16))
+        self._pictures, self._spaces = np.concatenate(pictures), np.concatenate(spaces)
 
     def fits(self, one: int, others: np.ndarray, least: np.ndarray) -> np.ndarray:
         """Which of the pictures `others`, indices [n], correlate with `one` by `least` [n]: bool.

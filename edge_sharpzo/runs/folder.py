@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_sharpzo.classifier.onnx_file import CLASSIFIER, LABELS
-from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
+from edge_sharpzo.classifier.tuned import CLASSIFIER, LABELS, PROMPT, TunedPrompt
 from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.json_files import json_line
