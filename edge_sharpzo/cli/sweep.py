@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import INTERRUPTED, as_flags, user_errors
+from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_sweep_options
 from edge_sharpzo.cli.interrupts import Interrupts
 from edge_sharpzo.cli.terminal import out, out_json, out_table, say
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.system.errors import Cancelled
+from edge_sharpzo.system.text import some
 
 if TYPE_CHECKING:
     from edge_sharpzo.sweeping.sweep import Swept
@@ -40,7 +41,8 @@ def command(*, as_json: JsonFlag = False, **options: Any) -> None:
                 out_json(_record(swept))
             else:
                 _print(swept)
-        if swept.failed:
+        if failed := list(swept.failed):
+            say(f"edge-sharpzo: {len(failed)} of the runs failed, as told: {some(failed, 5)}")
             raise typer.Exit(2)
 
 
@@ -61,6 +63,4 @@ def _print(swept: "Swept") -> None:
         out_table(cells(swept.table))
     for note in notes(swept.table):
         out(note)
-    for name, why in swept.failed.items():
-        say(f"edge-sharpzo: {name} failed: {as_flags(why)}")
     out(f"sweep: {swept.folder}")

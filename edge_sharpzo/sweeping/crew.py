@@ -145,32 +145,30 @@ class _Work:
                 self._given[given] = job, address
 
     def _await(self, seconds: float) -> None:
-        from distributed import wait
-
-        if not self._given:
-            time.sleep(seconds)  # for workers to come
-            return
-        with suppress(TimeoutError), self._crew.client.as_current():
-            wait(list(self._given), timeout=seconds, return_when="FIRST_COMPLETED")
-        for future in [future for future in self._given if future.done()]:
+        """Waits for the first end, or so long, and tells of those that have ended."""
+        until = time.monotonic() + seconds
+        while not (done := [future for future in self._given if future.done()]):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.02)
+        for future in done:
             job, _ = self._given[future]
+            how, ended = "its worker died", None
             try:
-                ended = future.result(timeout=ANSWER_WITHIN)
-            except TimeoutError:  # its worker has died since
-                continue
+                if future.status == "finished":
+                    ended = future.result(timeout=ANSWER_WITHIN)
+                elif future.status == "error":
+                    error = future.exception(timeout=ANSWER_WITHIN)
+                    how = f"its worker failed ({type(error).__name__}: {error})"
             except Exception as error:
-                self._take_back(future)
-                if future.status == "error" and type(error).__name__ != "KilledWorker":
-                    ended = Ended(1, "", f"{type(error).__name__}: {error}")
-                    self._finished(job, ended)
-                else:
-                    self._died(job, "its worker died")
-                continue
+                how = f"its worker does not answer ({type(error).__name__})"
             self._take_back(future)
-            if ended.code < 0:
-                self._died(job, f"its process was killed by signal {-ended.code}")
-            else:
+            if ended and ended.code < 0:
+                how, ended = f"its process was killed by signal {-ended.code}", None
+            if ended:
                 self._finished(job, ended)
+            else:
+                self._died(job, how)
 
     def _take_back(self, future: "Future[Any]") -> None:
         del self._given[future]

@@ -12,6 +12,7 @@ from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, connected
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import versions
 from edge_sharpzo.system.text import listed, some
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class _Fleet:
         refused = dict[str, str]()
         for package in SAME:
             for address, found in self._ask(version, package, addresses).items():
-                if found != (ours := version(package)):
+                if found != (ours := versions()[package]):
                     has = f"{package} {found}" if isinstance(found, str) else f"no {package}"
                     refused[address] = (
                         f"the worker {address} has {has}, and this machine {ours}: "

@@ -6,6 +6,7 @@ and a program that starts them needs no `if __name__ == "__main__"`.
 """
 
 import logging
+import os
 import sys
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     from distributed import LocalCluster
 
     workers, folder = sys.argv[1:]
-    with LocalCluster(
+    cluster = LocalCluster(
         n_workers=int(workers),
         threads_per_worker=1,
         processes=True,
@@ -23,9 +24,10 @@ def main() -> None:
         dashboard_address=None,
         local_directory=folder,
         silence_logs=logging.CRITICAL,
-    ) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        sys.stdin.read()
+    )
+    print(cluster.scheduler_address, flush=True)
+    sys.stdin.read()
+    os._exit(0)  # and the workers with it, at once: no run is to go on that nobody waits for
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
         try:
             work.run()
         finally:
-            swept = _result(asked, record, work.failed)
+            swept = _result(asked, record, work)
     return swept
 
 
@@ -74,20 +74,20 @@ def _threads(asked: Sweep, before: Record | None) -> int:
     return max(1, usable_cores() // (asked.workers or usable_cores()))
 
 
-def _result(asked: Sweep, record: Record, failed: dict[str, str]) -> Swept:
+def _result(asked: Sweep, record: Record, work: "_Sweeping") -> Swept:
     """Reads the finished runs and writes the table of them."""
     done = dict[Cell, Summary]()
     for cell in record.runs:
         place = asked.out / cell.name
         try:
-            if cell.name not in failed and is_finished(place):
+            if cell.name not in work.failed and is_finished(place):
                 done[cell] = Summary.read(place)
-        except UserError as error:
-            failed[cell.name] = str(error)
+        except UserError as error:  # a run of an earlier sweep
+            work.fail(cell.name, str(error))
     rows = table.rows(done)
-    replace(record, table=rows, failed=failed).write(asked.out)
+    replace(record, table=rows, failed=work.failed).write(asked.out)
     write_text(asked.out / folder.TABLE, table.markdown(rows))
-    return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, failed)
+    return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, work.failed)
 
 
 class _Sweeping:
@@ -103,7 +103,6 @@ class _Sweeping:
     def run(self) -> None:
         """Does them. Raises UserError, Cancelled."""
         jobs = [job for cell in self._asked.cells if (job := self._job(cell))]
-        self._done = len(self._cells) - len(jobs)
         if self._done:
             self._listen(Note(f"{self._done} of {len(self._cells)} runs are there already"))
         if not jobs:
@@ -130,18 +129,18 @@ class _Sweeping:
         try:
             state = folder.state_of(place, options.checked())
         except UserError as error:
-            self.failed[cell.name] = str(error)
+            self.fail(cell.name, str(error))
             return None
         if state is State.FINISHED:
+            self._done += 1
             return None
-        begun = state is State.BEGUN
         return Job(
             name=cell.name,
             module="edge_sharpzo",
-            arguments=("tune", *(() if begun else as_arguments(options))),
-            flag="resume" if begun else "out",
+            arguments=("tune", *as_arguments(options), "--out="),
+            resume=("tune", "--resume="),
             folder=None if self._on_fleet else place,
-            files=folder.files_of(place) if begun and self._on_fleet else {},
+            files=folder.files_of(place) if self._on_fleet and state is State.BEGUN else {},
         )
 
     def _finished(self, job: Job, ended: Ended) -> None:
@@ -151,19 +150,28 @@ class _Sweeping:
         if ended.code == INTERRUPTED:
             self.failed[job.name] = "it was interrupted: the same command again goes on with it"
             return
-        self._done += 1
         try:
             if ended.code:
                 raise UserError(ended.why)
             summary = Summary.read(place)
-            told = (
-                f"held-out {percent(summary.accuracy.classifier.test)}, "
-                f"{summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s"
-            )
         except UserError as error:
-            self.failed[job.name] = told = str(error)
-        failed = job.name in self.failed
-        self._listen(RunEnded(job.name, self._done, len(self._cells), told, failed))
+            self.fail(job.name, str(error))
+            return
+        self._tell(
+            job.name,
+            f"held-out {percent(summary.accuracy.classifier.test)}, "
+            f"{summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
+        )
+
+    def fail(self, name: str, why: str) -> None:
+        """A run has failed."""
+        self.failed[name] = why
+        self._tell(name, why)
+
+    def _tell(self, name: str, told: str) -> None:
+        self._done += 1
+        failed = name in self.failed
+        self._listen(RunEnded(name, self._done, len(self._cells), told, failed))
 
     def _one_of_each_set(self, jobs: list[Job]) -> Iterator[Any]:
         """Options of a run on each set that has something to do."""

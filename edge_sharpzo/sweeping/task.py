@@ -9,12 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from edge_sharpzo.runs.folder import FILES
+from edge_sharpzo.runs.folder import FILES, is_finished
 from edge_sharpzo.runs.lock import locked
+from edge_sharpzo.runs.run_config import CONFIG
 from edge_sharpzo.system.errors import UserError
 
 FREED_WITHIN = 120.0  # seconds that the process of a worker that died may take to end
@@ -28,7 +30,9 @@ class Job:
     name: str
     module: str
     arguments: tuple[str, ...]
-    flag: str = ""  # how the module is told the folder of its run; none where it has none
+    # In their place where the run in the folder has begun. Both end with a flag and `=`, to which
+    # the folder is added; none where the module makes no run.
+    resume: tuple[str, ...] = ()
     folder: Path | None = None  # of the run; None: the worker makes one and brings its files
     files: Mapping[str, bytes] = field(default_factory=dict)  # that the worker's own begins with
     only: str = ""  # address of the one worker that may take it; any if empty
@@ -69,28 +73,37 @@ def missing(paths: Sequence[Path]) -> list[Path]:
 
 def work(job: Job, token: str) -> Ended:
     """Runs the job in a process and waits for its end; `token` is what `stop` knows it by."""
-    if not job.flag:
-        return _ended(job, token, ())
+    if not job.resume:
+        return _ended(job.module, job.arguments, token)
     if job.folder:
         _wait_until_free(job.folder)
-        return _ended(job, token, (f"--{job.flag}={job.folder}",))
+        return _run(job, job.folder, token)
     with tempfile.TemporaryDirectory(prefix="edge-sharpzo-") as place:
         folder = Path(place, RUN)
         folder.mkdir()
         for name in FILES:
             if name in job.files:
                 (folder / name).write_bytes(job.files[name])
-        ended = _ended(job, token, (f"--{job.flag}={folder}",))
+        ended = _run(job, folder, token)
         written = [name for name in FILES if (folder / name).is_file()]
-        files = {name: (folder / name).read_bytes() for name in written}
-        return Ended(ended.code, ended.out, ended.err, files)
+        return replace(ended, files={name: (folder / name).read_bytes() for name in written})
 
 
-def _ended(job: Job, token: str, more: tuple[str, ...]) -> Ended:
-    command = [sys.executable, "-m", "edge_sharpzo.sweeping.child", job.module]
+def _run(job: Job, folder: Path, token: str) -> Ended:
+    """Begins a run, or goes on with what a worker that died has left of it."""
+    begun = (folder / CONFIG).exists()
+    with suppress(UserError):  # which the run will meet, and tell
+        if begun and is_finished(folder):
+            return Ended(0, "", "")
+    *arguments, last = job.resume if begun else job.arguments
+    return _ended(job.module, (*arguments, f"{last}{folder}"), token)
+
+
+def _ended(module: str, arguments: Sequence[str], token: str) -> Ended:
+    command = [sys.executable, "-m", "edge_sharpzo.sweeping.child", module, *arguments]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            [*command, *job.arguments, *more],
+            command,
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=err,
@@ -120,5 +133,7 @@ def _wait_until_free(folder: Path) -> None:
         try:
             with locked(folder):
                 return
-        except UserError:
+        except UserError as error:
+            if not isinstance(error.__cause__, BlockingIOError):
+                return  # the run will say so itself
             time.sleep(0.1)
