@@ -12,8 +12,11 @@ import sys
 
 def main() -> None:
     """Runs the workers; `FOLDER` is for what Dask writes."""
+    import dask
     from distributed import LocalCluster
 
+    # The processes that workers start see this machine as any other process does.
+    dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
     workers, folder = sys.argv[1:]
     cluster = LocalCluster(
         n_workers=int(workers),
