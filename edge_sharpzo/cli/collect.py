@@ -67,14 +67,14 @@ def _print(collected: "Collected") -> None:
         if group["refused most"] is not None:
             most = percent(group["refused, held-out"]["most"])
             out(f"refused most held-out photos, {most}: {group['refused most']}")
-    _some([each.told() for each in collected.outliers], "runs stand out", out)
+    _some([each.told() for each in collected.outliers], "figures that stand out", out)
     left = [f"{run}: {why}" for run, why in collected.left_out.items()]
-    _some(left, "folders are left out", say)
+    _some(left, "folders that are left out", say)
 
 
 def _some(lines: list[str], title: str, tell: Any) -> None:
     if lines:
-        tell(f"{title}: {len(lines)}" if len(lines) > 1 else title.replace("s are", " is"))
+        tell(f"{title}: {len(lines)}")
     for line in lines[:MOST_LINES]:
         tell(f"  {line}")
     if (more := len(lines) - MOST_LINES) > 0:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_sharpzo.clip.embedded import known_as
 from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.runs.run_config import CONFIG
 from edge_sharpzo.runs.side_by_side import WITHOUT, Row, flat
@@ -32,7 +33,7 @@ FIGURES = {
 }
 SHARES = ("classifier, held-out", "classifier, validation", "refused, held-out")
 # What may be the reason that a run stands out, where most runs of its group have it otherwise.
-REASONS = ("threads", "provider", "stopped", "budget", "photos that cannot be read",
+REASONS = ("threads", "provider", "stopped", "photos that cannot be read",
            "training photos", "validation photos", "held-out photos")  # fmt: skip
 FEWEST = 5  # runs, for one of them to stand out
 FAR = 3.5  # of the modified z-score (Iglewicz and Hoaglin, 1993)
@@ -153,7 +154,7 @@ def _row(run: Path, summary: Summary) -> Row:
         "run": row.pop("run"),
         "set": name,
         **row,
-        "model sha256": summary.model.sha256[:12],
+        "model sha256": known_as(summary.model.sha256)[:12],
         "class names": names,
         "training photos": summary.data.train,
         "validation photos": summary.data.val,
@@ -225,8 +226,6 @@ def _outliers(rows: Sequence[Row]) -> Iterator[Outlier]:
 def _reasons(row: Row, rows: Sequence[Row], figure: str) -> Iterator[str]:
     """In what the run differs from most of its group."""
     for name in REASONS:
-        if name not in row or name == figure:
-            continue
         usual, count = Counter(other[name] for other in rows).most_common(1)[0]
         if row[name] != usual and 2 * count > len(rows):
             yield f"{name}: {row[name]}, most have {usual}"
