@@ -15,9 +15,10 @@ def main() -> None:
     import dask
     from distributed import LocalCluster
 
-    # The processes that workers start see this machine as any other process does.
-    dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
     workers, folder = sys.argv[1:]
+    # The processes that workers start see this machine as any other process does.
+    own = {"distributed.nanny.pre-spawn-environ": {}, "temporary-directory": folder}
+    dask.config.set(own)
     cluster = LocalCluster(
         n_workers=int(workers),
         threads_per_worker=1,
