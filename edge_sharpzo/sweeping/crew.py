@@ -189,7 +189,7 @@ def local_crew(workers: int, scratch: Path) -> Iterator[Crew]:
 
     `scratch` is a folder for what Dask writes; it is deleted. Raises UserError.
     """
-    _check_extra()
+    check_extra()
     shutil.rmtree(scratch, ignore_errors=True)  # a killed process has left it
     command = [sys.executable, "-m", "edge_sharpzo.sweeping.local", str(workers), str(scratch)]
     with tempfile.TemporaryFile() as told:
@@ -230,7 +230,7 @@ def _ended_by_itself(process: subprocess.Popen[bytes]) -> None:
 @contextmanager
 def connected(address: str) -> Iterator["Client"]:
     """A client of the scheduler at `address`, such as `tcp://10.0.0.7:8786`. Raises UserError."""
-    _check_extra()
+    check_extra()
     from distributed import Client
 
     with _quiet():
@@ -264,6 +264,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _check_extra() -> None:
+def check_extra() -> None:
+    """Raises UserError where Dask is not installed."""
     if find_spec("distributed") is None:
         raise UserError("many runs at once need Dask: pip install 'edge-sharpzo[fleet]'")

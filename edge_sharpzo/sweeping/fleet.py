@@ -13,6 +13,7 @@ from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, connected
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import versions
+from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.system.text import listed, some
 
 if TYPE_CHECKING:
@@ -46,10 +47,11 @@ def host_of(address: str) -> str:
 
 
 @contextmanager
-def fleet_crew(engine: str, needs: Sequence[Path], listen: Listener) -> Iterator[Crew]:
+def fleet_crew(engine: str, needs: Sequence[Path], listen: Listener, stop: Stop) -> Iterator[Crew]:
     """The workers of the scheduler at `engine`, all of which have `needs` under the same paths.
 
-    Waits for the first one. Raises UserError where none comes, or one cannot take part.
+    Waits for the first one. Raises UserError where none comes, or one cannot take part; Cancelled
+    where `stop` asks for it meanwhile.
     """
     address = scheduler_address(engine)
     with connected(address) as client:
@@ -64,7 +66,8 @@ def fleet_crew(engine: str, needs: Sequence[Path], listen: Listener) -> Iterator
                     f"{address} --nthreads 1` on each machine",
                     field="engine",
                 )
-            time.sleep(0.2)
+            with stop.interruptible():
+                time.sleep(0.2)
         fleet.begin_with(there)
         yield Crew(client, fleet.usable)
 

@@ -14,7 +14,7 @@ from edge_sharpzo.runs.json_files import as_json
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.sweeping import encode, folder, table
-from edge_sharpzo.sweeping.crew import Crew, local_crew
+from edge_sharpzo.sweeping.crew import Crew, check_extra, local_crew
 from edge_sharpzo.sweeping.fleet import fleet_crew, host_of, scheduler_address
 from edge_sharpzo.sweeping.folder import Record, State
 from edge_sharpzo.sweeping.options import LOCAL
@@ -46,6 +46,7 @@ def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
     Raises UserError; Cancelled where `stop` asks for it, and what has begun goes on next time.
     """
     check_device()
+    check_extra()
     if asked.engine != LOCAL:
         scheduler_address(asked.engine)
     with os_errors_told(), locked(asked.out), stop:
@@ -112,14 +113,14 @@ class _Sweeping:
                 encode.encode(replace(options, threads=0), self._listen, self._stop)
         with self._crew(len(jobs)) as crew:
             workers, threads = sum(crew.slots().values()), self._asked.shared.threads
-            self._listen(Note(f"{workers} runs at once, with {threads} threads each"))
+            self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
             if self._on_fleet:
                 self._encode_there(crew, jobs)
             crew.run(jobs, self._finished, self._stop)
 
     def _crew(self, jobs: int) -> AbstractContextManager[Crew]:
         if self._on_fleet:
-            return fleet_crew(self._asked.engine, self._needed(), self._listen)
+            return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
         asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
         return local_crew(min(asked, jobs), self._asked.out / SCRATCH)
 
@@ -200,7 +201,7 @@ class _Sweeping:
                 sets[name] = str(options.data)
                 arguments = (json.dumps(given),)
                 wanted.append(Job(name, encode.__name__, arguments, only=address))
-        self._listen(Note(f"photos are encoded on {len(first)} machines"))
+        self._listen(Note(f"machines that encode the photos first: {len(first)}"))
         seen = dict[str, tuple[str, str]]()  # by set: what was seen there first, and where
 
         def heard(job: Job, ended: Ended) -> None:

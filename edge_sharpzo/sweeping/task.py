@@ -78,7 +78,10 @@ def work(job: Job, token: str) -> Ended:
     if job.folder:
         _wait_until_free(job.folder)
         return _run(job, job.folder, token)
-    with tempfile.TemporaryDirectory(prefix="edge-sharpzo-") as place:
+    from distributed import get_worker
+
+    # Dask deletes what a worker that was killed has left there.
+    with tempfile.TemporaryDirectory(dir=get_worker().local_directory) as place:
         folder = Path(place, RUN)
         folder.mkdir()
         for name in FILES:
