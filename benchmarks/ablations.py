@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks.accuracy import (
     FROM_WORDS,
     Cell,
+    cell_options,
     read_results,
     run_missing,
-    run_options,
     table,
     titled,
 )
@@ -175,7 +175,7 @@ def differences(results: dict[Cell, dict[str, Any]]) -> str:
 
 def main() -> None:
     """Runs what is missing and writes the tables."""
-    parser = run_options(__doc__, RESULTS)
+    parser = cell_options(__doc__, RESULTS)
     parser.add_argument("--sets", default="dtd10,clothing")
     parser.add_argument("--variants", help="comma-separated; all if not given")
     options = parser.parse_args()
@@ -187,7 +187,7 @@ def main() -> None:
         for seed in options.seeds
         for folder in options.sets.split(",")
     )
-    run_missing(wanted, options.data, options.onnx, options.out)
+    run_missing(wanted, options.data, options.onnx, options.out, options.workers)
     results = read_results(options.out)
     against = f"Against the unchanged method, run by run:\n\n{differences(results)}"
     text = f"{table(results, list(VARIANTS))}\n{against}"

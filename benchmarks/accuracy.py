@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,10 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.opponents import OPPONENTS
 from edge_sharpzo.classifier.heads import HEADS
+from edge_sharpzo.sweeping.crew import local_crew
+from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.system.machine import usable_cores
+from edge_sharpzo.system.stopping import StopWhen
 
 RESULTS = Path("benchmarks/results/accuracy.jsonl")
 NO_QUERY = "zero-shot+head"  # the finished classifier, with the template in place of a tuned prompt
@@ -98,14 +101,58 @@ def cells(
                     yield Cell(method, name, seed, budget, many)
 
 
-def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> None:
-    """Runs the cells that `out` lacks, each run in a process of its own, and adds them to it run by
-    run. Methods that search nothing share the process of a draw.
+def run_missing(
+    wanted: Iterable[Cell], data: Path, onnx: Path, out: Path, workers: int = 1
+) -> None:
+    """Runs the cells that `out` lacks, `workers` at once, and adds them to it run by run.
+
+    Each run has a process of its own, for its processor time and memory; methods that search
+    nothing share the process of a draw.
     """
     machine, before = describe_machine(), read_results(out)
-    missing = [cell for cell in wanted if cell not in before]
+    threads = max(1, usable_cores() // workers)
+    jobs: dict[str, list[Cell]] = {}
+    arguments: dict[str, tuple[str, ...]] = {}
+    for runs in _together([cell for cell in wanted if cell not in before]):
+        cell = runs[0]
+        options = {
+            "method": ",".join(dict.fromkeys(run.method for run in runs)),
+            "set": data / cell.set,
+            "seed": cell.seed,
+            "shots": cell.shots,
+            "budgets": ",".join(str(run.budget) for run in runs),
+            "onnx": onnx,
+            "source": f"local-dir:{onnx.parent}",
+            "threads": threads,
+        }
+        jobs[str(cell)] = runs
+        arguments[str(cell)] = tuple(f"--{name}={value}" for name, value in options.items())
+    if not jobs:
+        return
+
+    def finished(job: Job, ended: Ended) -> None:
+        if ended.code:
+            sys.exit(f"{job.name} failed:\n{ended.err}")
+        runs = jobs[job.name]
+        for run, line in zip(runs, ended.out.splitlines()[-len(runs) :], strict=True):
+            result = json.loads(line)
+            append(out, {"cell": asdict(run), **result, "machine": machine})
+            print(
+                f"{run.method:24} {run.set:10} seed {run.seed} {run.budget:>7} queries: "
+                f"{100 * result['held_out']:.1f} %",
+                flush=True,
+            )
+
+    with local_crew(min(workers, len(jobs)), out.with_suffix(".workers")) as crew:
+        todo = (Job(name, "benchmarks.one_run", given) for name, given in arguments.items())
+        crew.run(todo, finished, StopWhen())
+
+
+def _together(missing: list[Cell]) -> Iterator[list[Cell]]:
+    """The cells that one process computes."""
+    done = set[Cell]()
     for cell in missing:
-        if cell in before:
+        if cell in done:
             continue
         runs = [cell]
         if cell.method in UNPLANNED:
@@ -113,34 +160,8 @@ def run_missing(wanted: Iterable[Cell], data: Path, onnx: Path, out: Path) -> No
         elif cell.method in CLOSED_FORM:
             alike = (other for other in missing if replace(other, method=cell.method) == cell)
             runs = [other for other in alike if other.method in CLOSED_FORM]
-        options = {
-            "method": ",".join(dict.fromkeys(run.method for run in runs)),
-            "set": data / cell.set,
-            "seed": cell.seed,
-            "shots": cell.shots,
-        }
-        options |= {
-            "budgets": ",".join(str(run.budget) for run in runs),
-            "onnx": onnx,
-            "source": f"local-dir:{onnx.parent}",
-        }
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.one_run",
-            *(f"--{name}={value}" for name, value in options.items()),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{cell} failed:\n{done.stderr}")
-        for run, line in zip(runs, done.stdout.splitlines()[-len(runs) :], strict=True):
-            before[run] = {"cell": asdict(run), **json.loads(line), "machine": machine}
-            append(out, before[run])
-            print(
-                f"{run.method:24} {run.set:10} seed {run.seed} {run.budget:>7} queries: "
-                f"{100 * before[run]['held_out']:.1f} %",
-                flush=True,
-            )
+        done.update(runs)
+        yield runs
 
 
 def titled(method: str, shots: int) -> str:
@@ -304,9 +325,21 @@ def run_options(description: str | None, out: Path) -> argparse.ArgumentParser:
     return parser
 
 
+def cell_options(description: str | None, out: Path) -> argparse.ArgumentParser:
+    """A parser of what `run_missing` asks for."""
+    parser = run_options(description, out)
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="runs at once; seconds can be compared with those of as many alone",
+    )
+    return parser
+
+
 def main() -> None:
     """Runs what is missing and writes the table and the plot."""
-    parser = run_options(__doc__, RESULTS)
+    parser = cell_options(__doc__, RESULTS)
     parser.add_argument("--sets", help="comma-separated; all if not given")
     parser.add_argument("--methods", default=",".join(BUDGETS))
     parser.add_argument("--budgets", type=numbers, help="only these of the methods' budgets")
@@ -314,7 +347,7 @@ def main() -> None:
     sets = options.sets.split(",") if options.sets else set_names(options.data)
     methods = options.methods.split(",")
     wanted = cells(methods, sets, options.seeds, options.budgets, options.shots)
-    run_missing(wanted, options.data, options.onnx, options.out)
+    run_missing(wanted, options.data, options.onnx, options.out, options.workers)
     results = read_results(options.out)
     title = "Time to accuracy on held-out photos (queries and processor seconds, median seed):"
     text = f"{table(results, list(BUDGETS))}\n{title}\n\n{time_to_accuracy(results)}"

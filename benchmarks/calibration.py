@@ -7,7 +7,7 @@ held-out photos. Can be stopped at any time and started again.
 
 from statistics import mean
 
-from benchmarks.accuracy import Cell, read_results, run_missing, run_options, set_names
+from benchmarks.accuracy import Cell, cell_options, read_results, run_missing, set_names
 from benchmarks.shots import RESULTS, TUNED
 
 SHOTS, BUDGETS = (16, 4, 2), (300, 5000)
@@ -15,7 +15,7 @@ SHOTS, BUDGETS = (16, 4, 2), (300, 5000)
 
 def main() -> None:
     """Runs what is missing and prints the table."""
-    parser = run_options(__doc__, RESULTS)
+    parser = cell_options(__doc__, RESULTS)
     options = parser.parse_args()
     sets = set_names(options.data)
     wanted = [
@@ -25,7 +25,7 @@ def main() -> None:
         for shots in SHOTS
         for name in sets
     ]
-    run_missing(wanted, options.data, options.onnx, options.out)
+    run_missing(wanted, options.data, options.onnx, options.out, options.workers)
     results = read_results(options.out)
     print(f"| shots | queries | {' | '.join(sets)} | mean |\n|{'---|' * (len(sets) + 3)}")
     for shots in SHOTS:

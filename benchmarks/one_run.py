@@ -166,8 +166,9 @@ def main() -> None:
         default="0",
         help="comma-separated; several of methods that plan nothing by their budget",
     )
+    parser.add_argument("--threads", type=int, default=usable_cores())
     options = parser.parse_args()
-    clip = ClipOnnx(options.onnx, usable_cores())
+    clip = ClipOnnx(options.onnx, options.threads)
     problem = load_problem(clip, options.set, options.shots, options.seed)
     budgets = [int(budget) for budget in options.budgets.split(",")]
     request = Request(budget=max(budgets) or None)

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from benchmarks.accuracy import NO_QUERY, Cell, read_results, run_missing, run_options, set_names
+from benchmarks.accuracy import NO_QUERY, Cell, cell_options, read_results, run_missing, set_names
 
 RESULTS = Path("benchmarks/results/shots.jsonl")
 SHOTS, BUDGETS = (1, 2, 4, 8, 16), (300, 1000, 2000, 5000)
@@ -130,7 +130,7 @@ def plot(results: dict[Cell, dict[str, Any]], sets: list[str], path: Path) -> No
 
 def main() -> None:
     """Runs what is missing and writes the tables and the plot."""
-    parser = run_options(__doc__, RESULTS)
+    parser = cell_options(__doc__, RESULTS)
     parser.set_defaults(shots=list(SHOTS))
     parser.add_argument("--methods", default=",".join(dict.fromkeys(x.method for x in LINES)))
     options = parser.parse_args()
@@ -144,7 +144,7 @@ def main() -> None:
         for seed in options.seeds
         for name in sets
     ]
-    run_missing(wanted, options.data, options.onnx, options.out)
+    run_missing(wanted, options.data, options.onnx, options.out, options.workers)
     results = read_results(options.out)
     text = f"Mean of {len(sets)} sets:\n\n{table(results, sets)}"
     text += "".join(f"\n{name}:\n\n{table(results, [name])}" for name in sets)

@@ -18,7 +18,7 @@ from edge_sharpzo.system.lazy import exports
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from edge_sharpzo.api import Run, check, tune
+    from edge_sharpzo.api import Run, check, sweep, tune
     from edge_sharpzo.classify import Classifier, Prediction
     from edge_sharpzo.clip.clip_file import ClipOnnx
     from edge_sharpzo.system.errors import Cancelled, UserError
@@ -40,6 +40,7 @@ __all__ = [
     "UserError",
     "__version__",
     "check",
+    "sweep",
     "tune",
 ]
 
@@ -62,6 +63,7 @@ __getattr__ = exports(
         "SharpZO": "tuning.methods.sharpzo",
         "UserError": "system.errors",
         "check": "api",
+        "sweep": "api",
         "tune": "api",
     },
 )

@@ -4,14 +4,15 @@ No terminal, no signals, no global state; any thread may call it, and several at
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.runs.options import TuneOptions, as_path, check_source
+from edge_sharpzo.runs.options import SWEEP_AXES, TuneOptions, as_path, check_source
+from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.stopping import StopWhen
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from edge_sharpzo.checking import CheckedPhotos
     from edge_sharpzo.events import Event
     from edge_sharpzo.runs.records import Summary
+    from edge_sharpzo.sweeping.sweep import Swept
 
 OWN = ("data",)  # options that `tune` takes by position
 
@@ -130,6 +132,46 @@ def check(
         )
     with os_errors_told():
         return check_photos(options_from(data=data, **options), on_progress)
+
+
+def sweep(
+    data: "str | PathLike[str] | Iterable[str | PathLike[str]]",
+    *,
+    on_progress: Callable[["Event"], object] = _quiet,
+    cancelled: Callable[[], bool] = _never,
+    **options: Any,
+) -> "Swept":
+    """Tunes once for each folder of photos in `data`, method, number of shots, seed and budget.
+
+    `options` are `seeds`, `shots`, `budgets` (numbers in a list, or text such as "0-4" or
+    "1,4,16"), `methods`, `out` (the folder for all runs), `workers` (runs at once on this machine;
+    0: one for each core), `engine` ("local", or "dask://HOST:8786", a scheduler whose workers do
+    the runs), and those of `tune` that all runs share.
+
+    Runs are processes of their own. What is finished in `out` is not run again, what has begun goes
+    on. A run that fails is in `failed` of what is returned, and the others go on.
+
+    Raises UserError for whatever the caller can mend, TypeError for an option that does not exist,
+    Cancelled where it is cancelled.
+
+    Example:
+        >>> swept = edge_sharpzo.sweep("imgs", seeds="0-4", shots=[1, 16], out="runs/shots")
+        >>> [(row["shots"], row["classifier"]["mean"]) for row in swept.table]
+        [(1, 0.512), (16, 0.823)]
+    """
+    from edge_sharpzo.sweeping.plan import sweep_of
+    from edge_sharpzo.sweeping.sweep import sweep as run_sweep
+
+    names = [each.name for each in fields(SweepOptions)]
+    own = {name: options.pop(name) for name in names if name in options}
+    shared = [each.name for each in fields(TuneOptions) if each.name not in SWEEP_AXES]
+    if unknown := [name for name in options if name not in shared]:
+        known = ", ".join(dict.fromkeys([*names, *shared]))
+        raise TypeError(f"sweep() has no option '{unknown[0]}'. It has: {known}")
+    folders = [data] if isinstance(data, str | PathLike) else list(data)
+    own |= {"out": Path(own["out"])} if own.get("out") else {}
+    asked = SweepOptions([Path(folder) for folder in folders], **own)
+    return run_sweep(sweep_of(asked, options_from(**options)), on_progress, StopWhen(cancelled))
 
 
 def options_from(**given: Any) -> TuneOptions:

@@ -63,5 +63,25 @@ class SolutionSeen:
     record: Record
 
 
-Event = Note | RunBegins | PhotoSkipped | PhotosEncoded | TuningStarts | QueriesSpent | SolutionSeen
+@dataclass(frozen=True)
+class RunEnded:
+    """One of several runs is over."""
+
+    name: str
+    done: int  # runs that are over, this one included
+    total: int
+    told: str  # what came of it, or why it failed
+    failed: bool
+
+
+Event = (
+    Note
+    | RunBegins
+    | PhotoSkipped
+    | PhotosEncoded
+    | TuningStarts
+    | QueriesSpent
+    | SolutionSeen
+    | RunEnded
+)
 Listener = Callable[[Event], object]

@@ -24,6 +24,7 @@ COMMANDS = {
     "eval": "{python} -m edge_sharpzo eval {run} --data {photos}",
     "info": "{python} -m edge_sharpzo info {onnx}",
     "compare": "{python} -m edge_sharpzo compare {run} {run}",
+    "collect": "{python} -m edge_sharpzo collect {run}",
     "doctor": "{python} -m edge_sharpzo doctor --onnx {onnx}",
     "the package and onnxruntime": "{python} -c import(edge_sharpzo,onnxruntime)",
     "classify.py": "{python} {root}/examples/classify.py {run}/classifier.onnx {photo}",

@@ -39,6 +39,7 @@ COMMANDS: dict[str, str] = {
     "eval": "eval {run} --data {data}",
     "info": "info {run}",
     "compare": "compare {run} {run}",
+    "collect": "collect {run}",
     "doctor": "doctor --onnx {onnx}",
     "help": "--help",
     "version": "--version",

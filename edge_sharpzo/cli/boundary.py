@@ -13,11 +13,15 @@ import typer
 from edge_sharpzo.cli.interrupts import Signals
 from edge_sharpzo.cli.terminal import say
 from edge_sharpzo.runs.options import TuneOptions, info_of
+from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 
 # Options by the names that the library's messages call them; the command line has more.
-_FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown} | {
+_FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown}
+_FIELDS |= {each.name for each in fields(SweepOptions)}
+_FIELDS |= {
     "also",
+    "csv",
     "foreign",
     "overwrite",
     "resume",

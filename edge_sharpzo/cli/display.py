@@ -18,6 +18,7 @@ from edge_sharpzo.events import (
     PhotoSkipped,
     QueriesSpent,
     RunBegins,
+    RunEnded,
     SolutionSeen,
     TuningStarts,
 )
@@ -47,6 +48,7 @@ class Display:
         )
         self._photos = self._bars.add_task("photos", total=None, status="", visible=False)
         self._queries = self._bars.add_task("queries", total=None, status="", visible=False)
+        self._runs = self._bars.add_task("runs", total=None, status="", visible=False)
         self._planned: int | None = None
         self.folder: Path | None = None  # of the run, once it can be resumed
         self._last_line = time.monotonic()
@@ -75,6 +77,10 @@ class Display:
                 self._bars.update(self._queries, completed=used, description=shown(stage))
             case SolutionSeen(record):
                 self._record(record)
+            case RunEnded(name, done, total, told, failed):
+                self._bars.update(self._runs, completed=done, total=total, visible=True)
+                result = f"failed: {as_flags(told)}" if failed else told
+                self.say(f"{done}/{total} {name}: {result}")
 
     def say(self, text: str) -> None:
         """One line for the user."""

@@ -3,7 +3,7 @@
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_sharpzo.cli.terminal import say
-from edge_sharpzo.runs.options import CHECK_OPTIONS, THREADS_HELP, TuneOptions, info_of
+from edge_sharpzo.runs.options import CHECK_OPTIONS, SWEEP_AXES, THREADS_HELP, TuneOptions, info_of
+from edge_sharpzo.sweeping.options import SweepOptions, flag_type
 from edge_sharpzo.system.errors import UserError
 
 if TYPE_CHECKING:
@@ -81,14 +82,23 @@ def with_tune_options(command: Callable[..., None]) -> Callable[..., None]:
     `command` takes their values as keyword arguments, beside flags of its own. Choices and limits
     are checked by the options themselves, so that Python users hear the same.
     """
-    flags = [_flag(each.name, each.type, each.default) for each in fields(TuneOptions)]
-    return _with_flags(command, [flag for flag in flags if info_of(flag.name).shown], [])
+    flags = [_flag(each) for each in fields(TuneOptions) if info_of(each.name).shown]
+    return _with_flags(command, flags, [])
+
+
+def with_sweep_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each field of `SweepOptions`, and for those that runs share."""
+    own = [_flag(each, flag_type(each.type)) for each in fields(SweepOptions)]
+    own[0] = own[0].replace(default=inspect.Parameter.empty)
+    names = (*SWEEP_AXES, *(flag.name for flag in own))
+    shared = [each for each in fields(TuneOptions) if each.name not in names]
+    return _with_flags(command, own, [_flag(each) for each in shared if info_of(each.name).shown])
 
 
 def with_check_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command a flag for each of those fields that a look at photos needs."""
     known = {each.name: each for each in fields(TuneOptions)}
-    flags = [_flag(name, known[name].type, known[name].default) for name in CHECK_OPTIONS]
+    flags = [_flag(known[name]) for name in CHECK_OPTIONS]
     flags[0] = flags[0].replace(  # there is nothing without photos
         default=inspect.Parameter.empty,
         annotation=Annotated[Path, typer.Option(help=info_of("data").help)],
@@ -110,17 +120,19 @@ def _with_flags(
     return command
 
 
-def _flag(name: str, kind: Any, default: Any) -> inspect.Parameter:
-    info = info_of(name)
+def _flag(option: Field[Any], kind: Any = None) -> inspect.Parameter:
+    """The flag of a field of options; of the field's type, or of the `kind` in its place."""
+    name, default, info = option.name, option.default, option.metadata["info"]
+    kind = kind or option.type
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         kind, default = str, default.value
     if default is None:
         kind = kind | None
     named = [f"--{name.replace('_', '-')}"] if kind is bool else []  # without a `--no-` beside it
-    option = typer.Option(*named, help=info.help, show_default=info.default_shown)
+    flag = typer.Option(*named, help=info.help, show_default=info.default_shown)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated[kind, option],
+        annotation=Annotated[kind, flag],
     )

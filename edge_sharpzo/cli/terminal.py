@@ -156,11 +156,35 @@ def _json(value: Any) -> str:
     return text if is_plain else json.dumps(value, indent=1)
 
 
+def out_table(lines: Sequence[Sequence[str]]) -> None:
+    """A table as wide as the terminal, its head first. Raises as `write` does."""
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    head, *body = [[Text(shown(cell)) for cell in line] for line in lines]
+    table = Table(*(Column(cell) for cell in head), box=None)
+    for cells in body:
+        table.add_row(*cells)
+    # Drawn apart from the terminal, of whose width alone it makes use.
+    drawn = Console(file=io.StringIO(), width=Console().width)
+    with drawn.capture() as capture:
+        drawn.print(table)
+    for line in capture.get().splitlines():
+        out(line.rstrip())
+
+
 def out_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """A table, each row as soon as it is there; other keys of a row are left out.
 
     Raises as `write` does.
     """
+    for text in csv_lines(columns, rows):
+        write(text)
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The lines of such a table, each with its end."""
     line = io.StringIO()
     table = csv.writer(line)
 
@@ -171,7 +195,7 @@ def out_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
 
     for cells in whole_lines():
         table.writerow(cells)
-        write(line.getvalue())
+        yield line.getvalue()
         line.seek(0)
         line.truncate()
 

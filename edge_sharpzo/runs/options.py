@@ -32,7 +32,8 @@ class OptionInfo:
     default_shown: bool = True  # in its help
 
 
-def _option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - as typer calls it
+def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002 - as typer calls it
+    """A field of a dataclass of options; `more` are fields of `OptionInfo`."""
     return field(default=default, metadata={"info": OptionInfo(help, **more)})
 
 
@@ -91,130 +92,130 @@ PROVIDER_HELP = f"execution provider: {AUTO}, {', '.join(Provider)}"
 class TuneOptions:
     """What a tuning run is asked for."""
 
-    data: Path = _option(
+    data: Path = option(
         None,
         "folder of photos: DIR/<class>/*, or DIR/train/<class>/* with optional val/ and test/",
         default_shown=False,
     )
-    onnx: Path = _option(
+    onnx: Path = option(
         EMBEDDED_MODEL,
         "exported model; the small embedded one if not given",
         default_shown=False,
     )
-    out: Path | None = _option(
+    out: Path | None = option(
         None, "folder for the results; runs/<time> if not given", default_shown=False
     )
-    shots: int = _option(
+    shots: int = option(
         16,
         "training photos per class",
         allowed=lambda n: n >= 1,
         cure="ask for at least one photo per class",
     )
-    seed: int = _option(
+    seed: int = option(
         0,
         "of everything random",
         allowed=lambda n: n >= 0,
         cure="use 0 or a positive number",
     )
-    template: str = _option(
+    template: str = option(
         "a photo of a {}.",
         "prompt, {} is the class name; a search that starts from words tunes those before it",
         allowed=lambda text: text.count("{}") == 1 and is_text(text),
         cure='it needs the class name\'s place once, as in "a photo of a {}."',
     )
-    context_tokens: int | None = _option(
+    context_tokens: int | None = option(
         None,
         "context vectors to tune; 8 for gauss-newton if not given, for others as many as the "
         "template's words",
         allowed=lambda n: 1 <= n <= 4096,
         cure="ask for at least one, and for no more than the model reads",
     )
-    start: str | None = _option(
+    start: str | None = option(
         None,
         "where the search starts: learned (from the model file; for gauss-newton the default where "
         "there is one), or the template's words",
         choices=lambda: list(Start),
         default_shown=False,
     )
-    class_names: Path | None = _option(
+    class_names: Path | None = option(
         None,
         "file with lines 'folder = name', or '# comment'; without it underscores in folders read "
         "as spaces",
     )
-    more_classes: Path | None = _option(
+    more_classes: Path | None = option(
         None,
         "file with a name per line: classes without photos, which answer by their names alone; "
         "lines that begin with '# ' are comments",
     )
-    background: Path | None = _option(
+    background: Path | None = option(
         None,
         "folder of photos of none of the classes, any depth; besides, _background/ beside the "
         "class folders is one",
     )
-    keep_known: float = _option(
+    keep_known: float = option(
         0.95,
         'share of photos of the classes that "none of these" is to leave alone',
         allowed=lambda share: 0.5 <= share <= 0.999,
         cure="give a share between 0.5 and 0.999, such as 0.95",
     )
-    method: str | None = _option(
+    method: str | None = option(
         None,
         f"{DEFAULT_METHOD} (the default), {', '.join(m for m in METHODS if m != DEFAULT_METHOD)}",
         choices=lambda: METHODS,
         default_shown=False,
     )
-    preset: Preset = _option(
+    preset: Preset = option(
         Preset.DEFAULT,
         "default, or paper: SharpZO's published settings",
         choices=lambda: list(Preset),
     )
-    paper_task: str = _option(
+    paper_task: str = option(
         "dtd",
         "whose column of the paper's Table 8: dtd, eurosat, pets ...",
         choices=lambda: PAPER_TASKS,
     )
-    budget: int | None = _option(
+    budget: int | None = option(
         None,
         "queries to spend; a query is one loss evaluation of one candidate",
         allowed=lambda n: 1 <= n <= MOST_QUERIES,
         cure="give the number of queries to spend, at least 1",
     )
-    minutes: float | None = _option(
+    minutes: float | None = option(
         None,
         "time to spend on tuning",
         allowed=lambda n: 0 < n < float("inf"),
         cure="give a positive number",
     )
-    threads: int = _option(0, THREADS_HELP)
-    max_memory: int | None = _option(
+    threads: int = option(0, THREADS_HELP)
+    max_memory: int | None = option(
         None,
         "MB that the process may hold at most",
         allowed=lambda n: n >= 1,
         cure="give a number of MB",
         default_shown=False,
     )
-    provider: str = _option(Provider.CPU.value, PROVIDER_HELP)
-    head: str = _option(
+    provider: str = option(Provider.CPU.value, PROVIDER_HELP)
+    head: str = option(
         "text-gda",
         "closed-form head to mix in: none, prototypes, ridge, gda, or text-gda, which is gda "
         "that leans on the template's text features where photos are few",
     )
-    plain_classifier: bool = _option(
+    plain_classifier: bool = option(
         False,
         "classifier.onnx takes prepared pixels (pixel_values) in place of a decoded photo, for "
         "engines whose Resize has no antialias, such as TensorRT or OpenVINO",
         default_shown=False,
     )
-    drop_duplicates: bool = _option(
+    drop_duplicates: bool = option(
         False, "keep one of photos that are nearly the same, as bursts give them"
     )
-    engine: str = _option(
+    engine: str = option(
         LOCAL,
         "where the text tower runs: kserve://HOST:PORT/MODEL (gRPC), kserve+http://, with +tls:// "
         "or +https://; several between commas; or a fleet's scheduler, dask://HOST:PORT",
         default_shown=False,
     )
-    send_photos: bool = _option(
+    send_photos: bool = option(
         False, "let the engine encode the photos too: they leave this device"
     )
 
@@ -281,6 +282,9 @@ CHECK_OPTIONS = (
     "engine",
     "send_photos",
 )
+
+# Those in whose place a sweep has lists of its own, or that differ between its runs.
+SWEEP_AXES = ("data", "out", "shots", "seed", "method", "budget", "engine", "send_photos")
 
 
 def info_of(name: str) -> OptionInfo:

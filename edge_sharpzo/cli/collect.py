@@ -1,0 +1,90 @@
+"""`edge-sharpzo collect`: the results of many runs, such as a fleet's, in one table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_sharpzo.cli.boundary import user_errors
+from edge_sharpzo.cli.flags import JsonFlag
+from edge_sharpzo.cli.terminal import csv_lines, out, out_json, out_table, say
+from edge_sharpzo.system.text import percent
+
+if TYPE_CHECKING:
+    from edge_sharpzo.runs.collecting import Collected
+
+MOST_LINES = 20  # of a kind, on a terminal; JSON has all
+
+
+def command(
+    runs: Annotated[list[Path], typer.Argument(help="run folders, or folders that hold some")],
+    csv: Annotated[
+        Path | None, typer.Option(help="file for a table with a row for each run")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Shows the results of many runs, and which of them stand out."""
+    with user_errors():
+        from edge_sharpzo.runs.collecting import collect
+
+        collected = collect(runs)
+        if csv:
+            _write_csv(csv, collected)
+        if as_json:
+            out_json(collected.as_dict())
+        else:
+            _print(collected)
+
+
+def _write_csv(file: Path, collected: "Collected") -> None:
+    from edge_sharpzo.system.storage import write_text
+
+    rows = [{**row, **row["versions"]} for row in collected.rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns.remove("versions")
+    cells = ({name: _text(value) for name, value in row.items()} for row in rows)
+    write_text(file, "".join(csv_lines(columns, cells)))
+
+
+def _text(value: Any) -> Any:
+    """A list as one cell, and an empty cell where there is nothing."""
+    return ", ".join(value) if isinstance(value, list) else "" if value is None else value
+
+
+def _print(collected: "Collected") -> None:
+    from edge_sharpzo.runs.collecting import FIGURES, SHARES
+
+    axes = ["set", "model", "method", "start", "shots", "classes", "head", "runs"]
+    lines = [[*axes, *(f"{name}, %" if name in SHARES else name for name in FIGURES)]]
+    for group in collected.groups:
+        figures = [_spread(group[name], name in SHARES) for name in FIGURES]
+        lines.append([*(str(group[name] or "-") for name in axes), *figures])
+    out("median (least to most) of the runs that can be held against each other")
+    out_table(lines)
+    for group in collected.groups:
+        versions = ", ".join(f"{name} ({count})" for name, count in group["versions"].items())
+        out(f"{group['set'] or '-'}, {group['runs']} runs: {versions}")
+        if group["refused most"] is not None:
+            most = percent(group["refused, held-out"]["most"])
+            out(f"refused most held-out photos, {most}: {group['refused most']}")
+    _some([each.told() for each in collected.outliers], "figures that stand out", out)
+    left = [f"{run}: {why}" for run, why in collected.left_out.items()]
+    _some(left, "folders that are left out", say)
+
+
+def _some(lines: list[str], title: str, tell: Any) -> None:
+    if lines:
+        tell(f"{title}: {len(lines)}")
+    for line in lines[:MOST_LINES]:
+        tell(f"  {line}")
+    if (more := len(lines) - MOST_LINES) > 0:
+        tell(f"  and {more:,} more: `--json` has all")
+
+
+def _spread(spread: dict[str, float] | None, is_share: bool) -> str:
+    if spread is None:
+        return "-"
+    median, least, most = (
+        f"{100 * value:.1f}" if is_share else f"{value:,.0f}" for value in spread.values()
+    )
+    return median if least == most else f"{median} ({least} to {most})"

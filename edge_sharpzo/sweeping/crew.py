@@ -1,0 +1,270 @@
+"""The workers of a Dask scheduler, on this machine or elsewhere, and the jobs that they are given.
+
+A job goes to one worker at a time, which is known here: so a worker that dies gives its job back,
+and an interrupt reaches the processes that are running.
+"""
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from edge_sharpzo.sweeping import task
+from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.stopping import Stop
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+WORKERS_WITHIN = 30.0  # seconds until a worker is there
+ENDED_WITHIN = 120.0  # seconds that an interrupted process may take to leave its checkpoint
+TRIES = 3  # times that a job is begun whose process, or worker, dies
+ANSWER_WITHIN = 10.0  # seconds until a scheduler answers
+Slots = Mapping[str, int]  # processes that a worker takes at once, by its address
+Finished = Callable[[Job, Ended], object]
+
+
+class Crew:
+    """Workers that run jobs. `local_crew` and `fleet_crew` open one."""
+
+    def __init__(self, client: "Client", usable: Callable[[list[str]], list[str]] = list):
+        """`usable` gives those of some workers' addresses that may get jobs."""
+        self.client = client
+        self._usable = usable
+        self._empty_since: float | None = None
+
+    def slots(self) -> Slots:
+        """The workers that there are.
+
+        Raises UserError where the scheduler is gone, or there has been no worker for a while.
+        """
+        try:
+            if self.client.status != "running":
+                raise OSError("the connection is closed")
+            every: dict[str, int] = self.client.nthreads()
+            found = {address: every[address] for address in self._usable(list(every))}
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"the scheduler does not answer any more ({error or type(error).__name__}): look "
+                "whether its machine and the network are up; the same command again goes on"
+            ) from error
+        now = time.monotonic()
+        self._empty_since = None if found else self._empty_since or now
+        if self._empty_since and now - self._empty_since > WORKERS_WITHIN:
+            raise UserError(
+                f"no worker for {WORKERS_WITHIN:.0f} s: start workers again; the same command "
+                "again goes on"
+            )
+        return found
+
+    def run(self, jobs: Iterable[Job], finished: Finished, stop: Stop) -> None:
+        """Runs the jobs, as many at once as the workers take; `finished` hears of each end.
+
+        Where `stop` asks for it, the processes end with a checkpoint, `finished` hears of them, and
+        Cancelled is raised. Raises UserError as `slots` does.
+        """
+        work = _Work(self, jobs, finished)
+        try:
+            while work.left:
+                with stop.interruptible():  # raises Cancelled
+                    pass
+                work.step()
+        except BaseException:
+            with suppress(OSError, RuntimeError):  # the scheduler is gone: its workers end alone
+                work.end()
+            raise
+
+
+class _Work:
+    """Jobs that wait, and jobs that workers have."""
+
+    def __init__(self, crew: Crew, jobs: Iterable[Job], finished: Finished):
+        self._crew, self._finished = crew, finished
+        self._waiting = list(jobs)
+        self._given: dict[Future[Any], tuple[Job, str]] = {}  # with the worker's address
+        self._deaths = Counter[str]()
+
+    @property
+    def left(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._waiting or self._given)
+
+    def step(self, seconds: float = 0.5) -> None:
+        """Gives jobs to free workers and waits a while for the first end."""
+        slots = self._crew.slots()
+        for future, (job, address) in list(self._given.items()):
+            if address not in slots:
+                self._take_back(future)
+                self._died(job, "its worker died")
+        self._give(slots)
+        self._await(seconds)
+
+    def end(self) -> None:
+        """Interrupts what is running and waits for it."""
+        self._waiting.clear()
+        by_worker: dict[str, list[str]] = {}
+        for future, (_, address) in self._given.items():
+            by_worker.setdefault(address, []).append(str(future.key))
+        for address, tokens in by_worker.items():
+            with suppress(OSError, ValueError):  # it is gone
+                self._crew.client.run(task.stop, tokens, workers=[address])
+        until = time.monotonic() + ENDED_WITHIN
+        while self._given and time.monotonic() < until:
+            self._await(0.5)
+            alive = self._crew.client.nthreads()
+            for future, (_, address) in list(self._given.items()):
+                if address not in alive:
+                    self._take_back(future)
+
+    def _give(self, slots: Slots) -> None:
+        busy = Counter(address for _, address in self._given.values())
+        for job in [job for job in self._waiting if job.only and job.only not in slots]:
+            self._waiting.remove(job)
+            self._finished(job, Ended(-1, "", f"the worker {job.only} is gone"))
+        for address, threads in slots.items():
+            for _ in range(threads - busy[address]):
+                fits = [job for job in self._waiting if job.only in ("", address)]
+                if not fits:
+                    break
+                job = fits[0]
+                self._waiting.remove(job)
+                token = f"edge-sharpzo-{uuid4().hex}"
+                given = self._crew.client.submit(
+                    task.work, job, token, key=token, workers=[address], pure=False
+                )
+                self._given[given] = job, address
+
+    def _await(self, seconds: float) -> None:
+        """Waits for the first end, or so long, and tells of those that have ended."""
+        until = time.monotonic() + seconds
+        while not (done := [future for future in self._given if future.done()]):
+            if time.monotonic() > until:
+                return
+            time.sleep(0.02)
+        for future in done:
+            job, _ = self._given[future]
+            how, ended = "its worker died", None
+            try:
+                if future.status == "finished":
+                    ended = future.result(timeout=ANSWER_WITHIN)
+                elif future.status == "error":
+                    error = future.exception(timeout=ANSWER_WITHIN)
+                    how = f"its worker failed ({type(error).__name__}: {error})"
+            except Exception as error:
+                how = f"its worker does not answer ({type(error).__name__})"
+            self._take_back(future)
+            if ended and ended.code < 0:
+                how, ended = f"its process was killed by signal {-ended.code}", None
+            if ended:
+                self._finished(job, ended)
+            else:
+                self._died(job, how)
+
+    def _take_back(self, future: "Future[Any]") -> None:
+        del self._given[future]
+        future.release()
+
+    def _died(self, job: Job, how: str) -> None:
+        self._deaths[job.name] += 1
+        if self._deaths[job.name] < TRIES:
+            self._waiting.insert(0, job)
+            return
+        why = f"{how}, {TRIES} times: memory may have run out; try fewer `workers`, or `max_memory`"
+        self._finished(job, Ended(-1, "", why))
+
+
+@contextmanager
+def local_crew(workers: int, scratch: Path) -> Iterator[Crew]:
+    """Workers on this machine, each of which runs a job at a time.
+
+    `scratch` is a folder for what Dask writes; it is deleted. Raises UserError.
+    """
+    check_extra()
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed process has left it
+    command = [sys.executable, "-m", "edge_sharpzo.sweeping.local", str(workers), str(scratch)]
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            start_new_session=True,
+        )
+        try:
+            assert process.stdin
+            assert process.stdout
+            address = process.stdout.readline().decode().strip()
+            if not address:
+                told.seek(0)
+                why = Ended(1, "", told.read().decode(errors="backslashreplace")).why
+                raise UserError(f"the workers on this machine did not start ({why})")
+            with connected(address) as client:
+                client.wait_for_workers(workers, timeout=WORKERS_WITHIN)
+                yield Crew(client)
+        finally:
+            _ended_by_itself(process)
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ended_by_itself(process: subprocess.Popen[bytes]) -> None:
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def connected(address: str) -> Iterator["Client"]:
+    """A client of the scheduler at `address`, such as `tcp://10.0.0.7:8786`. Raises UserError."""
+    check_extra()
+    from distributed import Client
+
+    with _quiet():
+        try:
+            client = Client(address, timeout=ANSWER_WITHIN, set_as_default=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no Dask scheduler answers at {address} ({error or type(error).__name__}): start "
+                "`dask scheduler` there, or look at the address",
+                field="engine",
+            ) from error
+        try:
+            yield client
+        finally:
+            with suppress(OSError, RuntimeError):
+                client.close(timeout=5)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's own logs are no part of what a sweep tells."""
+    every: dict[str, Any] = logging.Logger.manager.loggerDict
+    loggers = [logging.getLogger(name) for name in list(every) if name.startswith("distributed")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def check_extra() -> None:
+    """Raises UserError where Dask is not installed."""
+    if find_spec("distributed") is None:
+        raise UserError("many runs at once need Dask: pip install 'edge-sharpzo[fleet]'")

@@ -1,0 +1,218 @@
+"""A sweep from its plan to its table: what is missing is run, what is there is kept."""
+
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.events import Listener, Note, RunEnded
+from edge_sharpzo.runs.folder import is_finished
+from edge_sharpzo.runs.json_files import as_json
+from edge_sharpzo.runs.lock import locked
+from edge_sharpzo.runs.records import Summary
+from edge_sharpzo.sweeping import encode, folder, table
+from edge_sharpzo.sweeping.crew import Crew, check_extra, local_crew
+from edge_sharpzo.sweeping.fleet import fleet_crew, host_of, scheduler_address
+from edge_sharpzo.sweeping.folder import Record, State
+from edge_sharpzo.sweeping.options import LOCAL
+from edge_sharpzo.sweeping.plan import Cell, Sweep, as_arguments
+from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.machine import check_device, usable_cores
+from edge_sharpzo.system.stopping import Stop
+from edge_sharpzo.system.storage import write_text
+from edge_sharpzo.system.text import percent
+
+SCRATCH = ".workers"  # what Dask writes while workers are there
+INTERRUPTED = 130  # what a run that was asked to end exits with
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What came of a sweep."""
+
+    folder: Path
+    runs: dict[str, Summary]  # finished runs by the name of their folder
+    table: list[dict[str, Any]]  # see `sweeping.table.rows`
+    failed: dict[str, str] = field(default_factory=dict)  # why, by the name of the run's folder
+
+
+def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
+    """Does the runs that are missing and writes `sweep.json` and `sweep.md`.
+
+    Raises UserError; Cancelled where `stop` asks for it, and what has begun goes on next time.
+    """
+    check_device()
+    check_extra()
+    if asked.engine != LOCAL:
+        scheduler_address(asked.engine)
+    with os_errors_told(), locked(asked.out), stop:
+        before = folder.read(asked.out)
+        asked = replace(asked, shared=replace(asked.shared, threads=_threads(asked, before)))
+        now = folder.record_of(asked, encode.model_sha256(asked.shared))
+        record = folder.together(before, now, asked.out)
+        record.write(asked.out)
+        folder.clear_remains(asked.out)
+        work = _Sweeping(asked, listen, stop)
+        try:
+            work.run()
+        finally:
+            swept = _result(asked, record, work)
+    return swept
+
+
+def _threads(asked: Sweep, before: Record | None) -> int:
+    """Threads of each run: as asked, else as the sweep began with; they show in the last digits."""
+    if asked.shared.threads != 0:
+        return asked.shared.checked().threads
+    if before and isinstance(known := before.options.get("threads"), int) and known > 0:
+        return known
+    if asked.engine != LOCAL:
+        return 1
+    return max(1, usable_cores() // (asked.workers or usable_cores()))
+
+
+def _result(asked: Sweep, record: Record, work: "_Sweeping") -> Swept:
+    """Reads the finished runs and writes the table of them."""
+    done = dict[Cell, Summary]()
+    for cell in record.runs:
+        place = asked.out / cell.name
+        try:
+            if cell.name not in work.failed and is_finished(place):
+                done[cell] = Summary.read(place)
+        except UserError as error:  # a run of an earlier sweep
+            work.fail(cell.name, str(error))
+    rows = table.rows(done)
+    replace(record, table=rows, failed=work.failed).write(asked.out)
+    write_text(asked.out / folder.TABLE, table.markdown(rows))
+    return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, work.failed)
+
+
+class _Sweeping:
+    """The runs that are missing."""
+
+    def __init__(self, asked: Sweep, listen: Listener, stop: Stop):
+        self._asked, self._listen, self._stop = asked, listen, stop
+        self._on_fleet = asked.engine != LOCAL
+        self._cells = {cell.name: cell for cell in asked.cells}
+        self._done = 0
+        self.failed = dict[str, str]()
+
+    def run(self) -> None:
+        """Does them. Raises UserError, Cancelled."""
+        jobs = [job for cell in self._asked.cells if (job := self._job(cell))]
+        if self._done:
+            self._listen(Note(f"{self._done} of {len(self._cells)} runs are there already"))
+        if not jobs:
+            return
+        if not self._on_fleet:
+            for options in self._one_of_each_set(jobs):
+                encode.encode(replace(options, threads=0), self._listen, self._stop)
+        with self._crew(len(jobs)) as crew:
+            workers, threads = sum(crew.slots().values()), self._asked.shared.threads
+            self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
+            if self._on_fleet:
+                self._encode_there(crew, jobs)
+            crew.run(jobs, self._finished, self._stop)
+
+    def _crew(self, jobs: int) -> AbstractContextManager[Crew]:
+        if self._on_fleet:
+            return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
+        asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
+        return local_crew(min(asked, jobs), self._asked.out / SCRATCH)
+
+    def _job(self, cell: Cell) -> Job | None:
+        """What there is to do for a run; None where nothing is."""
+        options, place = self._asked.options(cell), self._asked.out / cell.name
+        try:
+            state = folder.state_of(place, options.checked())
+        except UserError as error:
+            self.fail(cell.name, str(error))
+            return None
+        if state is State.FINISHED:
+            self._done += 1
+            return None
+        return Job(
+            name=cell.name,
+            module="edge_sharpzo",
+            arguments=("tune", *as_arguments(options), "--out="),
+            resume=("tune", "--resume="),
+            folder=None if self._on_fleet else place,
+            files=folder.files_of(place) if self._on_fleet and state is State.BEGUN else {},
+        )
+
+    def _finished(self, job: Job, ended: Ended) -> None:
+        place = self._asked.out / job.name
+        if job.folder is None:
+            folder.put(place, ended.files)
+        if ended.code == INTERRUPTED:
+            self.failed[job.name] = "it was interrupted: the same command again goes on with it"
+            return
+        try:
+            if ended.code:
+                raise UserError(ended.why)
+            summary = Summary.read(place)
+        except UserError as error:
+            self.fail(job.name, str(error))
+            return
+        self._tell(
+            job.name,
+            f"held-out {percent(summary.accuracy.classifier.test)}, "
+            f"{summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
+        )
+
+    def fail(self, name: str, why: str) -> None:
+        """A run has failed."""
+        self.failed[name] = why
+        self._tell(name, why)
+
+    def _tell(self, name: str, told: str) -> None:
+        self._done += 1
+        failed = name in self.failed
+        self._listen(RunEnded(name, self._done, len(self._cells), told, failed))
+
+    def _one_of_each_set(self, jobs: list[Job]) -> Iterator[Any]:
+        """Options of a run on each set that has something to do."""
+        cells = [self._cells[job.name] for job in jobs]
+        for cell in {cell.set: cell for cell in reversed(cells)}.values():
+            yield self._asked.options(cell)
+
+    def _needed(self) -> list[Path]:
+        """What every worker has to have under the same path as this machine."""
+        options = self._asked.shared
+        files = [options.class_names, options.more_classes, options.background]
+        files += [] if options.onnx == EMBEDDED_MODEL else [options.onnx]
+        return [*self._asked.sets.values(), *(file for file in files if file)]
+
+    def _encode_there(self, crew: Crew, jobs: list[Job]) -> None:
+        """Encodes on one worker of each machine, and compares what the machines have seen."""
+        first = {host_of(address): address for address in reversed(list(crew.slots()))}
+        wanted = list[Job]()
+        sets = dict[str, str]()
+        for options in self._one_of_each_set(jobs):
+            given = as_json({**vars(replace(options, threads=0)), "out": None})
+            if options.onnx == EMBEDDED_MODEL:
+                del given["onnx"]
+            for address in first.values():
+                name = f"{options.data} on {address}"
+                sets[name] = str(options.data)
+                arguments = (json.dumps(given),)
+                wanted.append(Job(name, encode.__name__, arguments, only=address))
+        self._listen(Note(f"machines that encode the photos first: {len(first)}"))
+        seen = dict[str, tuple[str, str]]()  # by set: what was seen there first, and where
+
+        def heard(job: Job, ended: Ended) -> None:
+            if ended.code:
+                raise UserError(f"the photos {job.name}: {ended.why}")
+            before, where = seen.setdefault(sets[job.name], (ended.out, job.only))
+            if before != ended.out:
+                raise UserError(
+                    f"the workers {where} and {job.only} do not have the same model and photos in "
+                    f"{sets[job.name]}: copy those of one machine to the other",
+                    field="engine",
+                )
+
+        crew.run(wanted, heard, self._stop)

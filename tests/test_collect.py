@@ -1,0 +1,277 @@
+"""The results of many runs in one table: what belongs together, stands out, or is left out."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import invoke
+
+from edge_sharpzo.runs.collecting import Outlier, collect
+from edge_sharpzo.system.errors import UserError
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def make(finished_run: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Makes a run in `fleet/`, by name: a copy whose summary, and set, are others."""
+    summary = json.loads((finished_run / "summary.json").read_text())
+    config = json.loads((finished_run / "config.json").read_text())
+
+    numbers = count()
+
+    def run(name: str, edit: Edit = lambda found: None, data: str = "imgs", **more: Any) -> Path:
+        folder = tmp_path / "fleet" / name
+        folder.mkdir(parents=True)
+        found = json.loads(json.dumps(summary))
+        set_accuracy(found, 0.8)
+        found["seconds"]["tuning"] = 20.0
+        found["peak_rss_mb"] = 200.0
+        found["seconds"]["total"] = 30.0 + next(numbers)  # no copies
+        edit(found)
+        (folder / "summary.json").write_text(json.dumps(found))
+        known = {**config, "options": {**config["options"], "data": f"/home/pi/{data}"}, **more}
+        (folder / "config.json").write_text(json.dumps(known))
+        return folder
+
+    return run
+
+
+def set_accuracy(found: dict[str, Any], value: float) -> None:
+    found["accuracy"]["classifier"]["test"] = value
+
+
+def test_the_runs_of_a_fleet(make: Callable[..., Path], tmp_path: Path) -> None:
+    """500 at any depth; one of them has a dirty lens, one an old version, one little memory."""
+    for number in range(500):
+        value = 0.8 + 0.001 * (number % 11 - 5)
+        make(f"site{number % 7}/pi-{number:03}", lambda found, v=value: set_accuracy(found, v))
+
+    def dirty(found: dict[str, Any]) -> None:
+        set_accuracy(found, 0.55)
+        found["data"]["skipped"] = 12
+        found["known"]["kept"] = 0.25
+
+    def old(found: dict[str, Any]) -> None:
+        found["seconds"]["tuning"] = 61.0
+        found["versions"]["onnxruntime"] = "1.21.1"
+
+    make("site1/dirty", dirty)
+    make("site2/old", old)
+    make("site3/large", lambda found: found.update(peak_rss_mb=900.0))
+    collected = collect([tmp_path / "fleet"])
+    assert len(collected.rows) == 503
+    assert collected.left_out == {}
+    (group,) = collected.groups
+    assert (group["set"], group["runs"], group["classes"]) == ("imgs", 503, 3)
+    assert group["classifier, held-out"] == {
+        "median": pytest.approx(0.8),
+        "least": 0.55,
+        "most": pytest.approx(0.805),
+    }
+    assert group["refused most"] == str(tmp_path / "fleet" / "site1" / "dirty")
+    assert group["versions"]["onnxruntime 1.21.1"] == 1
+    found = {(Path(each.run).name, each.figure): each for each in collected.outliers}
+    assert set(found) == {
+        ("dirty", "classifier, held-out"),
+        ("dirty", "refused, held-out"),
+        ("old", "tuning seconds"),
+        ("large", "peak memory, MB"),
+    }
+    bad = found["dirty", "classifier, held-out"]
+    assert (bad.value, bad.median, bad.mad) == (0.55, pytest.approx(0.8), pytest.approx(0.003))
+    assert "photos that cannot be read: 12, most have 0" in bad.why
+    assert found["old", "tuning seconds"].why[0].startswith("onnxruntime 1.21.1, most have 1.")
+    told = found["large", "peak memory, MB"].told()
+    assert "peak memory, MB 900.0, median of 503 runs 200.0 (MAD 0.0); nothing else that " in told
+    assert told.endswith("differs: look at its photos with `edge-sharpzo check`")
+
+
+def test_what_is_no_outlier(make: Callable[..., Path], tmp_path: Path) -> None:
+    """Few runs, small differences where all others are equal, a wide spread."""
+    for number, value in enumerate((0.1, 0.8, 0.8, 0.8)):
+        make(f"few/{number}", lambda found, v=value: set_accuracy(found, v), "few")
+    for number, value in enumerate((0.79, 0.8, 0.8, 0.8, 0.8, 0.8)):
+        make(f"alike/{number}", lambda found, v=value: set_accuracy(found, v), "alike")
+    for number in range(9):
+        value = 0.1 + 0.1 * number
+        make(f"wide/{number}", lambda found, v=value: set_accuracy(found, v), "wide")
+    collected = collect([tmp_path / "fleet"])
+    assert collected.outliers == []
+    assert [(group["set"], group["runs"]) for group in collected.groups] == [
+        ("alike", 6),
+        ("few", 4),
+        ("wide", 9),
+    ]
+
+
+OTHER: dict[str, tuple[Edit, dict[str, Any]]] = {
+    "another model": (lambda found: found["model"].update(sha256="a" * 64), {}),
+    "more classes": (lambda found: found["data"].update(classes=4), {}),
+    "other classes": (lambda found: None, {"names": ["a", "b", "c"]}),
+    "another method": (lambda found: found.update(method="cge"), {}),
+    "another start": (lambda found: found.update(start="learned"), {}),
+    "more shots": (lambda found: found["data"].update(shots=99), {}),
+    "another head": (lambda found: found["accuracy"]["head"].update(name="ridge"), {}),
+    "another set": (lambda found: None, {"data": "others"}),
+}
+
+
+@pytest.mark.parametrize(("edit", "more"), OTHER.values(), ids=list(OTHER))
+def test_runs_that_differ_are_no_group(
+    edit: Edit, more: dict[str, Any], make: Callable[..., Path], tmp_path: Path
+) -> None:
+    make("a")
+    make("b")
+    make("c", edit, **more)
+    collected = collect([tmp_path / "fleet"])
+    assert [group["runs"] for group in collected.groups] == [2, 1]
+
+
+def cut(run: Path) -> None:
+    text = (run / "summary.json").read_text()
+    (run / "summary.json").write_text(text[: len(text) // 2])
+
+
+def foreign(run: Path) -> None:
+    (run / "summary.json").write_text('{"accuracy": 0.9, "epochs": 3}')
+
+
+def binary(run: Path) -> None:
+    (run / "summary.json").write_bytes(b"\xff\xfe\x00")
+
+
+def newer(run: Path) -> None:
+    found = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**found, "schema_version": 99}))
+
+
+def impossible(run: Path) -> None:
+    found = json.loads((run / "summary.json").read_text())
+    found["accuracy"]["tuned"]["test"] = 1.5
+    (run / "summary.json").write_text(json.dumps(found))
+
+
+def unfinished(run: Path) -> None:
+    (run / "summary.json").unlink()
+
+
+def interrupted(run: Path) -> None:
+    found = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**found, "stopped_because": "interrupted"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (cut, "is damaged, or made by another version"),
+        (foreign, "is damaged, or made by another version"),
+        (binary, "is damaged, or made by another version"),
+        (newer, "a newer version of edge-sharpzo wrote it"),
+        (impossible, "an accuracy is above 100 %"),
+        (unfinished, "it is not finished: go on with `edge-sharpzo tune --resume`"),
+        (interrupted, "it was interrupted"),
+    ],
+)
+def test_what_is_left_out_is_told(
+    spoil: Callable[[Path], None], why: str, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, bad = make("good"), make("deep/down/bad")
+    spoil(bad)
+    collected = collect([tmp_path / "fleet"])
+    assert [row["run"] for row in collected.rows] == [str(good)]
+    assert list(collected.left_out) == [str(bad)]
+    assert why in collected.left_out[str(bad)]
+    done = invoke("collect", good, bad)
+    assert done.exit_code == 0
+    assert "folders that are left out: 1" in done.stderr
+    with pytest.raises(UserError, match="there is no finished run"):
+        collect([bad])
+
+
+def test_no_run_counts_twice(make: Callable[..., Path], tmp_path: Path) -> None:
+    run = make("a")
+    shutil.copytree(run, tmp_path / "fleet" / "synced again")
+    (tmp_path / "fleet" / "link").symlink_to(run)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    places = [run, tmp_path / "fleet", run, tmp_path / "fleet" / "link"]
+    more = [tmp_path / "empty", tmp_path / "file", tmp_path / "nowhere"]
+    collected = collect([*places, *more])
+    assert [row["run"] for row in collected.rows] == [str(run)]
+    whys = [
+        f"it is a copy of {run}, to the last digit",
+        "it holds no run (no summary.json)",
+        "it is a file: give the folder",
+        "it is not there",
+    ]
+    assert list(collected.left_out.values()) == whys
+
+
+def test_runs_of_the_first_version(make: Callable[..., Path], tmp_path: Path) -> None:
+    def as_before(found: dict[str, Any]) -> None:
+        for name in ("schema_version", "known", "photo_check", "without_photos", "start"):
+            found.pop(name)
+        found["data"].pop("left_out")
+
+    make("new", lambda found: found.update(start="words"))
+    old = make("old", as_before)
+    (old / "config.json").unlink()
+    collected = collect([tmp_path / "fleet"])
+    rows = {Path(row["run"]).name: row for row in collected.rows}
+    assert rows["old"]["refused, held-out"] is None
+    assert rows["old"]["set"] is None
+    assert rows["new"]["set"] == "imgs"
+    assert {group["runs"] for group in collected.groups} == {1}  # nobody knows of which photos
+
+
+def test_what_the_command_shows(make: Callable[..., Path], tmp_path: Path) -> None:
+    for number in range(6):
+        make(f"pi-{number}", lambda found, n=number: set_accuracy(found, 0.7 + n / 1000))
+    odd = make("=cmd\x1b[31m", lambda found: set_accuracy(found, 0.2), names=["a", "b", "c"])
+    far = make("far\x1b[2J", lambda found: set_accuracy(found, 0.3))
+    file = tmp_path / "table.csv"
+    done = invoke("collect", tmp_path / "fleet", "--csv", file)
+    assert done.exit_code == 0
+    assert "\x1b" not in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("median (least to most) of the runs that can be held against")
+    told = next(line for line in lines if "far" in line and "classifier, held-out" in line)
+    assert told.startswith(
+        f"  {tmp_path}/fleet/far\\x1b[2J: classifier, held-out 30.0 %, median of 7"
+    )
+    assert "18 held-out photos: one is 5.6 points" in told
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert len(rows) == 8
+    assert {row["onnxruntime"] for row in rows} != {""}
+    assert rows[0]["run"].startswith(str(tmp_path / "fleet" / "=cmd\\x1b"))
+    found = json.loads(invoke("collect", odd, far, "--json").stdout)
+    assert [row["run"] for row in found["runs"]] == [str(odd), str(far)]
+    assert set(found) == {"runs", "groups", "outliers", "left_out"}
+
+
+@pytest.mark.parametrize("given", [[], ["nowhere"], ["nowhere", "--csv", "x.csv"]])
+def test_nothing_to_collect(given: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("collect", *given)
+    assert done.exit_code == 2
+    assert not Path("x.csv").exists()
+
+
+def test_a_file_that_cannot_be_written(make: Callable[..., Path], tmp_path: Path) -> None:
+    done = invoke("collect", make("a"), "--csv", tmp_path / "fleet" / "a" / "summary.json" / "x")
+    assert done.exit_code == 2
+    assert "cannot use" in done.stderr
+
+
+def test_an_outlier_in_words() -> None:
+    outlier = Outlier("pi", "queries", 4000.0, 5000.0, 10.5, 9, ["stopped: time, most have budget"])
+    assert outlier.told() == (
+        "pi: queries 4,000.0, median of 9 runs 5,000.0 (MAD 10.5); stopped: time, most have budget"
+    )

@@ -1,0 +1,587 @@
+"""Many runs at once: their plan, interrupts and kills, workers here and on a fleet."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import invoke, write_photos
+
+import edge_sharpzo
+from edge_sharpzo import UserError
+from edge_sharpzo.events import Event, RunEnded
+from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.sweeping import crew, fleet
+from edge_sharpzo.sweeping.fleet import host_of, scheduler_address
+from edge_sharpzo.sweeping.folder import put
+from edge_sharpzo.sweeping.options import SweepOptions
+from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
+from edge_sharpzo.sweeping.sweep import _Sweeping
+from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.system.stopping import StopWhen
+
+pytest.importorskip("distributed")
+# Runs that take long enough to be met in the middle.
+LONG = ("--methods", "sharpzo", "--budgets", 7500)
+LONG_NAME = "fruits-sharpzo-4shots-seed0-7500"
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two sets of photos."""
+    root = tmp_path_factory.mktemp("sets")
+    for seed, name in enumerate(("fruits", "toys")):
+        for label, hue in (("red", 0), ("green", 90), ("blue", 170)):
+            write_photos(root / name / "train" / label, hue, 6, seed=seed)
+            write_photos(root / name / "test" / label, hue, 6, seed=10 + seed)
+    return root
+
+
+@pytest.fixture(scope="module")
+def alone(sets: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long run of seed 0 by `tune`, which nobody interrupted."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    tuned(sets / "fruits", tiny_onnx, out, "--method", "sharpzo", "--budget", 7500)
+    return out
+
+
+def words(data: Path, onnx: Path, out: Path, *more: object) -> list[object]:
+    return ["--data", data, "--onnx", onnx, "--out", out, "--shots", 4, "--threads", 1, *more]
+
+
+def tuned(data: Path, onnx: Path, out: Path, *more: object) -> None:
+    done = invoke("tune", *words(data, onnx, out, *more))
+    assert done.exit_code == 0, done.output
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "edge_sharpzo", "sweep", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    with process:
+        _, errors = process.communicate(timeout=120)
+    assert "Traceback" not in errors
+    return process.returncode, errors
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    until = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def is_alive(process: int) -> bool:
+    return Path(f"/proc/{process}/cmdline").exists()
+
+
+def in_the_middle(run: str, process: subprocess.Popen[str]) -> int:
+    """Waits until a run searches; returns its process.
+
+    Its start takes about 1.2 s of a processor, the search 4 s.
+    """
+    wait_for(lambda: processes("sweeping.child", run), process)
+    (found,) = processes("sweeping.child", run)
+    wait_for(lambda: cpu_seconds(found) > 2.2, process)
+    return found
+
+
+def processes(*marks: str) -> list[int]:
+    """Those whose command line has all of `marks`."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            line = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if folder.name.isdigit() and all(mark in line for mark in marks):
+            found.append(int(folder.name))
+    return found
+
+
+def parent(process: int) -> int:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("PPid:")))
+
+
+def same(run: Path, other: Path) -> bool:
+    texts = [(each / "history.jsonl").read_text() for each in (run, other)]
+    queries = [json.loads((each / "summary.json").read_text())["queries"] for each in (run, other)]
+    return texts[0] == texts[1] and len(texts[0]) > 100 and queries[0] == queries[1]
+
+
+# What is asked for.
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("0-4", [0, 1, 2, 3, 4]),
+        ("1,4,16", [1, 4, 16]),
+        ("0-2, 7", [0, 1, 2, 7]),
+        ("3-3", [3]),
+        (5, [5]),
+        (range(2), [0, 1]),
+        ((4, 1), [4, 1]),
+    ],
+)
+def test_numbers(given: Any, expected: list[int]) -> None:
+    assert numbers(given, "seeds", "seed") == expected
+
+
+SWEEP = {"data": "fruits"}
+BAD: dict[str, tuple[dict[str, object], str]] = {
+    "downwards": ({"seeds": "4-0"}, "`seeds=4-0`: 4-0 goes downwards; write 0-4"),
+    "a letter": ({"seeds": "a"}, "`seeds=a`: write numbers as 0-4 or 1,4,16"),
+    "half a range": ({"seeds": "0-"}, "`seeds=0-`: write numbers"),
+    "nothing": ({"seeds": ""}, "`seeds=`: write numbers"),
+    "a gap": ({"shots": "1,,4"}, "`shots=1,,4`: write numbers"),
+    "below zero": ({"seeds": "-3"}, "`seeds=-3`: write numbers"),
+    "a negative number": ({"seeds": [-3]}, "`seeds=-3`: use 0 or a positive number"),
+    "a fraction": ({"budgets": [0.5]}, "`budgets=[0.5]`: write numbers"),
+    "a truth": ({"shots": True}, "`shots=True`: write numbers"),
+    "other digits": ({"seeds": "٣"}, "`seeds=٣`: write numbers"),
+    "no shots": ({"shots": "0"}, "`shots=0`: ask for at least one photo per class"),
+    "no queries": ({"budgets": "1000,0"}, "`budgets=0`: give the number of queries"),
+    "a seed twice": ({"seeds": "0-3,2"}, "`seeds`: 2 is there twice; name it once"),
+    "a method twice": ({"methods": "cge,sharpzo,cge"}, "`methods`: cge is there twice"),
+    "no such method": ({"methods": "sharpzo,adam"}, "`methods=adam`: choose one of gauss-newton"),
+    "a million runs": (
+        {"seeds": "0-999", "shots": "1-100", "budgets": "1-10"},
+        "that is 1,000,000 runs: a sweep has 10,000 at most",
+    ),
+    "a million seeds": ({"seeds": "0-999999"}, "1,000,000 numbers, and a sweep has 10,000"),
+    "no folder": ({"data": "fruit"}, "fruit is not a folder"),
+    "the same name": ({"data": ["fruits", "other/fruits"]}, "are both called 'fruits'"),
+    "the same folder": ({"data": ["fruits", "fruits"]}, "are both called 'fruits'"),
+    "among the photos": ({"out": "fruits/runs"}, "lies among the photos of"),
+    "fewer than no workers": ({"workers": -1}, "`workers=-1`: give the number of runs at once"),
+    "their workers": (
+        {"workers": 2, "engine": "dask://h:1"},
+        "`workers` is for runs on this machine, and dask://h:1 has its own",
+    ),
+    "no method of the paper": ({"preset": "paper", "methods": "cge"}, "belongs to SharpZO"),
+    "no such head": ({"head": "gdb", "threads": 9999}, "`threads=9999`"),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), BAD.values(), ids=list(BAD))
+def test_what_cannot_be_swept(
+    given: dict[str, object], told: str, sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(sets / "fruits", tmp_path / "fruits")
+    (tmp_path / "other" / "fruits").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as raised:
+        edge_sharpzo.sweep(**{**SWEEP, **given})  # type: ignore[arg-type]
+    assert told in str(raised.value)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_command_names_flags(sets: Path, tmp_path: Path) -> None:
+    done = invoke("sweep", "--data", sets / "toys", "--seeds", "9-1", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert done.stderr == "edge-sharpzo: --seeds 9-1: 9-1 goes downwards; write 1-9\n"
+
+
+@pytest.mark.parametrize("name", ["seed", "method", "budget", "resume", "colour"])
+def test_an_option_that_sweeps_lack(name: str, sets: Path) -> None:
+    with pytest.raises(TypeError, match=rf"sweep\(\) has no option '{name}'. It has: data, seeds"):
+        edge_sharpzo.sweep(sets / "fruits", **{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("engine", "address"),
+    [
+        ("dask://10.0.0.7:99", "tcp://10.0.0.7:99"),
+        ("dask://pi", "tcp://pi:8786"),
+        ("dask://[::1]:4", "tcp://[::1]:4"),
+        ("dask://pi:99999", None),
+        ("dask://", None),
+        ("dask:/pi", None),
+        ("tcp://pi:8786", None),
+        ("dask://a:1/model", None),
+        ("remote", None),
+    ],
+)
+def test_addresses(engine: str, address: str | None) -> None:
+    if address:
+        assert scheduler_address(engine) == address
+        return
+    with pytest.raises(UserError, match="give local, or a scheduler's address"):
+        scheduler_address(engine)
+
+
+def test_each_run_is_told_its_options_as_they_are(
+    sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a command line, and back."""
+    (tmp_path / "=names, 1.txt").write_text("red = cherry")
+    shared = TuneOptions(
+        onnx=tmp_path / "clip.onnx",
+        template="-- a photo, `of` {}.",
+        class_names=tmp_path / "=names, 1.txt",
+        keep_known=0.9,
+        minutes=0.1 + 0.2,
+        provider="cpu",
+        head="ridge",
+        plain_classifier=True,
+        max_memory=900,
+        start="words",
+        context_tokens=3,
+    )
+    asked = SweepOptions([sets / "toys"], seeds="7", budgets="90", out=tmp_path / "o", threads=2)
+    sweep = sweep_of(asked, shared)
+    (cell,) = sweep.cells
+    heard = list[TuneOptions]()
+
+    def hear(options: TuneOptions, *_: object, **__: object) -> None:
+        heard.append(options)
+        raise UserError("heard")
+
+    monkeypatch.setattr("edge_sharpzo.run.tune", hear)
+    invoke("tune", *as_arguments(sweep.options(cell)), f"--out={tmp_path / 'o' / cell.name}")
+    assert heard[0].checked() == sweep.options(cell).checked()
+    assert heard[0].minutes == 0.1 + 0.2
+    assert cell.name == "toys-gauss-newton-16shots-seed7-90"
+
+
+# On this machine.
+
+
+def test_a_sweep_is_what_tune_does_run_by_run(sets: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    """Nothing runs twice; what is asked for later is added; other options are refused."""
+    out, cache = tmp_path / "out", Path(os.environ["EDGE_SHARPZO_CACHE"])
+    told, kept = list[RunEnded](), list[dict[Path, int]]()
+
+    def hear(event: Event) -> None:
+        if "runs at once" in getattr(event, "text", ""):
+            kept.append(times())
+        if isinstance(event, RunEnded):
+            told.append(event)
+
+    def times() -> dict[Path, int]:
+        return {file: file.stat().st_mtime_ns for file in cache.iterdir()}
+
+    def sweep(seeds: object, **more: Any) -> Any:
+        return edge_sharpzo.sweep(
+            [sets / "fruits", sets / "toys"],
+            onnx=tiny_onnx,
+            out=out,
+            shots=[4],
+            seeds=seeds,
+            budgets=300,
+            workers=2,
+            on_progress=hear,
+            **{"threads": 1, **more},
+        )
+
+    swept = sweep("0")
+    assert len(kept[0]) == 2, "the photos of each set are encoded before the runs"
+    assert times() == kept[0], "and not again"
+    assert not swept.failed
+    assert [(event.done, event.total, event.failed) for event in told] == [
+        (1, 2, False),
+        (2, 2, False),
+    ]
+    names = {f"{name}-gauss-newton-4shots-seed0-300" for name in ("fruits", "toys")}
+    assert set(swept.runs) == names == {path.name for path in out.iterdir() if path.is_dir()}
+    for name in ("fruits", "toys"):
+        alone = tmp_path / name
+        tuned(sets / name, tiny_onnx, alone, "--budget", 300)
+        assert same(out / f"{name}-gauss-newton-4shots-seed0-300", alone)
+    files = {path: path.stat().st_mtime_ns for path in out.glob("*/*")}
+    again = sweep([1, 0], threads=0)  # as it began
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert len(told) == 4
+    assert [(row["set"], row["seeds"]) for row in again.table] == [
+        ("fruits", [0, 1]),
+        ("toys", [0, 1]),
+    ]
+    held = [again.runs[f"toys-gauss-newton-4shots-seed{seed}-300"] for seed in (0, 1)]
+    scores = [summary.accuracy.zero_shot.test for summary in held]
+    assert again.table[1]["zero-shot"]["mean"] == pytest.approx(sum(scores) / 2)  # type: ignore[arg-type]
+    assert json.loads((out / "sweep.json").read_text())["table"] == again.table
+    assert "| toys | gauss-newton | 4 | 300 | 2 |" in (out / "sweep.md").read_text()
+    with pytest.raises(UserError, match=r"could not be compared.*`head` was 'text-gda' and is 'r"):
+        sweep("0-5", head="ridge")
+    with pytest.raises(UserError, match=r"`threads` was '1' and is '2'"):
+        sweep("0", threads=2)
+    assert invoke("compare", *sorted(out.glob("toys*"))).exit_code == 0
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on(
+    sets: Path, tiny_onnx: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    runs = [out / f"fruits-gauss-newton-4shots-seed{seed}-60" for seed in range(5)]
+    shutil.copytree(finished_run, runs[0])
+    runs[1].write_text("mine")
+    runs[2].mkdir()
+    (runs[2] / "config.json").write_text('{"options": 3}')
+    runs[3].mkdir()
+    shutil.copy(finished_run / "summary.json", runs[3])
+    more = ("--seeds", "0-4", "--budgets", 60, "--workers", 2, "--json")
+    done = invoke("sweep", *words(sets / "fruits", tiny_onnx, out, *more))
+    assert done.exit_code == 2
+    found = json.loads(done.stdout)
+    whys = ("holds another run", "cannot write to", "cannot read", "already holds a run")
+    assert set(found["failed"]) == {run.name for run in runs[:4]}
+    for run, why in zip(runs[:4], whys, strict=True):
+        assert why in found["failed"][run.name]
+        assert f"{run.name}: failed: {found['failed'][run.name][:20]}" in done.stderr
+    assert "edge-sharpzo: 4 of the runs failed, as told: fruits-gauss" in done.stderr
+    assert found["runs"] == [runs[4].name]
+    assert found["table"][0]["seeds"] == [4]
+    assert json.loads((out / "sweep.json").read_text())["failed"] == found["failed"]
+
+
+def test_whatever_ends_a_run_it_comes_to_the_same_end(
+    sets: Path, tiny_onnx: Path, alone: Path, tmp_path: Path
+) -> None:
+    """The sweep is killed; started again, its worker is, then it is interrupted; it goes on."""
+    out = tmp_path / "out"
+    run = out / LONG_NAME
+    command = words(sets / "fruits", tiny_onnx, out, *LONG)
+
+    def is_interrupted() -> bool:
+        return (run / FILE).exists() and not processes("sweeping.", str(out))
+
+    process = started(*command)
+    in_the_middle(str(run), process)
+    process.kill()
+    ended(process)
+    wait_for(is_interrupted)
+
+    process = started(*command)
+    middle = in_the_middle(str(run), process)
+    os.kill(parent(middle), signal.SIGKILL)
+    wait_for(lambda: not is_alive(middle))
+    in_the_middle(str(run), process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of its processes
+    exit_code, errors = ended(process)
+    assert exit_code == 130
+    assert errors.endswith("\ninterrupted; the same command goes on with what has begun\n")
+    assert is_interrupted()
+    assert json.loads((run / "summary.json").read_text())["stopped_because"] == "interrupted"
+
+    exit_code, errors = ended(started(*command))
+    assert exit_code == 0, errors
+    assert same(run, alone)
+    assert json.loads((out / "sweep.json").read_text())["table"][0]["seeds"] == [0]
+    assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
+
+
+def test_two_sweeps_in_one_folder(sets: Path, tiny_onnx: Path, tmp_path: Path) -> None:
+    from edge_sharpzo.runs.lock import locked
+
+    with locked(tmp_path / "out"):
+        done = invoke("sweep", *words(sets / "fruits", tiny_onnx, tmp_path / "out"))
+    assert done.exit_code == 2
+    assert "another run is going on in" in done.stderr
+
+
+def test_without_dask(
+    sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "find_spec", lambda _: None)
+    done = invoke("sweep", *words(sets / "fruits", tiny_onnx, tmp_path / "out"))
+    assert done.exit_code == 2
+    assert "pip install 'edge-sharpzo[fleet]'" in done.stderr
+
+
+# The workers.
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[crew.Crew]:
+    with crew.local_crew(1, tmp_path_factory.mktemp("scratch") / "dask") as made:
+        yield made
+
+
+def python(name: str, statement: str) -> Job:
+    """A job that runs a statement, by a module that does so."""
+    return Job(name, "timeit", ("-n1", "-r1", statement))
+
+
+def test_how_jobs_end(workers: crew.Crew) -> None:
+    jobs = [
+        python("right", "print('here', flush=True)"),
+        python("wrong", "import sys; sys.exit('\\nedge-sharpzo: no such thing')"),
+        python("dies", "import os; os.kill(os.getpid(), 9)"),
+        Job("elsewhere", "timeit", (), only="tcp://10.1.2.3:4"),
+    ]
+    found = dict[str, Ended]()
+    workers.run(jobs, lambda job, end: found.update({job.name: end}), StopWhen())
+    assert (found["right"].code, found["right"].out.split()[0]) == (0, "here")
+    assert (found["wrong"].code, found["wrong"].why) == (1, "no such thing")
+    assert "killed by signal 9, 3 times: memory may have run out" in found["dies"].why
+    assert found["elsewhere"].why == "the worker tcp://10.1.2.3:4 is gone"
+
+
+def test_a_stopped_crew_ends_its_processes(workers: crew.Crew, tmp_path: Path) -> None:
+    mark = str(tmp_path)
+    wish = StopWhen(lambda: bool(processes("sweeping.child", mark)))
+    job = python("sleeps", f"import time; time.sleep(1000); '{mark}'")
+    with pytest.raises(edge_sharpzo.Cancelled):
+        workers.run([job], lambda job, end: None, wish)
+    assert not processes("sweeping.child", mark)
+
+
+# A fleet.
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[Callable[[int], tuple[str, subprocess.Popen[str]]]]:
+    """Starts a scheduler with so many workers, which know nothing of this process."""
+    begun = list[subprocess.Popen[str]]()
+
+    def start(count: int) -> tuple[str, subprocess.Popen[str]]:
+        command = ["-m", "edge_sharpzo.sweeping.local", str(count), str(tmp_path / "dask")]
+        process = subprocess.Popen(
+            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        begun.append(process)
+        assert process.stdout
+        return process.stdout.readline().strip().replace("tcp://", "dask://"), process
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            assert stream
+            stream.close()
+
+
+Start = Callable[[int], tuple[str, subprocess.Popen[str]]]
+
+
+def test_a_fleet_brings_whole_runs(
+    scheduler: Start, sets: Path, tiny_onnx: Path, alone: Path, tmp_path: Path
+) -> None:
+    """A worker dies in the middle, an interrupt comes: the end is the same."""
+    engine, _ = scheduler(2)
+    out = tmp_path / "out"
+    run, place = out / LONG_NAME, str(tmp_path / "dask")
+    command = words(sets / "fruits", tiny_onnx, out, *LONG, "--engine", engine)
+    process = started(*command)
+    middle = in_the_middle(place, process)
+    os.kill(parent(middle), signal.SIGKILL)
+    wait_for(lambda: not is_alive(middle), process)
+    in_the_middle(place, process)
+    process.send_signal(signal.SIGINT)
+    assert ended(process)[0] == 130
+    assert (run / FILE).exists()
+    exit_code, errors = ended(started(*command))
+    assert exit_code == 0, errors
+    assert same(run, alone)
+    assert {path.name for path in run.iterdir()} == {path.name for path in alone.iterdir()}
+    assert list((tmp_path / "dask").rglob("config.json")) == []
+    assert invoke("predict", run, sets / "toys" / "test" / "red" / "000.png").exit_code == 0
+
+
+def test_a_scheduler_that_dies(
+    scheduler: Start, sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    engine, dask = scheduler(1)
+    out = tmp_path / "out"
+    process = started(*words(sets / "fruits", tiny_onnx, out, *LONG, "--engine", engine))
+    wait_for(lambda: processes("sweeping.child", str(tmp_path)), process)
+    dask.kill()
+    exit_code, errors = ended(process)
+    assert exit_code == 2, errors
+    assert "the scheduler does not answer any more" in errors
+    assert "the same command again goes on" in errors
+
+
+def refused(engine: str, needs: Sequence[Path] = ()) -> str:
+    with (
+        pytest.raises(UserError) as raised,
+        fleet.fleet_crew(engine, needs, lambda event: None, StopWhen()),
+    ):
+        pass
+    return str(raised.value)
+
+
+def test_workers_that_cannot_take_part(
+    scheduler: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, _ = scheduler(1)
+    lacks = refused(engine, [tmp_path, tmp_path / "imgs"])
+    assert f"lacks {tmp_path / 'imgs'}: every worker needs" in lacks
+    assert "the worker tcp://127.0.0.1:" in lacks
+    real = fleet.versions
+    for package in ("onnxruntime", "edge-sharpzo"):
+        monkeypatch.setattr(fleet, "versions", lambda: {**real(), package: "0.0.7"})  # noqa: B023
+        other_version = refused(engine)
+        assert f"has {package} {real()[package]}, and this machine 0.0.7" in other_version
+        assert f"pip install '{package}==0.0.7' there" in other_version
+    monkeypatch.setattr(fleet, "SAME", ("edge-sharpzo-of-nobody",))
+    monkeypatch.setattr(fleet, "versions", lambda: {"edge-sharpzo-of-nobody": "2"})
+    assert "has no edge-sharpzo-of-nobody, and this machine 2" in refused(engine)
+
+
+def test_no_worker_and_no_scheduler(
+    scheduler: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fleet, "WORKERS_WITHIN", 0.5)
+    monkeypatch.setattr(crew, "ANSWER_WITHIN", 1.0)
+    engine, dask = scheduler(0)
+    assert "no worker has joined the scheduler at tcp://127.0.0.1:" in refused(engine)
+    dask.kill()
+    dask.wait()
+    assert "no Dask scheduler answers at tcp://127.0.0.1:" in refused(engine)
+    assert tmp_path.exists()
+
+
+def test_machines_with_other_photos(sets: Path, tmp_path: Path) -> None:
+    asked = SweepOptions([sets / "fruits"], out=tmp_path / "out", engine="dask://pi")
+    sweep = sweep_of(asked, TuneOptions())
+
+    class Two:
+        def slots(self) -> dict[str, int]:
+            return {"tcp://10.0.0.1:5": 1, "tcp://10.0.0.2:5": 1, "tcp://10.0.0.2:6": 1}
+
+        def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
+            assert {host_of(job.only) for job in jobs} == {"tcp://10.0.0.1", "tcp://10.0.0.2"}
+            assert len(jobs) == 2
+            for number, job in enumerate(jobs):
+                finished(job, Ended(0, f"{number}", ""))
+
+    jobs = [Job(sweep.cells[0].name, "edge_sharpzo", ())]
+    with pytest.raises(UserError, match="do not have the same model and photos in"):
+        _Sweeping(sweep, lambda event: None, StopWhen())._encode_there(Two(), jobs)  # type: ignore[arg-type]
+
+
+def test_what_a_worker_brings_is_put_whole(tmp_path: Path) -> None:
+    run = tmp_path / "out" / "run"
+    run.mkdir(parents=True)
+    (run / FILE).write_bytes(b"old")
+    put(run, {"config.json": b"1", "summary.json": b"2", "../evil": b"3", "evil.py": b"4"})
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == {
+        "config.json": b"1",
+        "summary.json": b"2",
+    }
+    assert [path.name for path in tmp_path.rglob("*evil*")] == []
+    put(run, {})  # it had not begun
+    assert (run / "summary.json").exists()
+    assert [path.name for path in run.parent.iterdir()] == ["run"]
