@@ -16,7 +16,7 @@ from servers import dask_fleet, free_ports
 
 import edge_sharpzo
 from edge_sharpzo.clip import ClipOnnx
-from edge_sharpzo.engines import fleet
+from edge_sharpzo.engines import dask_client, fleet
 from edge_sharpzo.engines.fleet_worker import take_part, take_whole
 from edge_sharpzo.events import Event, Note, QueriesSpent
 from edge_sharpzo.system.errors import UserError
@@ -147,14 +147,14 @@ def test_nobody_is_there(
     tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet, "PATIENCE", 1.0)
-    monkeypatch.setattr(fleet, "CONNECT", 2.0)
+    monkeypatch.setattr(dask_client, "ANSWER_WITHIN", 2.0)
     (free,) = free_ports(1)
     engine = ("--engine", f"dask://127.0.0.1:{free}")
     result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
     assert result.exit_code == 2
-    assert "no scheduler answers" in result.stderr
+    assert "no Dask scheduler answers" in result.stderr
     with dask_fleet(tmp_path, workers=0) as (port, _, _):
-        monkeypatch.setattr(fleet, "CONNECT", 10.0)
+        monkeypatch.setattr(dask_client, "ANSWER_WITHIN", 10.0)
         engine = ("--engine", f"dask://127.0.0.1:{port}")
         result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
     assert result.exit_code == 2

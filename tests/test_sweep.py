@@ -16,11 +16,13 @@ from helpers import invoke, write_photos
 
 import edge_sharpzo
 from edge_sharpzo import UserError
+from edge_sharpzo.engines import dask_client
+from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
 from edge_sharpzo.events import Event, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
-from edge_sharpzo.sweeping.fleet import host_of, scheduler_address
+from edge_sharpzo.sweeping.fleet import host_of
 from edge_sharpzo.sweeping.folder import put
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
@@ -224,10 +226,10 @@ def test_an_option_that_sweeps_lack(name: str, sets: Path) -> None:
 )
 def test_addresses(engine: str, address: str | None) -> None:
     if address:
-        assert scheduler_address(engine) == address
+        assert dask_address(scheduler_of(engine)) == address
         return
-    with pytest.raises(UserError, match="give local, or a scheduler's address"):
-        scheduler_address(engine)
+    with pytest.raises(UserError, match="engine"):
+        scheduler_of(engine)
 
 
 def test_each_run_is_told_its_options_as_they_are(
@@ -402,7 +404,7 @@ def test_two_sweeps_in_one_folder(sets: Path, tiny_onnx: Path, tmp_path: Path) -
 def test_without_dask(
     sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crew, "find_spec", lambda _: None)
+    monkeypatch.setattr(dask_client, "find_spec", lambda _: None)
     done = invoke("sweep", *words(sets / "fruits", tiny_onnx, tmp_path / "out"))
     assert done.exit_code == 2
     assert "pip install 'edge-sharpzo[fleet]'" in done.stderr

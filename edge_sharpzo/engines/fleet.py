@@ -1,6 +1,5 @@
 """A fleet: workers of a Dask scheduler that each hold the model and share a round's calls."""
 
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ import numpy as np
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.address import Address
+from edge_sharpzo.engines.dask_client import connected, dask_address
 from edge_sharpzo.engines.fleet_worker import Answer, Job, computed, take_part, take_whole
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.spread import EnginesLostError, Tell
@@ -26,31 +26,13 @@ if TYPE_CHECKING:
 
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-MISSING = "a fleet needs Dask, which is not installed here: pip install 'edge-sharpzo[fleet]'"
-CONNECT = 10.0  # seconds that a scheduler has to answer
 PATIENCE = 30.0  # seconds without a worker, or without the scheduler
 PART = 8_000_000  # bytes of a model that are sent at once
 
 
-def connected(address: Address) -> "Client":
-    """A client of the scheduler at `address`. Raises UserError where nobody is there."""
-    try:
-        import dask
-        from distributed import Client
-    except ImportError as error:
-        raise UserError(MISSING, field="engine") from error
-    for name in ("distributed", "tornado"):  # what happens is told as a UserError, once
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    dask.config.set({"distributed.comm.timeouts.connect": f"{PATIENCE:.0f}s"})
-    scheme = "tls" if address.scheme.is_encrypted else "tcp"
-    try:
-        client = Client(f"{scheme}://{address.location}", timeout=CONNECT, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"no scheduler answers at {address} ({first_line(error, 120)}): start one with "
-            "`dask scheduler`, or name the right address",
-            field="engine",
-        ) from error
+def _with_workers(address: Address) -> "Client":
+    """A client of the scheduler at `address`. Raises UserError where it has no worker."""
+    client = connected(dask_address(address))
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
@@ -73,7 +55,7 @@ class Fleet:
     def __init__(self, address: Address, file: "ClipOnnx", tell: Tell):
         """`file` is the model; a worker that lacks it is sent it. Raises UserError."""
         self.address, self.file, self.tell = address, file, tell
-        self.client = connected(address)
+        self.client = _with_workers(address)
         self._fit: set[str] = set()  # workers that have this version of the package
         self._sent: dict[str, float] = {}  # when workers were sent the model
 

@@ -4,7 +4,6 @@ A job goes to one worker at a time, which is known here: so a worker that dies g
 and an interrupt reaches the processes that are running.
 """
 
-import logging
 import shutil
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connected
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.task import Ended, Job
 from edge_sharpzo.system.errors import UserError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 WORKERS_WITHIN = 30.0  # seconds until a worker is there
 ENDED_WITHIN = 120.0  # seconds that an interrupted process may take to leave its checkpoint
 TRIES = 3  # times that a job is begun whose process, or worker, dies
-ANSWER_WITHIN = 10.0  # seconds until a scheduler answers
 Slots = Mapping[str, int]  # processes that a worker takes at once, by its address
 Finished = Callable[[Job, Ended], object]
 
@@ -208,7 +206,7 @@ def local_crew(workers: int, scratch: Path) -> Iterator[Crew]:
                 told.seek(0)
                 why = Ended(1, "", told.read().decode(errors="backslashreplace")).why
                 raise UserError(f"the workers on this machine did not start ({why})")
-            with connected(address) as client:
+            with closing_client(address) as client:
                 client.wait_for_workers(workers, timeout=WORKERS_WITHIN)
                 yield Crew(client)
         finally:
@@ -228,43 +226,11 @@ def _ended_by_itself(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def connected(address: str) -> Iterator["Client"]:
-    """A client of the scheduler at `address`, such as `tcp://10.0.0.7:8786`. Raises UserError."""
-    check_extra()
-    from distributed import Client
-
-    with _quiet():
-        try:
-            client = Client(address, timeout=ANSWER_WITHIN, set_as_default=False)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"no Dask scheduler answers at {address} ({error or type(error).__name__}): start "
-                "`dask scheduler` there, or look at the address",
-                field="engine",
-            ) from error
-        try:
-            yield client
-        finally:
-            with suppress(OSError, RuntimeError):
-                client.close(timeout=5)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Dask's own logs are no part of what a sweep tells."""
-    every: dict[str, Any] = logging.Logger.manager.loggerDict
-    loggers = [logging.getLogger(name) for name in list(every) if name.startswith("distributed")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+def closing_client(address: str) -> Iterator["Client"]:
+    """A client of the scheduler at `address`, as Dask writes it. Raises UserError."""
+    client = connected(address)
     try:
-        yield
+        yield client
     finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
-
-
-def check_extra() -> None:
-    """Raises UserError where Dask is not installed."""
-    if find_spec("distributed") is None:
-        raise UserError("many runs at once need Dask: pip install 'edge-sharpzo[fleet]'")
+        with suppress(OSError, RuntimeError):
+            client.close(timeout=5)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
 from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
-from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, connected
+from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, closing_client
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import versions
 from edge_sharpzo.system.stopping import Stop
@@ -19,26 +19,7 @@ from edge_sharpzo.system.text import listed, some
 if TYPE_CHECKING:
     from distributed import Client
 
-SCHEME, PORT = "dask", 8786
 SAME = ("edge-sharpzo", "onnxruntime")  # packages whose versions decide a run's numbers
-
-
-def scheduler_address(engine: str) -> str:
-    """Dask's address of `dask://HOST:PORT`. Raises UserError for anything else."""
-    try:
-        parts = urlsplit(engine)
-        port = parts.port or PORT
-    except ValueError:
-        parts, port = urlsplit(""), 0
-    plain = parts.path in ("", "/") and not (parts.query or parts.fragment or parts.username)
-    if parts.scheme != SCHEME or not parts.hostname or not plain:
-        raise UserError(
-            f"`engine={engine}`: give local, or a scheduler's address such as "
-            f"{SCHEME}://10.0.0.7:{PORT}",
-            field="engine",
-        )
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"tcp://{host}:{port}"
 
 
 def host_of(address: str) -> str:
@@ -53,8 +34,8 @@ def fleet_crew(engine: str, needs: Sequence[Path], listen: Listener, stop: Stop)
     Waits for the first one. Raises UserError where none comes, or one cannot take part; Cancelled
     where `stop` asks for it meanwhile.
     """
-    address = scheduler_address(engine)
-    with connected(address) as client:
+    address = dask_address(scheduler_of(engine))
+    with closing_client(address) as client:
         fleet = _Fleet(client, needs, listen)
         if not client.nthreads():
             listen(Note(f"waiting {WORKERS_WITHIN:.0f} s for workers of {address}"))

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
 from edge_sharpzo.runs.folder import is_finished
 from edge_sharpzo.runs.json_files import as_json
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.sweeping import encode, folder, table
-from edge_sharpzo.sweeping.crew import Crew, check_extra, local_crew
-from edge_sharpzo.sweeping.fleet import fleet_crew, host_of, scheduler_address
+from edge_sharpzo.sweeping.crew import Crew, local_crew
+from edge_sharpzo.sweeping.fleet import fleet_crew, host_of
 from edge_sharpzo.sweeping.folder import Record, State
 from edge_sharpzo.sweeping.options import LOCAL
 from edge_sharpzo.sweeping.plan import Cell, Sweep, as_arguments
@@ -48,7 +49,7 @@ def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
     check_device()
     check_extra()
     if asked.engine != LOCAL:
-        scheduler_address(asked.engine)
+        scheduler_of(asked.engine)
     with os_errors_told(), locked(asked.out), stop:
         before = folder.read(asked.out)
         asked = replace(asked, shared=replace(asked.shared, threads=_threads(asked, before)))
