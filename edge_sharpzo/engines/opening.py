@@ -6,11 +6,13 @@ from pathlib import Path
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as
 from edge_sharpzo.clip.model import Clip
+from edge_sharpzo.engines.access import Access, NoCardError
 from edge_sharpzo.engines.address import addresses, is_address
 from edge_sharpzo.engines.remote_clip import RemoteClip
 from edge_sharpzo.engines.served import Companion
 from edge_sharpzo.engines.service import Service
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.engines.strings_clip import StringsClip
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 
@@ -42,7 +44,12 @@ def open_clip(
             Fleet(places[0], file, tell), Companion.of(file), file, send_photos, memory
         )
     service = Service(places, tell)
-    companion = service.companion()
+    try:
+        companion = service.companion()
+    except NoCardError as error:
+        if error.access is not Access.STRINGS:
+            raise
+        return _strings_clip(service, onnx, send_photos, memory)
     return RemoteClip(
         service,
         companion,
@@ -52,6 +59,25 @@ def open_clip(
         send_photos,
         memory,
     )
+
+
+def _strings_clip(
+    service: Service, onnx: Path, send_photos: bool, memory: MemoryLimit
+) -> StringsClip:
+    """The model behind a service of strings. Raises UserError where it is of no use."""
+    if onnx != EMBEDDED_MODEL:
+        raise UserError(
+            f"{service.where} takes strings and does not say which model it is, so {onnx} cannot "
+            "be that one's file: leave `onnx` out, or `engine`",
+            field="onnx",
+        )
+    if not send_photos:
+        raise UserError(
+            f"{service.where} takes strings and photos, so photos have to go there to be encoded: "
+            "allow that with `send_photos`",
+            field="send_photos",
+        )
+    return StringsClip(service, memory)
 
 
 def _same_file(
