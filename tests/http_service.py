@@ -62,7 +62,7 @@ def serving(answer: Callable[[Handler, dict[str, Any], bytes], None]) -> Iterato
     handler = type("Made", (Handler,), {"answer": answer})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.asked = []  # type: ignore[attr-defined]
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server
     finally:
@@ -135,7 +135,7 @@ def models(served: Mapping[str, Model]) -> Iterator[Any]:
     """A server of these models; `asked` holds path and inputs of each call."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _ModelHandler)
     server.asked, server.models, server.lock = [], served, Lock()  # type: ignore[attr-defined]
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield server
     finally:
