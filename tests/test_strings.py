@@ -326,6 +326,26 @@ def test_endpoints_of_different_models_are_refused(
     assert "serve different models" in result.stderr
 
 
+def test_an_endpoint_that_comes_later_with_another_model_is_refused(
+    there: Any, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    late = turned(served(tiny_onnx))
+    embed = late[TEXT].run
+
+    def once_photos_go(given: Tensors) -> Tensors:
+        assert calls(there, IMAGE)
+        return embed(given)
+
+    late[TEXT].run = once_photos_go
+    with models(late) as other:
+        both = f"{at(there)},{at(other)}"
+        words = ["--data", photos, "--out", tmp_path / "run", "--send-photos"]
+        result = invoke("tune", "--engine", both, *words)
+        assert not calls(other, IMAGE)
+    assert result.exit_code == 2
+    assert "serve different models" in result.stderr
+
+
 def test_several_endpoints_share_the_photos(
     there: Any, tiny_onnx: Path, photos: Path, tmp_path: Path
 ) -> None:

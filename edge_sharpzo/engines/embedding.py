@@ -1,7 +1,7 @@
 """A served model that takes strings, texts or photo files, and gives a feature for each."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from edge_sharpzo.system.errors import UserError
 if TYPE_CHECKING:
     from edge_sharpzo.engines.service import Service
 
+# The features [N, D] of the N strings of each call.
+Features = Callable[[Sequence[Sequence[bytes]]], list[np.ndarray]]
 MOST_DIM = 1 << 16
 _KINDS = {Served.TEXT: "texts", Served.IMAGE: "photos"}
 
@@ -44,21 +46,13 @@ class Embedding:
             )
         (self.input,), (self.output,) = inputs, features
 
-    def features(self, calls: Sequence[Sequence[bytes]], dim: int) -> list[np.ndarray]:
-        """L2-normalised features [N, D], float32, of the N strings of each call.
-
-        Raises UserError where the service does not give them, or others than `dim` long.
-        """
-        return self._service.spread.run(
-            calls, lambda number, strings, seconds: self.asked(number, strings, seconds, dim)
-        )
-
     def asked(
         self, number: int, strings: Sequence[bytes], seconds: float, dim: int | None = None
     ) -> np.ndarray:
-        """Those of one endpoint, in `seconds` at most; of any length where `dim` is None.
+        """L2-normalised features [N, D], float32, of N strings, from one endpoint.
 
-        Raises FaultError or UserError.
+        It has so many `seconds`; D is `dim`, or anything where that is None. Raises FaultError, or
+        UserError for features of another length, or not one for each string.
         """
         feeds = {self.input: np.array(strings, dtype=object)}
         found = self._service.plain(number, self._served, feeds, self.output, seconds)
@@ -90,15 +84,14 @@ class Embedding:
 class PhotoSession:
     """Photos as PNG files, one in a call; a `TowerSession` in the place of an image tower's."""
 
-    def __init__(self, embedding: Embedding, at_once: int, dim: int):
-        """`at_once` calls are worth giving at once."""
-        self._embedding, self._dim = embedding, dim
+    def __init__(self, features: Features, at_once: int):
+        """`features` are of PNG files; `at_once` calls are worth giving at once."""
+        self._features = features
         self.at_once = at_once
 
     def run_all(self, calls: Sequence[Feeds]) -> list[np.ndarray]:
         """See `TowerSession`; pixel values [1, 3, H, W] are levels between 0 and 1."""
-        files = [[_png(feeds["pixel_values"][0])] for feeds in calls]
-        return self._embedding.features(files, self._dim)
+        return self._features([[_png(feeds["pixel_values"][0])] for feeds in calls])
 
 
 def _png(values: np.ndarray) -> bytes:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,28 +46,37 @@ class StringsClip(Clip):
     takes_contexts = False
 
     def __init__(self, service: "Service", memory: MemoryLimit):
-        """Asks every endpoint for one text. Raises UserError for what cannot be used."""
+        """Asks each endpoint that answers for one text. Raises UserError where it is of no use."""
         self._service = service
         self._texts = Embedding(service, Served.TEXT)
         self._photos = Embedding(service, Served.IMAGE)
         self.where = self.short_name = service.where
         self.threads, self.provider, self.memory = 0, "", memory
         self.search_start = None
-        self._probe = self._probed()
+        self._probe: np.ndarray = service.spread.run([[PROBE]], self._texts.asked)[0][0]  # [D]
+        self._compared: set[int] = set()  # endpoints that make the same of it
+        service.spread.ask_all(self._compare)
         self.card = _card(service.model, len(self._probe))
 
-    def _probed(self) -> np.ndarray:
-        """The feature [D] of `PROBE`. Raises UserError where endpoints differ in it."""
-        spread = self._service.spread
-        found = [spread.run([[PROBE]], self._texts.asked)[0][0]]
-        if len(spread.endpoints) > 1:
-            spread.ask_all(lambda number, s: found.append(self._texts.asked(number, [PROBE], s)[0]))
-        if any(each.shape != found[0].shape or each @ found[0] < SAME for each in found):
+    def _compare(self, number: int, seconds: float) -> None:
+        """Raises UserError where an endpoint makes something else of `PROBE` than the first."""
+        (found,) = self._texts.asked(number, [PROBE], seconds)
+        if not _same(found, self._probe):
             raise UserError(
                 f"the endpoints {self.where} serve different models: name endpoints of one",
                 field="engine",
             )
-        return found[0]
+        self._compared.add(number)
+
+    def _features(self, embedding: Embedding, calls: Sequence[Sequence[bytes]]) -> list[np.ndarray]:
+        """L2-normalised features [N, D], float32, of the N strings of each call."""
+
+        def ask(number: int, strings: Sequence[bytes], seconds: float) -> np.ndarray:
+            if number not in self._compared:  # it did not answer at first
+                self._compare(number, seconds)
+            return embedding.asked(number, strings, seconds, len(self._probe))
+
+        return self._service.spread.run(calls, ask)
 
     @property
     def sha256(self) -> str:
@@ -103,8 +112,8 @@ class StringsClip(Clip):
 
     def check_made(self, text: bytes, before: np.ndarray) -> None:
         """Raises UserError unless the feature of `text` is still what it was `before` [D]."""
-        (now,) = self._texts.features([[text]], len(self._probe))
-        if before.shape != now[0].shape or now[0] @ before < SAME:
+        (now,) = self._features(self._texts, [[text]])
+        if not _same(now[0], before):
             raise UserError(
                 f"{self.where} serves another model now (it reads a text otherwise): serve the "
                 "one of before, or tune again",
@@ -115,7 +124,7 @@ class StringsClip(Clip):
         """See `Clip`."""
         texts = [bytes(row) for row in rows]
         calls = [texts[i : i + TEXTS] for i in range(0, len(texts), TEXTS)]
-        return np.concatenate(self._texts.features(calls, len(self._probe)))
+        return np.concatenate(self._features(self._texts, calls))
 
     def session(self, tower: Tower, integer: bool = False) -> TowerSession:  # noqa: ARG002
         """See `Clip`; photos alone."""
@@ -125,7 +134,13 @@ class StringsClip(Clip):
                 "model served with `make serve-model`",
                 field="engine",
             )
-        return PhotoSession(self._photos, self._service.spread.at_once, len(self._probe))
+        features = partial(self._features, self._photos)
+        return PhotoSession(features, self._service.spread.at_once)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two features [D] are of one text and one model."""
+    return one.shape == other.shape and float(one @ other) >= SAME
 
 
 def _card(name: str, dim: int) -> ModelCard:
