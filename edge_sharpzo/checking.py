@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.model import Clip
-from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.events import Listener, Note, PhotosEncoded, PhotoSkipped
 from edge_sharpzo.photos.copies import in_order, leave_out_copies
@@ -83,4 +81,4 @@ def _text(clip: Clip, found: Found, template: str) -> np.ndarray:
     rows = clip.prompts.as_written(found.names, template)
     clip.close_tokenizer()
     check_classes(found, rows)
-    return template_features(TextTower(clip, rows, 0), clip.card.text.width)
+    return clip.written_features(rows)

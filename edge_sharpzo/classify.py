@@ -13,15 +13,14 @@ import numpy as np
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
-from edge_sharpzo.clip.encoders import template_features
 from edge_sharpzo.clip.images import Photo
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.providers import CPU
-from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.engines.strings_clip import StringsClip
 from edge_sharpzo.evaluation import Evaluation, labelled, measured
 from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.class_names import spelt_again
@@ -104,6 +103,9 @@ class Classifier:
             )
         if not prompt.fits(clip.card):
             raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
+        if isinstance(clip, StringsClip):  # its SHA-256 is not of its weights
+            (row,) = clip.prompts.as_written(prompt.names[:1], prompt.template)
+            clip.check_made(bytes(row), prompt.text_features[0])
         if more:
             prompt = _with_names(clip, prompt, folder, more)
         return cls(clip, prompt, folder)
@@ -274,9 +276,9 @@ def _with_names(clip: Clip, prompt: TunedPrompt, folder: Path, names: list[str])
             "leave it out",
             field="also",
         )
-    tower = TextTower(clip, rows[len(prompt.names) :], 0)
     clip.close_tokenizer()
-    made = prompt.with_names(names, spoken, template_features(tower, clip.card.text.width))
+    text = clip.written_features(rows[len(prompt.names) :])
+    made = prompt.with_names(names, spoken, text)
     if not all(np.isfinite(part).all() for part in made.linear()):
         raise UserError(f"{folder / PROMPT} is damaged (its numbers are too large): tune again")
     return made

@@ -71,7 +71,7 @@ def tune(
         if not resume:
             run_folder.start_afresh(folder, overwrite)
         listen(Note(_place(task)))
-        listen(Note(task.start_told))
+        listen(Note(task.start_told, warning=not task.clip.takes_contexts))
         if slow_start := announcement(task.options.provider):
             listen(Note(slow_start, warning=True))
         return _tune_in(folder, lock, task, listen, stop, resume)
@@ -139,7 +139,10 @@ def _tuned(
         run_folder.write_config(folder, config)
     tagged = stored is None or stored.schema_version > 0
     checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, lock.is_held)
-    searched = pipeline.search(prepared, listen, stop, checkpoints, stored is not None)
+    if task.clip.takes_contexts:
+        searched = pipeline.search(prepared, listen, stop, checkpoints, stored is not None)
+    else:
+        searched = pipeline.no_search(prepared, listen)
     finished = pipeline.finish(prepared, searched.found)
     assessed = pipeline.assess(prepared, searched.found, finished)
     summary = _summary(prepared, searched, assessed)
@@ -160,7 +163,10 @@ def _tuned(
 def _place(task: Task) -> str:
     """Where it is computed."""
     here = f"{task.options.provider}, {task.options.threads} threads"
-    return here if task.options.engine == LOCAL else f"text tower: {task.clip.where}; here: {here}"
+    if task.options.engine == LOCAL:
+        return here
+    what = "text tower" if task.clip.takes_contexts else "texts and photos"
+    return f"{what}: {task.clip.where}; here: {here}"
 
 
 def _config(task: Task) -> RunConfig:
@@ -206,7 +212,8 @@ def _as_text(sketches: np.ndarray) -> list[str]:
 def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summary:
     task, splits, outcome = prepared.task, prepared.splits, searched.outcome
     options, card = task.options, task.clip.card
-    refitted = outcome.state.before_refit is not None
+    # Where nothing is searched, the head alone learns, from the borrowed photos too.
+    refitted = outcome.state.before_refit is not None or not task.clip.takes_contexts
     return Summary(
         method=task.plan.method,
         preset=str(task.plan.preset),

@@ -1,15 +1,20 @@
 """Servers that the tests start on this machine, and stop again."""
 
+import json
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from serving.settings import mlserver_settings
 
 ROOT = Path(__file__).parent.parent
 STARTS = 60  # seconds, at the longest
@@ -69,6 +74,50 @@ def _serving(python: str, onnx: Path, *more: object) -> Iterator[Started]:
                 process.communicate(timeout=20)
             finally:
                 process.kill()
+
+
+@contextmanager
+def embedding_server(onnx: Path, folder: Path) -> Iterator[int]:
+    """MLServer with `embed-text` and `embed-image`, strings in; its gRPC port."""
+    grpc_port, http_port = free_ports(2)
+    settings = json.loads(mlserver_settings())
+    _write(folder / "settings.json", settings | {"grpc_port": grpc_port, "http_port": http_port})
+    for name, runtime, given in (("text", "Texts", "text"), ("image", "Photos", "file")):
+        _write(
+            folder / name / "model-settings.json",
+            {
+                "name": f"embed-{name}",
+                "implementation": f"strings_runtime.{runtime}",
+                "parameters": {"uri": str(onnx)},
+                "inputs": [{"name": given, "datatype": "BYTES", "shape": [-1]}],
+                "outputs": [{"name": "embedding", "datatype": "FP32", "shape": [-1, -1]}],
+            },
+        )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mlserver.cli.main", "start", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until = time.monotonic() + STARTS
+        while time.monotonic() < until and process.poll() is None:
+            try:
+                url = f"http://127.0.0.1:{http_port}/v2/health/ready"
+                with urllib.request.urlopen(url, timeout=5):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield grpc_port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _write(file: Path, content: object) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
 
 
 @contextmanager

@@ -1,15 +1,11 @@
 """Services that answer late, wrongly, or not at all: each has a cause and a cure."""
 
 # ruff: noqa: ARG001 - answers take what they do not all need
-import json
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -19,6 +15,7 @@ if not find_spec("tritonclient"):
     pytest.skip("the extra `remote` is not installed", allow_module_level=True)
 
 import trustme
+from http_service import Handler, serving
 from proxy import proxy
 from servers import mlserver
 
@@ -32,9 +29,6 @@ from edge_sharpzo.engines.served import Companion, Served
 from edge_sharpzo.engines.service import Service
 from edge_sharpzo.system.errors import UserError
 
-Tensors = dict[str, tuple[str, np.ndarray]]
-HEADER = "Inference-Header-Content-Length"
-
 
 @pytest.fixture(autouse=True)
 def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,61 +39,6 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "FIRST_DEADLINE", 0.5)
     monkeypatch.setattr(spread, "SHORTEST_DEADLINE", 0.5)
     monkeypatch.setattr(spread, "LONGEST_DEADLINE", 0.5)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers inference with what `answer` makes of the request's nonce."""
-
-    protocol_version = "HTTP/1.1"
-    answer: Callable[["Handler", dict[str, Any], bytes], None]
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        head = int(self.headers[HEADER])
-        self.server.asked.append((time.monotonic(), dict(self.headers)))  # type: ignore[attr-defined]
-        type(self).answer(self, json.loads(body[:head]), body[-16:])
-
-    def do_GET(self) -> None:
-        self.reply(404, b'{"error": "no such model"}')
-
-    def reply(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def tensors(self, request: dict[str, Any], found: dict[str, np.ndarray], **more: Any) -> None:
-        """A whole answer of the protocol."""
-        kinds = {"float32": "FP32", "uint8": "UINT8", "float64": "FP64"}
-        outputs = [
-            {
-                "name": name,
-                "datatype": kinds[str(array.dtype)],
-                "shape": list(array.shape),
-                "parameters": {"binary_data_size": array.nbytes},
-            }
-            for name, array in found.items()
-        ]
-        head = json.dumps({"id": request.get("id"), "outputs": outputs, **more}).encode()
-        body = head + b"".join(array.tobytes() for array in found.values())
-        self.reply(200, body, Inference_Header_Content_Length=str(len(head)))
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@contextmanager
-def serving(answer: Callable[[Handler, dict[str, Any], bytes], None]) -> Iterator[Any]:
-    handler = type("Made", (Handler,), {"answer": answer})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.asked = []  # type: ignore[attr-defined]
-    Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from benchmarks import (
     wanting,
 )
 from benchmarks.accuracy import FROM_WORDS, Cell, read_results
+from edge_sharpzo.clip import ClipOnnx, TextTower
+from edge_sharpzo.tuning.loss import cross_entropy
 from edge_sharpzo.tuning.methods.registry import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -253,6 +256,45 @@ def test_the_snippet_for_the_classifier_runs(device: Path) -> None:
     label, probability = done.stdout.split()
     assert label == told["class"]
     assert float(probability) == pytest.approx(told["probability"], abs=0.01)
+
+
+@pytest.mark.skipif(not find_spec("tritonclient"), reason="the extra `remote` is not installed")
+def test_the_guide_to_services_runs(device: Path) -> None:
+    """Against a service that holds the photos' features and gives losses and logits."""
+    from http_service import Model, Tensors, models
+
+    clip = ClipOnnx(device / "clip.onnx")
+    photos = sorted((device / "imgs").glob("*/*.png"))
+    labels = np.array([int(photo.parent.name == "red_things") for photo in photos])
+    features = clip.encode_images(photos)
+    prompt = clip.prompts.for_tuning(["green things", "red things"], "a photo of a {}.")
+    tower = TextTower(clip, prompt.classes, len(prompt.context))
+    scale = clip.card.logit_scale
+
+    def run(given: Tensors) -> Tensors:
+        text = tower(given["ctx"])
+        logits = np.stack([scale * features @ each.T for each in text])
+        losses = cross_entropy(text, features, labels, scale)
+        return {"logits": logits.astype(np.float32), "losses": losses.astype(np.float32)}
+
+    np.save(device / "start.npy", clip.token_embeddings(prompt.context))
+    np.save(device / "labels.npy", labels)
+    script = device / "service.py"
+    served = Model({"ctx": "FP32"}, {"losses": "FP32", "logits": "FP32"}, run)
+    with models({"prompt-scores": served}) as server:
+        code = "".join(blocks(ROOT / "docs" / "service.md", "python"))
+        script.write_text(code.replace("localhost:8000", f"127.0.0.1:{server.server_port}"))
+        done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+        assert {path for path, _ in server.asked} == {"/v2/models/prompt-scores/infer"}
+    assert done.returncode == 0, done.stderr
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert [name for name, *_ in told] == ["sharpzo", "gauss-newton"]
+    first = cross_entropy(tower(np.load("start.npy")[None]), features, labels, scale)[0]
+    for _, before, after in told:
+        assert float(before) == pytest.approx(first, rel=1e-5)
+        assert float(after) < 0.98 * first
+    last = run({"ctx": np.load("context.npy")[None]})["losses"][0]
+    assert last == pytest.approx(float(told[1][2]), rel=1e-5)
 
 
 def test_the_readme_example_runs(device: Path) -> None:

@@ -116,7 +116,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
         out(not_used)
     rows: dict[str, AnyScores] = {
         "zero-shot": accuracy.zero_shot,
-        "tuned prompt": accuracy.tuned,
+        **({"tuned prompt": accuracy.tuned} if summary.is_searched else {}),
         f"{accuracy.head.name} head": accuracy.head,
         "classifier": accuracy.classifier,
     }
@@ -131,7 +131,7 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     kinds = ", ".join(
         f"{count:,} {kind.replace('_', '-')}" for kind, count in summary.queries.by_kind.items()
     )
-    out(f"{summary.queries.total:,} queries ({kinds})")
+    out(f"{summary.queries.total:,} queries ({kinds})" if kinds else "no queries")
     out(
         f"{seconds.features:.1f} s for photos, {seconds.tuning:.1f} s tuning; "
         f"stopped: {summary.stopped_because}"

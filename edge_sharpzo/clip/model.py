@@ -34,6 +34,7 @@ class Clip(ABC):
     threads: int  # of a session here, 0 for onnxruntime's choice
     provider: str  # onnxruntime's execution provider here
     memory: MemoryLimit  # of this process
+    takes_contexts: bool = True  # whether prompts can be tuned: not where strings alone go in
 
     @property
     @abstractmethod
@@ -99,6 +100,16 @@ class Clip(ABC):
         from edge_sharpzo.clip.image_tower import ImageTower
 
         return ImageTower(lambda: self.session(Tower.IMAGE, True), self.card, self.memory)
+
+    def written_features(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
+        """L2-normalised text features [K, D], float32, of prompts taken word for word.
+
+        `rows` are their token ids, as `Prompts.as_written` gives them. Raises UserError.
+        """
+        from edge_sharpzo.clip.encoders import template_features
+        from edge_sharpzo.clip.text_tower import TextTower
+
+        return template_features(TextTower(self, rows, 0), self.card.text.width)
 
     def output_shape(self, tower: Tower, feeds: Feeds) -> tuple[int, ...]:
         """What shape the output of `tower` has for these inputs."""

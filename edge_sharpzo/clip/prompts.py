@@ -3,7 +3,7 @@
 import html
 import string
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import gcd
@@ -34,9 +34,9 @@ class TokenIds:
     context_length: int  # ids that the model reads at most
 
 
-def same_rows(rows: Sequence[Sequence[int]]) -> tuple[int, int] | None:
+def same_rows(rows: Iterable[Iterable[float]]) -> tuple[int, int] | None:
     """The first two that are alike, by index; None where no two are."""
-    first: dict[tuple[int, ...], int] = {}
+    first: dict[tuple[float, ...], int] = {}
     for index, row in enumerate(map(tuple, rows)):
         if (other := first.setdefault(row, index)) != index:
             return other, index

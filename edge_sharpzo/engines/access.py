@@ -1,7 +1,8 @@
 """What a service can be used for, by what it takes and gives.
 
 Tensors in, text features out: everything. Tensors in, scores out: methods that need no more than a
-loss. Strings and images alone: no soft prompt, since there is nothing to put one in.
+loss. Strings and images alone: no soft prompt, since there is nothing to put one in, but heads in
+closed form.
 """
 
 from enum import StrEnum
@@ -34,6 +35,14 @@ def access(inputs: dict[str, str], outputs: dict[str, str]) -> Access:
     return Access.UNKNOWN
 
 
+class NoCardError(UserError):
+    """A service does not say which model it is; the text tells what it is good for."""
+
+    def __init__(self, text: str, lets_one_do: Access):
+        super().__init__(text, field="engine")
+        self.access = lets_one_do
+
+
 _TOLD = {
     Access.TENSORS: "it takes context vectors, but does not say which model it is (there is no "
     "'{model}-card'): serve it with `make serve-model`, which writes that too",
@@ -41,8 +50,7 @@ _TOLD = {
     "make no classifier of it. Methods that need no more than a loss can search with it from "
     "Python: see docs/service.md",
     Access.STRINGS: "it takes strings, so there is no place for context vectors and no prompt can "
-    "be tuned with it. What it gives for photos is good for a closed-form head, and for a choice "
-    "among templates, from Python: see docs/service.md",
+    "be tuned with it: see docs/service.md",
     Access.UNKNOWN: "what it takes is nothing that a prompt is tuned with (inputs: {inputs}; "
     "outputs: {outputs}): serve a model with `make serve-model`",
 }
@@ -60,8 +68,9 @@ def level_of(
             inputs, outputs = transport.tensors(model, seconds)
         except UnknownModelError:
             continue
-        text = _TOLD[access(inputs, outputs)].format(
+        found = access(inputs, outputs)
+        text = _TOLD[found].format(
             model=address.model, inputs=", ".join(inputs), outputs=", ".join(outputs)
         )
-        return UserError(f"{address} serves '{model}', and {text}", field="engine")
+        return NoCardError(f"{address} serves '{model}', and {text}", found)
     return missing

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, RELEASES, known_as
 from edge_sharpzo.clip.model import Clip
+from edge_sharpzo.engines.access import Access, NoCardError
 from edge_sharpzo.engines.address import addresses, is_address
 from edge_sharpzo.engines.remote_clip import RemoteClip
 from edge_sharpzo.engines.served import Companion
 from edge_sharpzo.engines.service import Service
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.engines.strings_clip import StringsClip
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 
@@ -50,9 +52,33 @@ def open_clip(
         fleet = Fleet(places[0], clip, tell)
         return RemoteClip(fleet, Companion.of(clip), clip, send_photos, memory)
     service = Service(places, tell)
-    companion = service.companion()
+    try:
+        companion = service.companion()
+    except NoCardError as error:
+        if error.access is not Access.STRINGS:
+            raise
+        return _strings_clip(service, onnx, send_photos, memory)
     same = _same_file(onnx, service.where, companion.sha256, file)
     return RemoteClip(service, companion, same, send_photos, memory)
+
+
+def _strings_clip(
+    service: Service, onnx: Path, send_photos: bool, memory: MemoryLimit
+) -> StringsClip:
+    """The model behind a service of strings. Raises UserError where it is of no use."""
+    if onnx != EMBEDDED_MODEL:
+        raise UserError(
+            f"{service.where} takes strings and does not say which model it is, so {onnx} cannot "
+            "be that one's file: leave `onnx` out, or `engine`",
+            field="onnx",
+        )
+    if not send_photos:
+        raise UserError(
+            f"{service.where} takes strings and photos, so photos have to go there to be encoded: "
+            "allow that with `send_photos`",
+            field="send_photos",
+        )
+    return StringsClip(service, memory)
 
 
 def _same_file(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -55,6 +56,11 @@ class Service:
         self.spread = Spread([str(address) for address in places], tell)
 
     @property
+    def model(self) -> str:
+        """The name that its served models begin with."""
+        return self._places[0].model
+
+    @property
     def where(self) -> str:
         """For messages."""
         return ", ".join(f"{each.location}/{each.model}" for each in self._places)
@@ -62,7 +68,7 @@ class Service:
     def session(self, tower: Tower, integer: bool, sha256: str, shape: Shape) -> ServedSession:
         """See `Engine`."""
         served = _SERVED[tower]
-        if served is Served.TEXT and integer and self._has(Served.TEXT_INTEGER):
+        if served is Served.TEXT and integer and self.tensors(Served.TEXT_INTEGER):
             served = Served.TEXT_INTEGER
         return ServedSession(self, served, sha256, shape)
 
@@ -84,18 +90,31 @@ class Service:
             raise FaultError("an answer that was garbled on its way, or is another request's")
         return answer[served.output], answer[SHA256]
 
-    def _has(self, served: Served) -> bool:
-        """Whether the service serves that, too. Raises UserError where nothing answers."""
+    def plain(
+        self, number: int, served: Served, feeds: Feeds, output: str, seconds: float
+    ) -> np.ndarray:
+        """An endpoint's `output`, of a model that knows no more than its own tensors.
+
+        It has so many `seconds`. Raises FaultError or UserError.
+        """
+        model = f"{self._places[number].model}-{served}"
+        return self._transports[number].infer(model, feeds, [output], seconds)[output]
+
+    def tensors(self, served: Served) -> tuple[dict[str, str], dict[str, str]] | None:
+        """Inputs and outputs of what is served, name -> type; None where it is not.
+
+        Raises UserError where nothing answers.
+        """
+        found: list[tuple[dict[str, str], dict[str, str]]] = []
 
         def ask(number: int, _: None, seconds: float) -> np.ndarray:
-            try:
+            with suppress(UnknownModelError):
                 model = f"{self._places[number].model}-{served}"
-                self._transports[number].tensors(model, seconds)
-            except UnknownModelError:
-                return np.array(False)
-            return np.array(True)
+                found.append(self._transports[number].tensors(model, seconds))
+            return np.array(())
 
-        return bool(self.spread.run([None], ask)[0])
+        self.spread.run([None], ask)
+        return found[0] if found else None
 
     def companion(self) -> Companion:
         """What the endpoints say of the model.

@@ -6,6 +6,7 @@ puts them together.
 
 from edge_sharpzo.pipeline.check import checked_run
 from edge_sharpzo.pipeline.finish import Assessed, Finished, assess, finish
+from edge_sharpzo.pipeline.no_search import no_search
 from edge_sharpzo.pipeline.prepare import Prepared, Task, open_task, prepare
 from edge_sharpzo.pipeline.search import Found, Searched, objective_of, search
 
@@ -19,6 +20,7 @@ __all__ = [
     "assess",
     "checked_run",
     "finish",
+    "no_search",
     "objective_of",
     "open_task",
     "prepare",

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_sharpzo.classifier.by_name import known_by_name
 from edge_sharpzo.classifier.calibration import calibration_error
-from edge_sharpzo.classifier.fusion import Fusion, fuse, settled
+from edge_sharpzo.classifier.fusion import Fusion, Settled, fuse, settled
 from edge_sharpzo.classifier.heads import DEFAULT_HEAD, NO_HEAD, head_named
 from edge_sharpzo.classifier.known import KnownPhotos, known_photos
 from edge_sharpzo.classifier.tuned import TunedPrompt
@@ -55,7 +55,11 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     task, splits = prepared.task, prepared.splits
     scale = task.clip.card.logit_scale
     written, bare = np.split(found.as_written, [len(found.text)])
-    validated, text, is_template = settled(found.validated_text, found.text, written, splits, scale)
+    if task.clip.takes_contexts:
+        kept = settled(found.validated_text, found.text, written, splits, scale)
+    else:
+        kept = Settled(written, written, is_template=True)
+    validated, text, is_template = kept
     head = head_named(task.options.head)
     name, folders, names = head or DEFAULT_HEAD, task.found.folders, task.found.names
     known = known_photos(

@@ -1,7 +1,7 @@
 """The first step: model, photos and method opened, checked and ready."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,7 +31,8 @@ from edge_sharpzo.runs.photo_check import NearDuplicates
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 from edge_sharpzo.system.stopping import Stop
-from edge_sharpzo.tuning.methods.plan import Plan, Request
+from edge_sharpzo.tuning.methods.no_method import NO_SEARCH
+from edge_sharpzo.tuning.methods.plan import Plan, Preset, Request
 from edge_sharpzo.tuning.methods.registry import plan
 from edge_sharpzo.tuning.start import Start, learned_tokens, prompt_from
 
@@ -107,12 +108,15 @@ def open_task(
         memory=MemoryLimit(options.max_memory),
         tell=lambda text, warning: listen(Note(text, warning)),
     )
-    start, told = _start(options, chosen, clip)
-    tokens = options.context_tokens or chosen.context_tokens
-    if start is Start.LEARNED:
-        chosen = plan(options.method, replace(request, start=start))
-        tokens = learned_tokens(clip, options.context_tokens)
-    options = replace(options, start=start)
+    if clip.takes_contexts:
+        start, told = _start(options, chosen, clip)
+        tokens = options.context_tokens or chosen.context_tokens
+        if start is Start.LEARNED:
+            chosen = plan(options.method, replace(request, start=start))
+            tokens = learned_tokens(clip, options.context_tokens)
+        options = replace(options, start=start)
+    else:
+        chosen, tokens, told = NO_SEARCH, None, _no_search_told(options, clip)
     runs = [options.out] if options.out else [RUNS, options.data / RUNS]
     found = find_photos(
         options.data,
@@ -129,12 +133,28 @@ def open_task(
             f"`head={DEFAULT_HEAD}`, give it photos, or {_away(found, name)}",
             field="head",
         )
-    prompt = prompt_from(clip, start, found.names[: found.learnt], options.template, tokens)
+    prompt = prompt_from(clip, chosen.start, found.names[: found.learnt], options.template, tokens)
     rows = clip.prompts.as_written(found.names, options.template)
     words = clip.prompts.as_written(clip.prompts.words(WORDS, found.names), "{}")
     clip.close_tokenizer()
     check_classes(found, rows)
     return Task(options, chosen, clip, found, prompt, rows, started, told, words)
+
+
+def _no_search_told(options: TuneOptions, clip: Clip) -> str:
+    """That no prompt is tuned, and which options make no difference then."""
+    head = "" if head_named(options.head) is None else " with a closed-form head"
+    told = (
+        f"{clip.short_name} takes strings, so no prompt can be tuned: the classifier is the "
+        f"template{head}"
+    )
+    of_search = ("method", "budget", "minutes", "start", "context_tokens")
+    given = [name for name in of_search if getattr(options, name) is not None]
+    given += ["preset"] if options.preset is not Preset.DEFAULT else []
+    if not given:
+        return told
+    names = ", ".join(f"`{name}`" for name in given)
+    return f"{told}; {names} {'makes' if len(given) == 1 else 'make'} no difference"
 
 
 def _start(options: TuneOptions, chosen: Plan, clip: Clip) -> tuple[Start, str]:
@@ -153,8 +173,11 @@ def _start(options: TuneOptions, chosen: Plan, clip: Clip) -> tuple[Start, str]:
     return Start.LEARNED, learned
 
 
-def check_classes(found: Found, rows: list[list[int]]) -> None:
-    """Raises UserError for two classes whose prompts are the same tokens to the model."""
+def check_classes(found: Found, rows: Iterable[Iterable[float]]) -> None:
+    """Raises UserError for two classes whose prompts are the same to the model.
+
+    `rows` are their token ids, or text features.
+    """
     if same := same_rows(rows):
         names = [f"'{found.folders[i]}' ('{found.names[i]}')" for i in same]
         last = found.folders[same[1]]

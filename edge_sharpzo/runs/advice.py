@@ -123,7 +123,7 @@ def _of_the_model(summary: Summary) -> Iterator[str]:
             "give the classes common names."
         )
     beaten = head is not None and tuned is not None and head > tuned + 0.02
-    if beaten and not summary.dropped:
+    if beaten and summary.is_searched and not summary.dropped:
         yield (
             "The closed-form head beats the prompt here; more queries (a larger budget) bring the "
             "prompt nearer."

@@ -14,6 +14,7 @@ from edge_sharpzo.runs.without_photos import WithoutPhotos
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import write_text
 from edge_sharpzo.system.text import is_line
+from edge_sharpzo.tuning.methods.no_method import NO_METHOD
 from edge_sharpzo.tuning.start import Start
 
 MOST = 2.0**53  # of any number in a summary
@@ -130,7 +131,7 @@ class Seconds:
 class Summary:
     """What came out of a run."""
 
-    method: str
+    method: str  # `NO_METHOD` where no prompt could be tuned
     preset: str
     paper_task: str | None
     seed: int
@@ -169,9 +170,14 @@ class Summary:
             raise ValueError("a share of known photos is above 100 %")
 
     @property
+    def is_searched(self) -> bool:
+        """Whether a prompt was tuned; else figures of the tuned prompt are the template's."""
+        return self.method != NO_METHOD
+
+    @property
     def dropped(self) -> str:
         """Why the classifier has nothing of the tuned prompt, for a person; empty where it has."""
-        if self.accuracy.classifier.prompt != TEMPLATE:
+        if not self.is_searched or self.accuracy.classifier.prompt != TEMPLATE:
             return ""
         judges = "validation" if self.data.val else "training"
         return (
