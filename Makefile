@@ -8,7 +8,7 @@ ACTIVATION ?=
 INTEGER_PRODUCTS ?= as-is
 SERVER ?= mlserver
 
-.PHONY: help setup setup-dev demo export serve-model model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-unknown reproduce clean
+.PHONY: help setup setup-dev demo export serve-model model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-fleet bench-unknown reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -104,6 +104,10 @@ bench-accuracy: .venv-dev/ready  ## DATA=folder of photo sets: every method's ac
 	.venv-dev/bin/python -m benchmarks.suspects --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.near_duplicates --data '$(DATA)'
 	.venv-dev/bin/python -m benchmarks.wanting --data '$(DATA)'
+
+bench-fleet: .venv-dev/ready  ## rounds on workers of this machine over slow links, beside the model of docs/fleet.md
+	.venv-dev/bin/python -m benchmarks.fleet_check
+	.venv-dev/bin/python -m benchmarks.fleet_tables
 
 bench-unknown: .venv-dev/ready  ## DATA=folder of photo sets, ONNX: what tells photos of none of the classes
 	.venv-dev/bin/python -m benchmarks.unknown --data '$(DATA)' $(if $(ONNX),--onnx '$(ONNX)')

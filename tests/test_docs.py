@@ -21,6 +21,7 @@ from helpers import invoke, tune, write_photos
 
 from benchmarks import (
     base_to_new,
+    fleet_tables,
     gradient_table,
     near_duplicates,
     shots,
@@ -216,6 +217,19 @@ def test_the_costs_of_gradients_were_measured() -> None:
     section = (ROOT / "docs" / "performance.md").read_text(encoding="utf8").split("## Why not")[1]
     assert len(rows) > 30
     assert set(rows) <= set(section.splitlines())
+
+
+def test_the_fleets_rounds_were_measured() -> None:
+    """And the tables are those of today's model and of today's calls."""
+    pytest.importorskip("open_clip")
+    results = (fleet_tables.read_result(f"{name}.json") for name in ("query_cost", "fleet_check"))
+    *lines, summary = fleet_tables.tables(*results).strip().splitlines()
+    guide = (ROOT / "docs" / "fleet.md").read_text(encoding="utf8")
+    assert " ".join(summary.split()) in " ".join(guide.split())
+    rows = [line for line in lines if line]
+    section = guide.split("\n## What a round costs")[1]
+    assert re.findall(r"^\|.*\|$", section, re.MULTILINE) == rows
+    assert len(rows) > 30
 
 
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:

@@ -67,6 +67,22 @@ def test_the_faster_one_computes_more() -> None:
     assert told.by_endpoint[0] > 2 * told.by_endpoint[1]
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_few_calls_go_to_all_endpoints(count: int) -> None:
+    """As many calls as endpoints: one each. Threads may overtake each other, now and then."""
+    busy = []
+    for _ in range(20):
+        told = Told(count)
+
+        def ask(number: int, call: int, _: float, told: Told = told) -> np.ndarray:
+            time.sleep(0.005)
+            return told.answer(number, call)
+
+        told.spread.run(CALLS[:count], ask)
+        busy.append(len(told.by_endpoint))
+    assert busy.count(count) > 10
+
+
 def test_by_turns_each_has_its_own() -> None:
     told = Told(3)
 

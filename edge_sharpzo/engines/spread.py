@@ -160,9 +160,12 @@ class _Round:
 
     def done(self) -> list[np.ndarray]:
         """All answers. Raises what `Spread.run` does."""
-        for number, endpoint in enumerate(self._endpoints):
-            for _ in range(min(AT_ONCE - endpoint.running, len(self._calls))):
-                Thread(target=self._serve, args=(number,), daemon=True).start()
+        room = [AT_ONCE - endpoint.running for endpoint in self._endpoints]
+        # Each endpoint gets a first call before any gets a second: rounds may have few.
+        for turn in range(min(AT_ONCE, len(self._calls))):
+            for number in range(len(self._endpoints)):
+                if turn < room[number]:
+                    Thread(target=self._serve, args=(number,), daemon=True).start()
         with self._changed:
             try:
                 while self._left and not self._error:
