@@ -98,7 +98,7 @@ class Classifier:
         if known_as(known) != known_as(prompt.model_sha256):
             raise UserError(
                 f"{clip.where} is not the model that {folder} was tuned for: add `onnx` with that "
-                "model, or tune again",
+                "model, or `engine` where it is served, or tune again",
                 field="onnx",
             )
         if not prompt.fits(clip.card):
@@ -318,6 +318,8 @@ def _model_of(folder: Path) -> Path:
         ) from error
     if not model.is_file():
         raise UserError(
-            f"the model of this run, {model}, is gone: add `onnx` with its new place", field="onnx"
+            f"the model of this run, {model}, is gone: add `onnx` with its new place, or `engine` "
+            "where it is served",
+            field="onnx",
         )
     return model

@@ -7,13 +7,16 @@ from enum import StrEnum
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.system.errors import UserError, os_errors_told
 from serving.listen import Listen
+
+if TYPE_CHECKING:
+    from serving.repository import Repository
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -68,7 +71,7 @@ def main(
             listen = Listen(host, grpc_port, http_port)
             stopped_by = _serve(onnx, out, name, server, listen, threads)
     except UserError as error:
-        typer.echo(f"serving: {error}", err=True)
+        typer.echo(shown(f"serving: {error}"), err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         stopped_by = signal.SIGINT
@@ -80,15 +83,25 @@ def _serve(
 ) -> int | None:
     """Writes the repository and serves it. Returns the signal that has ended it."""
     from edge_sharpzo.clip.clip_file import ClipOnnx
+    from serving.lock import used
     from serving.repository import write_repository
 
     if server is not Server.none:
         _check_installed(server)
         listen.check()
-    repository = write_repository(ClipOnnx(onnx), out, name)
-    if server is Server.none:
-        print(f"wrote {repository.folder}: {', '.join(repository.models)}")
-        return None
+    with used(out) as use:
+        repository = write_repository(ClipOnnx(onnx), out, name, may_write=use.is_alone)
+        if server is Server.none:
+            print(shown(f"wrote {repository.folder}: {', '.join(repository.models)}"))
+            return None
+        use.share()
+        return _run(repository, name, server, listen, threads)
+
+
+def _run(
+    repository: "Repository", name: str, server: Server, listen: Listen, threads: int
+) -> int | None:
+    """Serves the repository. Returns the signal that has ended it."""
 
     def ready() -> None:
         print(

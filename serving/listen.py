@@ -33,6 +33,8 @@ class Listen:
 
         gRPC would share a port that another server has, and calls would go to either.
         """
+        if not self.host:
+            raise UserError("no --host is given: give an address of this machine, or 0.0.0.0")
         if self.grpc_port == self.http_port:
             raise UserError(f"gRPC and HTTP both on port {self.http_port}: give two ports")
         for flag, port in (("grpc-port", self.grpc_port), ("http-port", self.http_port)):

@@ -55,7 +55,9 @@ class _Origin:
     format: int = _FORMAT
 
 
-def write_repository(clip: ClipOnnx, out: Path, name: str = "clip") -> Repository:
+def write_repository(
+    clip: ClipOnnx, out: Path, name: str = "clip", may_write: bool = True
+) -> Repository:
     """The repository of `clip` in the folder `out`, its models called `name` and a tower's name.
 
     It is written beside and renamed; where it is there already, nothing is written. Raises
@@ -71,6 +73,11 @@ def write_repository(clip: ClipOnnx, out: Path, name: str = "clip") -> Repositor
     found = _origin(out)
     if found and _is_of(found, out, clip, name):
         return Repository(out, tuple(found.sizes))
+    if not may_write:
+        raise UserError(
+            f"{out} is being served, and holds another model or version: stop that server, or give "
+            "another --out"
+        )
     _check_replaceable(out, found)
     out.parent.mkdir(parents=True, exist_ok=True)
     with workspace(out.parent) as room:

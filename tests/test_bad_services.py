@@ -310,7 +310,7 @@ def test_encrypted_connections(
                 with pytest.raises(UserError, match=f"no encrypted connection.*{CERTIFICATES}"):
                     Service(addresses(named), print).companion()
                 monkeypatch.setenv(CERTIFICATES, str(tmp_path / "ca.pem"))
-                with pytest.raises(UserError, match="which is no file"):
+                with pytest.raises(UserError, match="cannot be read"):
                     Service(addresses(named), print)
                 signer.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
                 assert Service(addresses(named), print).companion().sha256

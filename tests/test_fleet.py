@@ -16,8 +16,8 @@ from servers import dask_fleet, free_ports
 
 import edge_sharpzo
 from edge_sharpzo.clip import ClipOnnx
-from edge_sharpzo.engines import dask_client, fleet
-from edge_sharpzo.engines.fleet_worker import take_part, take_whole
+from edge_sharpzo.engines import dask_client, fleet, fleet_session
+from edge_sharpzo.engines.fleet_worker import Answer, Job, take_part, take_whole
 from edge_sharpzo.events import Event, Note, QueriesSpent
 from edge_sharpzo.system.errors import UserError
 
@@ -165,41 +165,37 @@ def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:
     clip = ClipOnnx(tiny_onnx)
     data = tiny_onnx.read_bytes()
     half = len(data) // 2
-    take_part(clip.sha256, "clip.onnx", 0, data[:half])
+    take_part(clip.sha256, "a", "clip.onnx", 0, data[:half])
     with pytest.raises(ValueError, match="another order"):
-        take_part(clip.sha256, "clip.onnx", half + 1, data[half:])
-    take_part(clip.sha256, "clip.onnx", half, data[half:])
-    take_whole(clip.sha256, "clip.onnx")
+        take_part(clip.sha256, "a", "clip.onnx", half + 1, data[half:])
+    take_part(clip.sha256, "a", "clip.onnx", half, data[half:])
+    take_whole(clip.sha256, "a", "clip.onnx")
     (file,) = (tmp_path / "cache").glob("models/*/clip.onnx")
     assert file.read_bytes() == data
-    take_part(clip.sha256, "clip.onnx", 0, data[:-1] + bytes([data[-1] ^ 1]))
+    take_part(clip.sha256, "a", "clip.onnx", 0, data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises((ValueError, UserError)):
-        take_whole(clip.sha256, "clip.onnx")
+        take_whole(clip.sha256, "a", "clip.onnx")
     assert file.read_bytes() == data
     shutil.rmtree(tmp_path / "cache")
 
 
-def test_other_digits_of_a_worker_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_digits_of_a_worker_are_told() -> None:
     told: list[tuple[str, bool]] = []
 
     class Future:
-        def result(self, timeout: float) -> fleet.Answer:  # noqa: ARG002
-            return fleet.Answer("w1", "1", np.ones((1, 1), np.float32) + 1e-7)
-
-    class Client:
-        def submit(self, *what: object, **how: object) -> Future:  # noqa: ARG002
-            return Future()
+        def result(self, timeout: float) -> Answer:  # noqa: ARG002
+            return Answer("w1", "1", np.ones((1, 1), np.float32) + 1e-7)
 
     class Fleet:
-        client = Client()
+        def submit(self, *what: object) -> Future:  # noqa: ARG002
+            return Future()
 
         def tell(self, text: str, warning: bool) -> None:
             told.append((text, warning))
 
-    monkeypatch.setattr(fleet, "computed", None)
-    job = fleet.Job("0" * 64, "clip.onnx", "text", False, 1, "1")
-    session = fleet.FleetSession(Fleet(), job, lambda feeds: (1, 1))  # type: ignore[arg-type]
+    job = Job("0" * 64, "clip.onnx", "text", False, 1, "1")
+    session = fleet_session.FleetSession(Fleet(), job, lambda feeds: (1, 1))  # type: ignore[arg-type]
     for worker in ("w0", "w1", "w1"):
-        session._checked(fleet.Answer(worker, "1", np.ones((1, 1), np.float32)), {}, 0)
+        session._checked(Answer(worker, "1", np.ones((1, 1), np.float32)), {}, 0)
     assert len(told) == 1
     assert "w1 computes other last digits" in told[0][0]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -23,11 +24,13 @@ from helpers import Exported
 from servers import ROOT, free_ports, mlserver, triton
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.text_tower import TextTower
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.served import Companion, Served
 from edge_sharpzo.system.errors import UserError
 from serving import repository
+from serving.lock import used
 from serving.repository import Repository, write_repository
 
 NAMES = ["cat", "photo", "an cat", "a"]
@@ -665,3 +668,23 @@ def test_triton_gives_the_same_numbers(exported: Callable[[str], Exported]) -> N
         for port in ports:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(("127.0.0.1", port))
+
+
+def test_a_repository_that_is_served_is_not_written_again(tiny_onnx: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.onnx"
+    shutil.copy(EMBEDDED_MODEL, other)
+    out = tmp_path / "served"
+    command = [sys.executable, "-m", "serving", "--server", "none", "--out", str(out), "--onnx"]
+    with used(out) as use:
+        write_repository(ClipOnnx(tiny_onnx), out, may_write=use.is_alone)
+        use.share()
+        same = subprocess.run(
+            [*command, str(tiny_onnx)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert same.returncode == 0, same.stderr
+        refused = subprocess.run(
+            [*command, str(other)], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        assert refused.returncode == 2
+        assert "is being served" in refused.stderr
+    assert subprocess.run([*command, str(other)], cwd=ROOT, check=False).returncode == 0

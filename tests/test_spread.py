@@ -220,4 +220,59 @@ def test_a_call_may_take_ten_times_as_long_as_usual_and_longer_each_time_it_fail
 
     told.spread.run([1], ask)
     told.spread.run([2], ask)
-    assert given == [20, 40, 60, 2]
+    assert given == [15, 30, 60, 2]
+
+
+def test_one_that_was_idle_for_long_gets_the_first_call() -> None:
+    """Rounds of one call would never find out that the other endpoint is dead."""
+    told = Told(2)
+    for _ in range(5):
+        told.spread.run([1], lambda n, call, _: told.answer(n, call))
+    assert set(told.by_endpoint) == {0, 1}
+    told.by_endpoint.clear()
+    for endpoint in told.spread.endpoints[:1]:
+        endpoint.seconds.extend([9.0] * 32)  # much slower, and not idle: never first
+    told.spread.run([1], lambda n, call, _: told.answer(n, call))
+    assert told.owners[1] == 1
+    told.spread.endpoints[0].used -= spread.IDLE
+    told.spread.run([1], lambda n, call, _: told.answer(n, call))
+    assert told.owners[1] == 0
+
+
+def test_faults_are_told_while_they_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spread, "TOLD_AFTER", 0.1)
+    monkeypatch.setattr(spread, "_LOOK", 0.02)
+    told, began = Told(1, patience=20), time.monotonic()
+
+    def ask(number: int, call: int, _: float) -> np.ndarray:
+        if time.monotonic() - began < 0.4:
+            raise FaultError("connection refused")
+        return told.answer(number, call)
+
+    assert [int(each) for each in told.spread.run([1], ask)] == [3]
+    texts = [text for text, _ in told.texts]
+    assert texts == [
+        "host0 fails (connection refused): it is tried for 20 s",
+        "host0 answers again",
+    ]
+
+
+def test_a_connection_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread is left to itself, and what it brings in the end is not taken."""
+    monkeypatch.setattr(spread, "FIRST_DEADLINE", 0.1)
+    monkeypatch.setattr(spread, "GRACE", 0.1)
+    monkeypatch.setattr(spread, "_LOOK", 0.02)
+    told, stuck, asked = Told(1, patience=20), Event(), list[int]()
+
+    def ask(number: int, call: int, _: float) -> np.ndarray:
+        asked.append(call)
+        if len(asked) == 1:
+            stuck.wait(20)
+            return np.array(-1)
+        return told.answer(number, call)
+
+    began = time.monotonic()
+    assert [int(each) for each in told.spread.run([1, 2], ask)] == [3, 6]
+    assert time.monotonic() - began < 10
+    stuck.set()
+    assert told.run(lambda n, call, _: told.answer(n, call)) == WANTED

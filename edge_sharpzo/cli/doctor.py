@@ -79,7 +79,7 @@ def _examined(onnx: Path, threads: int, provider: str, engine: str) -> dict[str,
     clip = open_clip(
         onnx,
         engine,
-        False,
+        None,
         threads=threads,
         provider=provider,
         memory=MemoryLimit(),

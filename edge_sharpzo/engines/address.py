@@ -62,6 +62,11 @@ class Address:
         except ValueError:  # a name
             return self.host == "localhost"
 
+    @property
+    def goes_far(self) -> bool:
+        """Whether what is sent there leaves this machine encrypted."""
+        return self.scheme.is_encrypted and not self.is_here
+
 
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>[a-z+]+)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
@@ -119,7 +124,9 @@ def _address(text: str, before: Scheme | None, engine: str) -> Address:
             raise _refused(engine, "a fleet's address ends with its port: the model is `onnx`")
         return Address(scheme, host, port)
     if not model:
-        raise _refused(engine, "it has to end with the model's name")
+        raise _refused(
+            engine, f"'{text[:80]}' has to end with the model's name, as every place does"
+        )
     if prefix and not scheme.is_http:
         raise _refused(engine, "behind the port comes the model's name alone")
     return Address(scheme, host, port, "/".join(prefix), model.removesuffix(_TEXT))

@@ -35,6 +35,18 @@ def trusted_certificates() -> str | None:
     Raises UserError where there is no such file.
     """
     file = os.environ.get(CERTIFICATES)
-    if file and not Path(file).is_file():
-        raise UserError(f"{CERTIFICATES} names {file}, which is no file: set it again", "engine")
-    return file or None
+    if not file:
+        return None
+    try:
+        holds = b"BEGIN CERTIFICATE" in Path(file).read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{CERTIFICATES} names {file}, which cannot be read ({error.strerror}): set it again",
+            field="engine",
+        ) from error
+    if not holds:
+        raise UserError(
+            f"{CERTIFICATES} names {file}, which holds no certificate (PEM): set it again",
+            field="engine",
+        )
+    return file

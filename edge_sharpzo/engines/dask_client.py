@@ -1,8 +1,11 @@
 """The way to a scheduler of Dask, for towers and for whole runs."""
 
 import logging
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from edge_sharpzo.engines.address import Address, addresses, is_address
 from edge_sharpzo.system.errors import UserError
@@ -11,6 +14,7 @@ from edge_sharpzo.system.text import first_line
 if TYPE_CHECKING:
     from distributed import Client
 
+Answer = TypeVar("Answer")
 ANSWER_WITHIN = 10.0  # seconds until a scheduler answers
 
 
@@ -39,6 +43,29 @@ def check_extra() -> None:
             "a fleet, or many runs at once, needs Dask: pip install 'edge-sharpzo[fleet]'",
             field="engine",
         )
+
+
+def within(seconds: float, ask: Callable[[], Answer]) -> Answer:
+    """What `ask` returns. Raises what it does, and TimeoutError where that takes too long.
+
+    For Dask's calls, many of which wait for ever for a machine that hangs.
+    """
+    done: SimpleQueue[tuple[Answer | None, BaseException | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            done.put((ask(), None))
+        except BaseException as error:  # whoever waits raises it
+            done.put((None, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        answer, error = done.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError(f"no answer in {seconds:.0f} s") from None
+    if error:
+        raise error
+    return cast(Answer, answer)
 
 
 def connected(address: str) -> "Client":

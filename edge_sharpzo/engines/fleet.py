@@ -2,19 +2,23 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from uuid import uuid4
 
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.address import Address
-from edge_sharpzo.engines.dask_client import connected, dask_address
-from edge_sharpzo.engines.fleet_worker import Answer, Job, computed, take_part, take_whole
+from edge_sharpzo.engines.dask_client import connected, dask_address, within
+from edge_sharpzo.engines.fleet_session import (
+    PATIENCE,
+    SILENT,
+    FleetSession,
+    another_version,
+    no_workers,
+)
+from edge_sharpzo.engines.fleet_worker import Job, computed, take_part, take_whole
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.spread import EnginesLostError, Tell
 from edge_sharpzo.system.errors import UserError
@@ -26,7 +30,6 @@ if TYPE_CHECKING:
 
     from edge_sharpzo.clip.clip_file import ClipOnnx
 
-PATIENCE = 30.0  # seconds without a worker, or without the scheduler
 PART = 8_000_000  # bytes of a model that are sent at once
 
 
@@ -37,16 +40,8 @@ def _with_workers(address: Address) -> "Client":
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
         client.close()
-        raise _no_workers(address) from error
+        raise no_workers(address) from error
     return client
-
-
-def _no_workers(address: Address) -> EnginesLostError:
-    return EnginesLostError(
-        f"the scheduler at {address} has no worker: start some with `dask worker {address}`, where "
-        "edge-sharpzo is installed",
-        field="engine",
-    )
 
 
 class Fleet:
@@ -58,6 +53,8 @@ class Fleet:
         self.client = _with_workers(address)
         self._fit: set[str] = set()  # workers that have this version of the package
         self._sent: dict[str, float] = {}  # when workers were sent the model
+        self._sender = uuid4().hex
+        self._silent: dict[str, float] = {}  # workers that hang, and their last sign of life
 
     @property
     def where(self) -> str:
@@ -81,8 +78,9 @@ class Fleet:
         for file in self.file.files:
             with file.open("rb") as stream:
                 for offset in range(0, max(1, file.stat().st_size), PART):
-                    self._run(worker, take_part, sha256, file.name, offset, stream.read(PART))
-        self._run(worker, take_whole, sha256, name)
+                    part = stream.read(PART)
+                    self._run(worker, take_part, sha256, self._sender, file.name, offset, part)
+        self._run(worker, take_whole, sha256, self._sender, name)
         self._sent[worker] = time.monotonic()
 
     def check_workers(self) -> None:
@@ -91,19 +89,56 @@ class Fleet:
         By a function of Python itself: a worker cannot even read a call of a package that it lacks.
         """
         here = package_version()
-        new = sorted(self._workers() - self._fit)
-        found = self.client.run(version, "edge-sharpzo", workers=new, on_error="return")
-        for worker, there in found.items() if new else ():
+        if not (new := sorted(self.signs().keys() - self._fit)):
+            return
+        found = within(
+            PATIENCE,
+            lambda: self.client.run(version, "edge-sharpzo", workers=new, on_error="return"),
+        )
+        for worker, there in found.items():
             if there != here:
                 raise another_version(worker, there if isinstance(there, str) else "none", here)
         self._fit.update(new)
 
-    def _workers(self) -> set[str]:
-        return set(self.client.scheduler_info(n_workers=-1)["workers"])
+    def signs(self) -> dict[str, float]:
+        """The workers that there are, each with its last sign of life on the scheduler's clock."""
+        found = self.client.scheduler_info(n_workers=-1).get("workers", {})
+        signs = {worker: float(info["last_seen"]) for worker, info in found.items()}
+        for worker, last in list(self._silent.items()):
+            if signs.get(worker) != last:  # it is gone, or lives again
+                del self._silent[worker]
+        return signs
+
+    def submit(self, job: Job, feeds: Feeds, worker: str = "") -> "Future":
+        """Gives a call to a worker, or to any that does not hang."""
+        places = {worker} if worker else self.signs().keys() - self._silent.keys()
+        some = {"workers": sorted(places), "allow_other_workers": False}
+        return self.client.submit(
+            computed, job, feeds, pure=False, retries=0, **(some if worker or self._silent else {})
+        )
+
+    def hangs(self, worker: str) -> bool:
+        """Whether a worker is known to hang."""
+        return worker in self._silent
+
+    def hang(self, workers: Mapping[str, float]) -> None:
+        """Notes that workers hang, with their last signs of life.
+
+        Raises EnginesLostError where no other one is there.
+        """
+        if not self.signs().keys() - workers.keys():
+            raise EnginesLostError(
+                f"no worker of {self.address} has given a sign of life for {SILENT:.0f} s, nor has "
+                "the scheduler told of one: look at their machines",
+                field="engine",
+            )
+        self._silent.update(workers)
+        for worker in workers:
+            self.tell(f"{worker} hangs: others take its calls", True)
 
     def _run(self, worker: str, what: Any, *arguments: Any) -> None:
         try:
-            self.client.run(what, *arguments, workers=[worker])
+            within(PATIENCE, lambda: self.client.run(what, *arguments, workers=[worker]))
         except Exception as error:  # whatever the worker raises
             raise UserError(
                 f"{worker} cannot take the model ({first_line(error, 200)}): make room there, or "
@@ -114,140 +149,8 @@ class Fleet:
     @property
     def size(self) -> int:
         """How many workers there are, at least one."""
-        return max(1, len(self._workers()))
+        return max(1, len(self.signs()))
 
     def has_workers(self) -> bool:
         """Whether any worker is there."""
-        return self.client.status == "running" and bool(self._workers())
-
-
-def another_version(worker: str, there: str, here: str) -> UserError:
-    """What to tell of a worker with another version of this package, or `none`."""
-    return UserError(
-        f"{worker} has edge-sharpzo {there}, and here is {here}: install the same version there",
-        field="engine",
-    )
-
-
-class FleetSession:
-    """One tower on a fleet; a `TowerSession`."""
-
-    def __init__(self, fleet: Fleet, job: Job, shape: Shape):
-        self._fleet, self._job, self._shape = fleet, job, shape
-        self._first: tuple[Feeds, np.ndarray] | None = None  # a call, and its answer
-        self._compared: set[str] = set()  # workers that have been asked the same
-
-    @property
-    def at_once(self) -> int:
-        """See `TowerSession`."""
-        return 2 * self._fleet.size
-
-    def run_all(self, calls: Sequence[Feeds]) -> list[np.ndarray]:
-        """See `TowerSession`. Workers may come and go meanwhile."""
-        found: dict[int, np.ndarray] = {}
-        done: SimpleQueue[Future] = SimpleQueue()
-        with self._errors():
-            self._fleet.check_workers()
-            began = time.monotonic()
-            futures = {self._asked(f, done): (i, began) for i, f in enumerate(calls)}
-            try:
-                while futures:
-                    future = self._next(done)
-                    index, began = futures.pop(future)
-                    answer = self._checked(future.result(), calls[index], began)
-                    if answer is None:
-                        futures[self._asked(calls[index], done)] = index, time.monotonic()
-                    else:
-                        found[index] = answer
-            finally:
-                self._fleet.client.cancel(list(futures))
-        return [found[index] for index in range(len(calls))]
-
-    def _asked(self, feeds: Feeds, done: "SimpleQueue[Future]") -> "Future":
-        """A call on its way; it comes back in `done`."""
-        future = self._fleet.client.submit(computed, self._job, feeds, pure=False, retries=0)
-        future.add_done_callback(done.put)
-        return future
-
-    def _next(self, done: "SimpleQueue[Future]") -> "Future":
-        """The next call that is done.
-
-        Raises EnginesLostError where nobody has been there to compute any.
-        """
-        alone_since: float | None = None
-        while True:
-            try:
-                return done.get(timeout=1)
-            except Empty:
-                if self._fleet.has_workers():
-                    alone_since = None
-                    continue
-                alone_since = alone_since or time.monotonic()
-                if time.monotonic() - alone_since > PATIENCE:
-                    raise _no_workers(self._fleet.address) from None
-
-    def _checked(self, answer: Answer, feeds: Feeds, began: float) -> np.ndarray | None:
-        """The output of an answer to a call that `began` then; None where it is to be made again.
-
-        Raises UserError.
-        """
-        if answer.package != self._job.package:
-            raise another_version(answer.worker, answer.package, self._job.package)
-        if answer.lacks_model:
-            self._fleet.send_model(answer.worker, began)
-            return None
-        found, shape = answer.output, self._shape(feeds)
-        if found is None or found.dtype != np.float32 or found.shape != shape:
-            raise UserError(
-                f"{answer.worker} gives something else than the tower's output: update "
-                "edge-sharpzo there",
-                field="engine",
-            )
-        if self._first is None:
-            self._first = feeds, found
-        if answer.worker not in self._compared:
-            self._compare(answer.worker)
-        return found
-
-    def _compare(self, worker: str) -> None:
-        """Tells, once for each worker, where it computes other numbers than the first."""
-        assert self._first
-        self._compared.add(worker)
-        if len(self._compared) == 1:
-            return
-        feeds, wanted = self._first
-        asked = self._fleet.client.submit(
-            computed, self._job, feeds, pure=False, workers=[worker], allow_other_workers=False
-        )
-        answer: Answer = asked.result(timeout=PATIENCE)
-        if answer.output is not None and not np.array_equal(answer.output, wanted):
-            self._fleet.tell(
-                f"{worker} computes other last digits than the workers before it: two runs on this "
-                "fleet may differ in them",
-                True,
-            )
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Raises UserError for whatever happens to scheduler and workers."""
-        from concurrent.futures import CancelledError
-
-        from distributed import KilledWorker
-        from distributed.comm import CommClosedError
-
-        try:
-            yield
-        except UserError:
-            raise
-        except KilledWorker as error:
-            raise EnginesLostError(
-                f"one call has ended worker after worker ({first_line(error, 200)}): look at their "
-                "memory",
-                field="engine",
-            ) from error
-        except (CommClosedError, CancelledError, TimeoutError, OSError) as error:
-            raise EnginesLostError(
-                f"the scheduler at {self._fleet.address} does not answer any more: start it and "
-                "its workers again",
-                field="engine",
-            ) from error
+        return self.client.status == "running" and bool(self.signs())

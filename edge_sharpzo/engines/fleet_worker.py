@@ -5,6 +5,7 @@ Runs in the worker's process, which imports it by name: no code travels, and no 
 
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,8 +17,10 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.session import Feeds, TowerSession
 from edge_sharpzo.clip.towers import Tower
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import package_version
 from edge_sharpzo.system.storage import cache_folder
+from edge_sharpzo.system.text import first_line
 
 _ONE_AT_A_TIME = Lock()  # whatever a worker's number of threads
 
@@ -42,21 +45,25 @@ class Answer:
     package: str  # its version there
     output: np.ndarray | None = None  # None where it cannot compute
     lacks_model: bool = False
+    error: str = ""  # why it cannot, where that is none of the above
 
 
 def computed(job: Job, feeds: Feeds) -> Answer:
-    """The tower's output for one call. Raises UserError where the tower does."""
+    """The tower's output for one call, or why there is none."""
     from distributed import get_worker
 
     worker, package = get_worker().address, package_version()
     if job.package != package:
         return Answer(worker, package)
-    with _ONE_AT_A_TIME:
-        place = _place(job.sha256, job.name)
-        if place is None:
-            return Answer(worker, package, lacks_model=True)
-        session = _session(place, job.tower, job.integer, job.threads)
-        return Answer(worker, package, session.run_all([feeds])[0])
+    try:
+        with _ONE_AT_A_TIME:
+            place = _place(job.sha256, job.name)
+            if place is None:
+                return Answer(worker, package, lacks_model=True)
+            session = _session(place, job.tower, job.integer, job.threads)
+            return Answer(worker, package, session.run_all([feeds])[0])
+    except Exception as error:  # to whoever asked it would look like a fault of the connection
+        return Answer(worker, package, error=f"{type(error).__name__}: {first_line(error, 200)}")
 
 
 @lru_cache(maxsize=3)  # of one model
@@ -68,8 +75,9 @@ def _session(place: Path, tower: str, integer: bool, threads: int) -> TowerSessi
 def _place(sha256: str, name: str) -> Path | None:
     """The model's file on this machine, None where there is none."""
     for place in (_folder(sha256) / name, EMBEDDED_MODEL):
-        if place.is_file() and ClipOnnx(place).sha256 == sha256:
-            return place
+        with suppress(UserError, OSError):  # damaged: as good as missing
+            if place.is_file() and ClipOnnx(place).sha256 == sha256:
+                return place
     return None
 
 
@@ -77,9 +85,9 @@ def _folder(sha256: str) -> Path:
     return cache_folder() / "models" / sha256[:32]
 
 
-def take_part(sha256: str, name: str, offset: int, data: bytes) -> None:
-    """Keeps a part of a model's file that is being sent; parts come in order."""
-    unfinished = _unfinished(sha256)
+def take_part(sha256: str, sender: str, name: str, offset: int, data: bytes) -> None:
+    """Keeps a part of a model's file that a `sender` sends; its parts come in order."""
+    unfinished = _unfinished(sha256, sender)
     unfinished.mkdir(parents=True, exist_ok=True)
     with (unfinished / Path(name).name).open("wb" if offset == 0 else "ab") as stream:
         if stream.tell() != offset:
@@ -87,18 +95,23 @@ def take_part(sha256: str, name: str, offset: int, data: bytes) -> None:
         stream.write(data)
 
 
-def take_whole(sha256: str, name: str) -> None:
+def take_whole(sha256: str, sender: str, name: str) -> None:
     """All parts are here: from now on the model is. Raises ValueError where it is another one."""
-    unfinished, folder = _unfinished(sha256), _folder(sha256)
-    if ClipOnnx(unfinished / name).sha256 != sha256:
-        shutil.rmtree(unfinished)
-        raise ValueError("the model did not arrive as it was sent")
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
-    _place.cache_clear()
+    unfinished, folder = _unfinished(sha256, sender), _folder(sha256)
+    try:
+        if ClipOnnx(unfinished / name).sha256 != sha256:
+            raise ValueError("the model did not arrive as it was sent")
+        with _ONE_AT_A_TIME:
+            _place.cache_clear()
+            if _place(sha256, name) is None:  # another sender may have been faster
+                shutil.rmtree(folder, ignore_errors=True)
+                unfinished.rename(folder)
+                _place.cache_clear()
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _unfinished(sha256: str) -> Path:
-    """Where the parts go; each process of a machine has its own."""
+def _unfinished(sha256: str, sender: str) -> Path:
+    """Where the parts go; each sender, and each process of a machine, has a place of its own."""
     folder = _folder(sha256)
-    return folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    return folder.with_name(f"{folder.name}.{os.getpid()}.{Path(sender).name}.part")

@@ -1,11 +1,15 @@
 """The Open Inference Protocol over gRPC."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import numpy as np
+
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it says is told as an error, once
+
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
 
@@ -13,7 +17,7 @@ from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.engines.address import Address
 from edge_sharpzo.engines.credentials import headers, trusted_certificates
 from edge_sharpzo.engines.transport import MOST_BYTES, FaultError
-from edge_sharpzo.engines.verdict import about_certificate, no_such_model, refused
+from edge_sharpzo.engines.verdict import no_such_model, other_protocol, refused
 
 # By default a channel waits up to two minutes before it looks again for a server that was away.
 _RECONNECT = ("initial", "min", "max")
@@ -54,6 +58,8 @@ class GrpcTransport:
                 ("grpc.max_send_message_length", MOST_BYTES),
                 ("grpc.enable_retries", 0),  # `Spread` knows what else it could do
                 ("grpc.use_local_subchannel_pool", 1),
+                # `http_proxy` of the environment would see what is not encrypted, and the token.
+                ("grpc.enable_http_proxy", int(self._address.goes_far)),
             ],
         )
 
@@ -98,13 +104,15 @@ class GrpcTransport:
                 raise no_such_model(self._address, model, text) from error
             if status in _FINAL:
                 raise refused(self._address, status, text) from error
-            if fault := about_certificate(self._address, text):
+            if fault := other_protocol(self._address, text):
                 raise fault from error
             if status == _NO_TIME:  # the connection may be one that nobody is at the end of
                 self._client = self._connected()
                 text = "no answer in time"
             raise FaultError(text) from error
-        except ValueError as error:  # an answer that is no tensor of the protocol
+        except FaultError:
+            raise
+        except Exception as error:  # whatever comes of an answer that is not of the protocol
             raise FaultError(f"an answer that cannot be read ({error})") from error
 
 

@@ -12,29 +12,20 @@ from urllib.parse import quote
 import numpy as np
 import tritonclient.http as triton
 import urllib3
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.utils import np_to_triton_dtype
 
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.engines.address import Address
 from edge_sharpzo.engines.credentials import headers, trusted_certificates
 from edge_sharpzo.engines.grpc_transport import read_answer
-from edge_sharpzo.engines.transport import MOST_BYTES, FaultError
-from edge_sharpzo.engines.verdict import about_certificate, no_such_model, refused
+from edge_sharpzo.engines.transport import MOST_BYTES, FaultError, RefusedError
+from edge_sharpzo.engines.verdict import no_such_model, other_protocol, refused
 from edge_sharpzo.system.storage import parse_json
 
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 _HEADER = "Inference-Header-Content-Length"
 _MOST_WAIT = 60.0  # seconds that a service may ask to be left alone
 _CHUNK = 1 << 16
-# What comes of an answer that is not what the protocol says.
-_UNREADABLE = (
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    InferenceServerException,
-)
 
 
 class HttpTransport:
@@ -142,10 +133,12 @@ class HttpTransport:
         except urllib3.exceptions.TimeoutError as error:
             raise FaultError("no answer in time") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            if fault := about_certificate(self._address, str(error)):
+            if fault := other_protocol(self._address, str(error)):
                 raise fault from error
             raise FaultError(f"no connection ({error})") from error
-        except _UNREADABLE as error:
+        except (FaultError, RefusedError):
+            raise
+        except Exception as error:  # whatever comes of an answer that is not of the protocol
             raise FaultError(f"an answer that cannot be read ({error})") from error
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def open_clip(
     onnx: Path,
     engine: str,
-    send_photos: bool,
+    send_photos: bool | None,
     *,
     threads: int,
     provider: str,
@@ -33,8 +33,8 @@ def open_clip(
     """The model in the file `onnx`, or behind the service that `engine` names.
 
     With a service, the embedded model stands for no file: unless that is what is served. Photos go
-    to the service where `send_photos`. Raises UserError, also for a service that serves another
-    model than the file.
+    to the service where `send_photos`; None is for who has none. Raises UserError, also for a
+    service that serves another model than the file.
     """
 
     def file() -> "ClipOnnx":
@@ -43,6 +43,11 @@ def open_clip(
         return ClipOnnx(onnx, threads, provider, memory)
 
     if not is_address(engine):
+        if send_photos:
+            raise UserError(
+                "`send_photos` goes with an `engine` that is elsewhere: name it, or leave this out",
+                field="send_photos",
+            )
         return file()
     places = addresses(engine)
     if places[0].scheme.is_dask:
@@ -50,7 +55,7 @@ def open_clip(
 
         clip = file()
         fleet = Fleet(places[0], clip, tell)
-        return RemoteClip(fleet, Companion.of(clip), clip, send_photos, memory)
+        return RemoteClip(fleet, Companion.of(clip), clip, bool(send_photos), memory)
     service = Service(places, tell)
     try:
         companion = service.companion()
@@ -59,11 +64,20 @@ def open_clip(
             raise
         return _strings_clip(service, onnx, send_photos, memory)
     same = _same_file(onnx, service.where, companion.sha256, file)
-    return RemoteClip(service, companion, same, send_photos, memory)
+    if same is None and send_photos is False:
+        raise UserError(
+            f"{service.where} serves another model than the embedded one, so photos would have to "
+            "go there to be encoded: give the model's file with `onnx`, or allow that with "
+            "`send_photos`",
+            field="send_photos",
+        )
+    if send_photos:
+        tell(f"photos leave this device: {service.where} encodes them", True)
+    return RemoteClip(service, companion, same, bool(send_photos), memory)
 
 
 def _strings_clip(
-    service: Service, onnx: Path, send_photos: bool, memory: MemoryLimit
+    service: Service, onnx: Path, send_photos: bool | None, memory: MemoryLimit
 ) -> StringsClip:
     """The model behind a service of strings. Raises UserError where it is of no use."""
     if onnx != EMBEDDED_MODEL:
@@ -72,7 +86,7 @@ def _strings_clip(
             "be that one's file: leave `onnx` out, or `engine`",
             field="onnx",
         )
-    if not send_photos:
+    if send_photos is False:
         raise UserError(
             f"{service.where} takes strings and photos, so photos have to go there to be encoded: "
             "allow that with `send_photos`",

@@ -9,7 +9,6 @@ from edge_sharpzo.clip.search_start import parse_start
 from edge_sharpzo.clip.session import Feeds, TowerSession
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.served import Companion
-from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
 
 if TYPE_CHECKING:
@@ -93,12 +92,7 @@ class RemoteClip(Clip):
         may_go = self._send_photos if tower is Tower.IMAGE else tower is Tower.TEXT
         if self._file and not may_go:
             return self._file.session(tower, integer)
-        if tower is Tower.IMAGE and not self._send_photos:
-            raise UserError(
-                f"there is no model file here, so photos would have to go to {self.where} to be "
-                "encoded: give the file with `onnx`, or allow that with `send_photos`",
-                field="send_photos",
-            )
+        assert may_go or not self._file
         return self._engine.session(
             tower, integer, self.sha256, lambda feeds: self.output_shape(tower, feeds)
         )

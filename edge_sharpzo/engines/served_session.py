@@ -12,6 +12,8 @@ from edge_sharpzo.engines.transport import FaultError, RefusedError
 if TYPE_CHECKING:
     from edge_sharpzo.engines.service import Service
 
+_UNIT = 1e-2  # that the length of features may be off 1
+
 
 class ServedSession:
     """One tower behind a service; a `TowerSession`."""
@@ -46,7 +48,8 @@ class ServedSession:
 
     def _ask(self, number: int, feeds: Feeds, seconds: float) -> np.ndarray:
         """The answer of one endpoint, which has shown before how it computes."""
-        if self._first is not None and number not in self._compared:
+        was_away = self._service.spread.endpoints[number].lost
+        if self._first is not None and (was_away or number not in self._compared):
             self._compare(number, seconds)
         return self._asked(number, feeds, seconds)
 
@@ -83,4 +86,8 @@ class ServedSession:
             )
         if not np.isfinite(found).all():
             raise FaultError("an answer that is no finite numbers")
+        if self._served is not Served.TOKENS:
+            sizes = np.linalg.norm(found, axis=-1)
+            if (np.abs(sizes - 1) > _UNIT).any():
+                raise FaultError("an answer that is no L2-normalised features")
         return found

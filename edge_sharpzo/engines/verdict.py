@@ -1,6 +1,6 @@
 """What to tell of a service that says no, whichever way it is spoken to."""
 
-from edge_sharpzo.engines.address import Address
+from edge_sharpzo.engines.address import Address, Scheme
 from edge_sharpzo.engines.credentials import CERTIFICATES, TOKEN
 from edge_sharpzo.engines.transport import RefusedError, UnknownModelError
 
@@ -25,22 +25,40 @@ def refused(address: Address, status: str, text: str) -> RefusedError:
 def no_such_model(address: Address, model: str, text: str) -> UnknownModelError:
     """For a service without the model."""
     return UnknownModelError(
-        f"{address} serves no model '{model}' ({_shortened(text)}): name the one that it "
-        "serves behind the port, or start it with `make serve-model`",
+        f"{address} serves no model '{model}' ({_shortened(text)}): name the one that it serves "
+        f"behind the port, such as /{address.model}-text of `make serve-model`",
         field="engine",
     )
 
 
-def about_certificate(address: Address, text: str) -> RefusedError | None:
-    """Where a failure to connect is one of encryption; None where it is another."""
-    if not any(word in text.lower() for word in _CERTIFICATE):
+def other_protocol(address: Address, text: str) -> RefusedError | None:
+    """Where a failure to connect is one of the protocol or the encryption; None elsewhere."""
+    low = text.lower()
+    scheme = address.scheme
+    if scheme.is_http and "badstatusline" in low and "\\x00" in low:
+        return _other_scheme(address, "speaks gRPC", Scheme.GRPC_TLS, Scheme.GRPC)
+    if not scheme.is_http and "http1" in low:
+        return _other_scheme(address, "does not speak gRPC", Scheme.HTTPS, Scheme.HTTP)
+    if not scheme.is_encrypted or not any(word in low for word in _CERTIFICATE):
         return None
-    if not address.scheme.is_encrypted:
-        return None
+    if "wrong_version_number" in low or "wrong version number" in low:
+        plain = Scheme.HTTP if scheme.is_http else Scheme.GRPC
+        return RefusedError(
+            f"{address} is not encrypted: use {plain}:// where you trust the network, or put a "
+            "proxy in front of it (docs/service.md)",
+            field="engine",
+        )
     return RefusedError(
         f"no encrypted connection to {address} ({_shortened(text)}): name the host as its "
         f"certificate does, and let {CERTIFICATES} name a file with the certificate to trust",
         field="engine",
+    )
+
+
+def _other_scheme(address: Address, what: str, encrypted: Scheme, plain: Scheme) -> RefusedError:
+    wanted = encrypted if address.scheme.is_encrypted else plain
+    return RefusedError(
+        f"{address} {what}: use {wanted}://, or the server's other port", field="engine"
     )
 
 

@@ -252,11 +252,6 @@ class TuneOptions:
                 "`preset=paper`",
                 field="start",
             )
-        if self.send_photos and self.engine == LOCAL:
-            raise UserError(
-                "`send_photos` goes with an `engine` that is elsewhere: name it, or leave this out",
-                field="send_photos",
-            )
 
     def with_absolute_paths(self) -> "TuneOptions":
         """The same wherever the process goes."""
