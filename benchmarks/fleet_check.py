@@ -1,7 +1,7 @@
 """Rounds on 1, 2 and 4 workers of this machine over slow links, beside what the model says of them.
 
 `python -m benchmarks.fleet_check [--out FILE.json]`, about six minutes; a check that was stopped
-goes on with the model that it was at. Linux only.
+goes on with the problem that it was at. Linux only.
 
 Workers are MLServers, then Dask's, with one thread, each pinned to a core; nothing goes further
 than 127.0.0.1. What a call costs is measured in processor seconds with one worker and no link to
@@ -194,7 +194,7 @@ def check_dask(onnx: Path, cases: Sequence[Result], cores: int) -> None:
         for number in WORKERS:
             dask.grow(number)
             for case in cases:
-                run = a_round(clip, Problem(case["model"], case["classes"], case["candidates"]))
+                run = a_round(clip, problem_of(case))
                 if number == 1:
                     case["dask"] = costs(run, dask.workers[0].pid, dask.scheduler.pid)
                 expected = predicted(case, case["dask"], PERFECT, number, cores)
@@ -202,6 +202,29 @@ def check_dask(onnx: Path, cases: Sequence[Result], cores: int) -> None:
                 row |= {"predicted_ms": milliseconds(expected), **measured(run)}
                 print(" ", row, flush=True)
                 case["rounds"].append(row)
+
+
+def problem_of(case: Result) -> Problem:
+    """What a case's rounds are of."""
+    return Problem(case["model"], case["classes"], case["candidates"])
+
+
+def check_model(model: str, result: Result, save_it: Callable[[], None]) -> None:
+    """What is missing of a model's cases."""
+    cases: list[Result] = result["problems"]
+    done = {problem_of(case) for case in cases}
+    left = [problem for problem in PROBLEMS if problem.model == model and problem not in done]
+    cores = usable_cores()
+    onnx = EMBEDDED_MODEL if model == EMBEDDED else exported_elsewhere(model, "fp32")
+    if left:
+        with services(onnx, max(WORKERS)) as workers:
+            for problem in left:
+                print(problem, flush=True)
+                cases.append(check_services(onnx, problem, workers, cores))
+                save_it()
+    if wanting := [case for case in cases if case["model"] == model and "dask" not in case]:
+        check_dask(onnx, wanting, cores)
+        save_it()
 
 
 def handling(cases: Sequence[Result]) -> Result:
@@ -233,20 +256,8 @@ def main() -> None:
         before = json.loads(unfinished.read_text(encoding="utf8"))
         if {**before, "problems": []} == result:
             result = before
-    done = {(case["model"], case["classes"]) for case in result["problems"]}
     for model in (EMBEDDED, FULL_SIZE):
-        left = [p for p in PROBLEMS if p.model == model and (model, p.classes) not in done]
-        if not left:
-            continue
-        onnx = EMBEDDED_MODEL if model == EMBEDDED else exported_elsewhere(model, "fp32")
-        cases = []
-        with services(onnx, max(WORKERS)) as workers:
-            for problem in left:
-                print(problem, flush=True)
-                cases.append(check_services(onnx, problem, workers, usable_cores()))
-        check_dask(onnx, cases, usable_cores())
-        result["problems"] += cases
-        save(result, unfinished)
+        check_model(model, result, lambda: save(result, unfinished))
     result["handling"] = handling(result["problems"])
     save(result, out)
     unfinished.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ import typer
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.text import shown
 from serving.listen import Listen
 
 if TYPE_CHECKING:

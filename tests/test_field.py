@@ -123,9 +123,10 @@ def test_features_that_are_not_finite_are_photos_that_cannot_be_read(
     session = clip.session
 
     class Broken:
-        calls = 0
+        calls, at_once = 0, 1
 
-        def run(self, _: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        def run_all(self, calls: list[dict[str, np.ndarray]]) -> list[np.ndarray]:
+            (feeds,) = calls
             features = np.ones((len(feeds["pixel_values"]), clip.card.feature_dim), np.float32)
             if self.calls % 4 == 0:
                 features[0, 3] = number

@@ -89,7 +89,7 @@ def test_rounds_that_can_be_reckoned_by_hand(
     assert round_seconds(made, link, Fleet(devices)) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize("devices", [1, 3, 16])
+@pytest.mark.parametrize("devices", [1, 3, 8])
 def test_more_latency_less_bandwidth_and_fewer_devices_take_longer(devices: int) -> None:
     made = calls(24, up=400_000, down=80_000, here=1e-3, tower=0.05)
     by_latency = [
