@@ -1,6 +1,7 @@
 """Services that answer late, wrongly, or not at all: each has a cause and a cure."""
 
 # ruff: noqa: ARG001 - answers take what they do not all need
+import json
 import ssl
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(spread, "LONGEST_PAUSE", 0.05)
     monkeypatch.setattr(spread, "FIRST_DEADLINE", 0.5)
+    monkeypatch.setattr(spread, "GRACE", 0.3)
     monkeypatch.setattr(spread, "SHORTEST_DEADLINE", 0.5)
     monkeypatch.setattr(spread, "LONGEST_DEADLINE", 0.5)
 
@@ -123,6 +125,32 @@ def _drip(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
         time.sleep(0.1)
 
 
+def _drip_head(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
+    h.close_connection = True
+    for letter in b"HTTP/1.1 200 OK\r\nX-Long: " + b"a" * 30:
+        h.wfile.write(bytes([letter]))
+        h.wfile.flush()
+        time.sleep(0.1)
+
+
+def _go_on(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
+    h.close_connection = True
+    for _ in range(40):
+        h.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        h.wfile.flush()
+        time.sleep(0.1)
+
+
+def _zeros(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
+    found = whole(clip, n)
+    h.tensors(r, {**found, "text_features": 0 * found["text_features"]})
+
+
+def _too_large(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
+    output = {"name": "text_features", "datatype": "INT64", "shape": [1], "data": [10**40]}
+    h.reply(200, json.dumps({"id": r.get("id"), "outputs": [output]}).encode())
+
+
 def _short(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
     h.send_response(200)
     h.send_header("Content-Length", "1000")
@@ -180,6 +208,10 @@ def _broken(h: Handler, r: dict[str, Any], n: bytes, clip: ClipOnnx) -> None:
         (_no_output, "without text_features"),
         (_late, "no answer in time"),
         (_drip, "no answer in time"),
+        (_drip_head, "no answer in time"),
+        (_go_on, "no answer in time"),
+        (_zeros, "L2-normalised"),
+        (_too_large, "cannot be read"),
         (_short, "no connection"),
         (_hang_up, "no connection"),
         (_page, "cannot be read"),
@@ -203,7 +235,7 @@ def test_a_wrong_answer_ends_with_its_cause(
         with pytest.raises(UserError, match=why):
             asked(clip, server.server_port)
         assert time.monotonic() - began < 6
-        assert len(server.asked) >= 3, "one fault alone must not end a run"
+        assert len(server.asked) >= 2, "one fault alone must not end a run"
 
 
 @pytest.mark.parametrize("answer", [_nan, _other_request, _short, _hang_up, _busy, _shape, _broken])

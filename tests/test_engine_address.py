@@ -99,3 +99,17 @@ def test_a_token_that_cannot_be_sent_is_told(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv(TOKEN, token)
         with pytest.raises(UserError, match="ASCII"):
             headers(addresses("kserve+tls://h/clip")[0])
+
+
+@pytest.mark.parametrize(
+    ("engine", "may"),
+    [
+        ("kserve://127.0.0.1/clip", False),
+        ("kserve://10.0.0.7/clip", False),
+        ("kserve+tls://localhost/clip", False),
+        ("kserve+tls://models.example/clip", True),
+    ],
+)
+def test_a_proxy_of_the_environment_sees_nothing_in_the_clear(engine: str, may: bool) -> None:
+    (address,) = addresses(engine)
+    assert address.goes_far is may

@@ -1,6 +1,6 @@
 """A real scheduler of Dask with real workers: the numbers of a run here, whoever comes and goes."""
 
-import shutil
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from servers import dask_fleet, free_ports
 import edge_sharpzo
 from edge_sharpzo.clip import ClipOnnx
 from edge_sharpzo.engines import dask_client, fleet, fleet_session
-from edge_sharpzo.engines.fleet_worker import Answer, Job, take_part, take_whole
+from edge_sharpzo.engines.fleet_worker import Answer, Job, _place, take_part, take_whole
 from edge_sharpzo.events import Event, Note, QueriesSpent
 from edge_sharpzo.system.errors import UserError
 
@@ -109,6 +109,13 @@ def full(*what):
     raise OSError(28, "No space left on device")
 worker.take_part.__code__ = full.__code__
 """
+NO_DISK = """
+import edge_sharpzo.engines.fleet_worker as worker
+def full(*what):
+    raise OSError(28, "No space left on device")
+worker._place = full
+"""
+NO_MEMORY = NO_DISK.replace('OSError(28, "No space left on device")', "MemoryError")
 WRONG_SHAPE = """
 import edge_sharpzo.engines.fleet_worker as worker
 right = worker.computed
@@ -127,8 +134,10 @@ worker._session = lambda *what: Session()
         (NO_PACKAGE, "has edge-sharpzo none"),
         (FULL_DISK, "cannot take the model"),
         (WRONG_SHAPE, "gives something else"),
+        (NO_DISK, "cannot compute (OSError"),
+        (NO_MEMORY, "cannot compute (MemoryError"),
     ],
-    ids=["other-version", "no-package", "full-disk", "wrong-shape"],
+    ids=["other-version", "no-package", "full-disk", "wrong-shape", "no-disk", "no-memory"],
 )
 def test_a_worker_that_does_not_fit_is_refused(
     before: str, why: str, tiny_onnx: Path, photos: Path, tmp_path: Path
@@ -176,7 +185,41 @@ def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:
     with pytest.raises((ValueError, UserError)):
         take_whole(clip.sha256, "a", "clip.onnx")
     assert file.read_bytes() == data
-    shutil.rmtree(tmp_path / "cache")
+    # Two senders at once do not disturb each other, and a damaged model is as good as missing.
+    file.write_bytes(b"garbage")
+    _place.cache_clear()
+    assert _place(clip.sha256, "clip.onnx") is None
+    for offset, part in ((0, data[:half]), (half, data[half:])):
+        for sender in ("a", "b"):
+            take_part(clip.sha256, sender, "clip.onnx", offset, part)
+    for sender in ("a", "b"):
+        take_whole(clip.sha256, sender, "clip.onnx")
+    assert _place(clip.sha256, "clip.onnx") == file
+    assert not list((tmp_path / "cache" / "models").glob("*.part"))
+    _place.cache_clear()
+
+
+def test_a_worker_that_hangs_is_done_without(
+    tiny_onnx: Path,
+    photos: Path,
+    local: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet_session, "SILENT", 6.0)
+    told: list[str] = []
+    with dask_fleet(tmp_path) as (port, _, workers):
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Note):
+                told.append(event.text)
+            if isinstance(event, QueriesSpent) and event.used > 100:
+                workers[0].send_signal(signal.SIGSTOP)
+
+        run = tuned(photos, tiny_onnx, tmp_path / "run", port, hear)
+        workers[0].send_signal(signal.SIGCONT)
+    assert history(run) == history(local)
+    assert any("hangs: others take its calls" in text for text in told)
 
 
 def test_other_digits_of_a_worker_are_told() -> None:
