@@ -35,6 +35,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "AT_START", 0.3)
     monkeypatch.setattr(spread, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(spread, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(spread, "LOST_PAUSE", 0.05)
 
 
 def served(onnx: Path) -> Served:
@@ -370,3 +371,11 @@ def test_a_real_server_over_grpc(tiny_onnx: Path, photos: Path, tmp_path: Path) 
         photo = photos / "test" / "red_things" / "000.png"
         answer = invoke("predict", tmp_path / "run", photo, "--json")
         assert answer.exit_code == 0, answer.output
+
+
+def test_the_doctor_says_what_it_is_good_for(there: Any) -> None:
+    result = invoke("doctor", "--engine", at(there))
+    assert result.exit_code == 0, result.output
+    assert "no prompt can be tuned with it" in result.stdout
+    found = json.loads(invoke("doctor", "--engine", at(there), "--json").stdout)
+    assert found["access"] == "strings"

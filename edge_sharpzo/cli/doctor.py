@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +12,13 @@ from edge_sharpzo.cli.terminal import out, out_json
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.towers import LOCAL
 
+if TYPE_CHECKING:
+    from edge_sharpzo.clip.model import Clip
+
 NAMES = ["cat", "dog", "car", "tree", "house", "bird", "chair", "bottle", "flower", "road"]
 SHOTS_PER_NAME = 16  # of made-up photos
 CANDIDATES = 64  # timed
+STRINGS = "strings"  # what a service may take in place of context vectors
 
 
 def command(
@@ -39,6 +43,10 @@ def command(
         found = _examined(onnx, usable_threads(threads), resolve(provider), engine)
         if as_json:
             out_json(found)
+            return
+        if found.get("access") == STRINGS:
+            out(f"{engine} takes strings and photos: no prompt can be tuned with it, and `tune`")
+            out("makes a classifier of the template and a closed-form head (docs/service.md)")
             return
         out(", ".join(f"{name} {value}" for name, value in found["versions"].items()))
         free = found["available_memory_mb"]
@@ -67,24 +75,17 @@ def _examined(onnx: Path, threads: int, provider: str, engine: str) -> dict[str,
     import numpy as np
 
     from edge_sharpzo.clip.providers import Provider, why_not
-    from edge_sharpzo.engines.opening import open_clip
     from edge_sharpzo.system.machine import available_mb, check_device, usable_cores, versions
-    from edge_sharpzo.system.memory import MemoryLimit, peak_mb
+    from edge_sharpzo.system.memory import peak_mb
     from edge_sharpzo.system.storage import cache_folder
     from edge_sharpzo.tuning.methods.registry import plan
     from edge_sharpzo.tuning.noise import SHORTEST_STEP, difference_step
     from edge_sharpzo.tuning.objective import PromptObjective
 
     check_device()
-    clip = open_clip(
-        onnx,
-        engine,
-        None,
-        threads=threads,
-        provider=provider,
-        memory=MemoryLimit(),
-        tell=tell,
-    )
+    clip = _opened(onnx, threads, provider, engine)
+    if not clip.takes_contexts:
+        return {"engine": engine, "access": STRINGS, "model": clip.where}
     chosen = plan()
     shape = (len(NAMES) * SHOTS_PER_NAME, clip.card.feature_dim)
     features = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
@@ -117,3 +118,19 @@ def _examined(onnx: Path, threads: int, provider: str, engine: str) -> dict[str,
         "difference_step": noise.step,
         "peak_rss_mb": peak_mb(),
     }
+
+
+def _opened(onnx: Path, threads: int, provider: str, engine: str) -> "Clip":
+    """The model to examine. Raises UserError."""
+    from edge_sharpzo.engines.opening import open_clip
+    from edge_sharpzo.system.memory import MemoryLimit
+
+    return open_clip(
+        onnx,
+        engine,
+        None,
+        threads=threads,
+        provider=provider,
+        memory=MemoryLimit(),
+        tell=tell,
+    )
