@@ -12,11 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connected
+from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connected, within
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.task import Ended, Job
 from edge_sharpzo.system.errors import UserError
@@ -49,7 +50,7 @@ class Crew:
         try:
             if self.client.status != "running":
                 raise OSError("the connection is closed")
-            every: dict[str, int] = self.client.nthreads()
+            every: dict[str, int] = within(ANSWER_WITHIN, self.client.nthreads)
             found = {address: every[address] for address in self._usable(list(every))}
         except (OSError, RuntimeError) as error:
             raise UserError(
@@ -115,11 +116,12 @@ class _Work:
             by_worker.setdefault(address, []).append(str(future.key))
         for address, tokens in by_worker.items():
             with suppress(OSError, ValueError):  # it is gone
-                self._crew.client.run(task.stop, tokens, workers=[address])
+                run = partial(self._crew.client.run, task.stop, tokens, workers=[address])
+                within(ANSWER_WITHIN, run)
         until = time.monotonic() + ENDED_WITHIN
         while self._given and time.monotonic() < until:
             self._await(0.5)
-            alive = self._crew.client.nthreads()
+            alive = within(ANSWER_WITHIN, self._crew.client.nthreads)
             for future, (_, address) in list(self._given.items()):
                 if address not in alive:
                     self._take_back(future)
