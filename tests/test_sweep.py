@@ -488,6 +488,19 @@ def test_other_photos_are_refused(
     ]
 
 
+@pytest.mark.usefixtures("here")
+def test_budgets_that_are_too_small_leave_no_runs(
+    sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Before the search, at its first step, and after its starting points, of which 10 are paid."""
+    command = words(sets / "fruits", tiny_onnx, tmp_path / "out", "--budgets", "2,11,20")
+    for _ in range(2):
+        done = invoke("sweep", *command)
+        assert done.exit_code == 2
+        assert done.stderr.count("does not pay for the first step") == 3
+        assert [path for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
+
+
 @pytest.mark.parametrize(
     ("names", "stays"),
     [

@@ -116,6 +116,7 @@ def _spread(spread: dict[str, float] | None, is_share: bool) -> str:
     if spread is None:
         return "-"
     median, least, most = (
-        f"{100 * value:.1f}" if is_share else f"{value:,.0f}" for value in spread.values()
+        f"{100 * value:.1f}" if is_share else f"{value:,.1f}".removesuffix(".0")
+        for value in spread.values()
     )
     return median if least == most else f"{median} ({least} to {most})"
