@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 from helpers import invoke
 
-from edge_sharpzo.runs.collecting import Outlier, collect
+from edge_sharpzo.cli import terminal
+from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.runs.collecting import collect
+from edge_sharpzo.runs.outliers import Outlier
 from edge_sharpzo.system.errors import UserError
 
 Edit = Callable[[dict[str, Any]], object]
@@ -26,7 +29,13 @@ def make(finished_run: Path, tmp_path: Path) -> Callable[..., Path]:
 
     numbers = count()
 
-    def run(name: str, edit: Edit = lambda found: None, data: str = "imgs", **more: Any) -> Path:
+    def run(
+        name: str,
+        edit: Edit = lambda found: None,
+        data: str = "imgs",
+        options: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> Path:
         folder = tmp_path / "fleet" / name
         folder.mkdir(parents=True)
         found = json.loads(json.dumps(summary))
@@ -36,7 +45,8 @@ def make(finished_run: Path, tmp_path: Path) -> Callable[..., Path]:
         found["seconds"]["total"] = 30.0 + next(numbers)  # no copies
         edit(found)
         (folder / "summary.json").write_text(json.dumps(found))
-        known = {**config, "options": {**config["options"], "data": f"/home/pi/{data}"}, **more}
+        asked = {**config["options"], "data": f"/home/pi/{data}", **(options or {})}
+        known = {**config, "options": asked, **more}
         (folder / "config.json").write_text(json.dumps(known))
         return folder
 
@@ -87,10 +97,10 @@ def test_the_runs_of_a_fleet(make: Callable[..., Path], tmp_path: Path) -> None:
     bad = found["dirty", "classifier, held-out"]
     assert (bad.value, bad.median, bad.mad) == (0.55, pytest.approx(0.8), pytest.approx(0.003))
     assert "photos that cannot be read: 12, most have 0" in bad.why
-    assert found["old", "tuning seconds"].why[0].startswith("onnxruntime 1.21.1, most have 1.")
+    assert found["old", "tuning seconds"].why[0].startswith("onnxruntime: 1.21.1, most have 1.")
     told = found["large", "peak memory, MB"].told()
     assert "peak memory, MB 900.0, median of 503 runs 200.0 (MAD 0.0); nothing else that " in told
-    assert told.endswith("differs: look at its photos with `edge-sharpzo check`")
+    assert told.endswith("differs: its device, and what else ran there, is not recorded")
 
 
 def test_what_is_no_outlier(make: Callable[..., Path], tmp_path: Path) -> None:
@@ -120,6 +130,9 @@ OTHER: dict[str, tuple[Edit, dict[str, Any]]] = {
     "more shots": (lambda found: found["data"].update(shots=99), {}),
     "another head": (lambda found: found["accuracy"]["head"].update(name="ridge"), {}),
     "another set": (lambda found: None, {"data": "others"}),
+    "another budget": (lambda found: None, {"preset": {"budget": 7, "context_tokens": 8}}),
+    "no budget": (lambda found: None, {"preset": {"budget": None, "context_tokens": 8}}),
+    "by time": (lambda found: None, {"options": {"minutes": 5.0}}),
 }
 
 
@@ -175,7 +188,7 @@ def interrupted(run: Path) -> None:
         (binary, "is damaged, or made by another version"),
         (newer, "a newer version of edge-sharpzo wrote it"),
         (impossible, "an accuracy is above 100 %"),
-        (unfinished, "it is not finished: go on with `edge-sharpzo tune --resume`"),
+        (unfinished, "it ended before its first checkpoint: `edge-sharpzo tune --resume` begins"),
         (interrupted, "it was interrupted"),
     ],
 )
@@ -270,8 +283,185 @@ def test_a_file_that_cannot_be_written(make: Callable[..., Path], tmp_path: Path
     assert "cannot use" in done.stderr
 
 
-def test_an_outlier_in_words() -> None:
-    outlier = Outlier("pi", "queries", 4000.0, 5000.0, 10.5, 9, ["stopped: time, most have budget"])
-    assert outlier.told() == (
-        "pi: queries 4,000.0, median of 9 runs 5,000.0 (MAD 10.5); stopped: time, most have budget"
-    )
+@pytest.mark.parametrize(
+    ("outlier", "told"),
+    [
+        (
+            Outlier("pi", "queries", 4000, 5000.5, 10, 9, ["stopped: time, most have budget"]),
+            "pi: queries 4,000, median of 9 runs 5,000 (MAD 10); stopped: time, most have budget",
+        ),
+        (
+            Outlier("pi", "queries", 4000, 12000, 0, 9, []),
+            "pi: queries 4,000, median of 9 runs 12,000 (MAD 0); nothing else that is recorded "
+            "differs",
+        ),
+        (
+            Outlier("pi", "tuning seconds", 81.25, 20.0, 0.5, 7, []),
+            "pi: tuning seconds 81.2, median of 7 runs 20.0 (MAD 0.5); nothing else that is "
+            "recorded differs: its device, and what else ran there, is not recorded",
+        ),
+        (
+            Outlier("pi", "refused, held-out", 0.5, 0.05, 0.01, 7, []),
+            "pi: refused, held-out 50.0 %, median of 7 runs 5.0 % (MAD 1.0 %); nothing else that "
+            "is recorded differs: look at its photos with `edge-sharpzo check`",
+        ),
+    ],
+)
+def test_an_outlier_in_words(outlier: Outlier, told: str) -> None:
+    assert outlier.told() == told
+
+
+REASONS: dict[str, tuple[Edit, dict[str, Any], dict[str, Any], str]] = {
+    "engine": (lambda _: None, {"engine": "kserve://pi:1/m"}, {}, "engine: kserve://pi:1/m"),
+    "photos sent": (
+        lambda _: None,
+        {"send_photos": True},
+        {},
+        "send_photos: True, most have False",
+    ),
+    "template": (lambda _: None, {"template": "{}!"}, {}, "template: {}!, most have a photo of"),
+    "limit": (lambda _: None, {"max_memory": 90}, {}, "max_memory: 90, most have none"),
+    "seed": (lambda found: found.update(seed=8), {}, {}, "seed: 8, most have 0"),
+    "threads": (lambda found: found.update(threads=99), {}, {}, "threads: 99, most have "),
+    "provider": (lambda found: found.update(provider="X"), {}, {}, "provider: X, most have CPU"),
+    "package": (lambda found: found["versions"].update(numpy="9"), {}, {}, "numpy: 9, most have"),
+    "no package": (lambda found: found["versions"].pop("numpy"), {}, {}, "numpy: none, most have"),
+    "other photos": (
+        lambda _: None,
+        {},
+        {"tuned_on_sha256": ["b" * 64]},
+        "contents of photos tuned on: ",
+    ),
+    "held-out photos": (
+        lambda _: None,
+        {},
+        {"held_out": ["x"], "held_out_sha256": ["b" * 64]},
+        "contents of held-out photos: ",
+    ),
+}
+
+
+@pytest.mark.parametrize(("edit", "options", "more", "why"), REASONS.values(), ids=list(REASONS))
+def test_all_that_is_recorded_may_be_the_reason(
+    edit: Edit,
+    options: dict[str, Any],
+    more: dict[str, Any],
+    why: str,
+    make: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    def slow(found: dict[str, Any]) -> None:
+        found["seconds"]["tuning"] = 90.0
+        edit(found)
+
+    for number in range(6):
+        make(f"{number}")
+    make("slow", slow, options=options, **more)
+    collected = collect([tmp_path / "fleet"])
+    (outlier,) = collected.outliers
+    assert (outlier.figure, len(outlier.why)) == ("tuning seconds", 1)
+    assert outlier.why[0].startswith(why)
+    (group,) = collected.groups
+    name = why.partition(":")[0]
+    assert name == "numpy" or list(group["differing"]) == [name]
+
+
+def test_what_most_runs_do_not_share_is_no_reason_and_told(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number in range(6):
+        make(f"{number}", lambda found, n=number: found.update(seed=n))
+
+    def slow(found: dict[str, Any]) -> None:
+        found.update(seed=9)
+        found["seconds"]["tuning"] = 90.0
+
+    make("slow", slow)
+    (outlier,) = collect([tmp_path / "fleet"]).outliers
+    assert outlier.why == ["the runs differ among themselves in seed"]
+
+
+def test_budgets_and_engines_are_shown(make: Callable[..., Path], tmp_path: Path) -> None:
+    config = json.loads((make("a") / "config.json").read_text())["preset"]
+    for name, budget in (("b", 2989), ("c", 7984)):
+        make(name, preset={**config, "budget": budget})
+    make("d", preset={**config, "budget": 7984}, options={"engine": "dask://pi:8786"})
+    make("e", options={"minutes": 2.5}, preset={**config, "budget": None})
+    made = [{"held_out": ["x"], "held_out_sha256": [letter * 64]} for letter in "ab"]
+    for number, more in enumerate(made):
+        make(f"f{number}", data="other", **more)
+    file = tmp_path / "table.csv"
+    lines = invoke("collect", tmp_path / "fleet", "--csv", file).stdout.splitlines()
+    assert lines[1].split()[5:10] == ["budget", "classes", "head", "minutes", "engines"]
+    told = [line.split(":")[0] for line in lines if "budget " in line and "shots, " in line]
+    budgets = [line.partition("budget ")[2] for line in told]
+    own = f"{config['budget']:,}"
+    assert budgets == [
+        f"{own}, 1 run",
+        "2,989, 1 run",
+        "7,984, 2 runs",
+        "-, 1 run",
+        f"{own}, 2 runs",
+    ]
+    assert "  not the same in all of them: engine (local: 1, dask://pi:8786: 1)" in lines
+    assert sum("their held-out photos differ" in line for line in lines) == 1
+    rows = {Path(row["run"]).name: row for row in csv.DictReader(io.StringIO(file.read_text()))}
+    assert (rows["c"]["budget"], rows["c"]["engine"]) == ("7984", "local")
+    assert (rows["d"]["engine"], rows["e"]["minutes"]) == ("dask://pi:8786", "2.5")
+
+
+def test_nobody_is_named_where_nothing_was_refused(
+    make: Callable[..., Path], tmp_path: Path
+) -> None:
+    for number in range(3):
+        make(f"{number}", lambda found: found["known"].update(kept=1.0))
+    assert collect([tmp_path / "fleet"]).groups[0]["refused most"] is None
+    assert "refused most" not in invoke("collect", tmp_path / "fleet").stdout
+
+
+def test_an_unfinished_run_with_a_checkpoint(make: Callable[..., Path], tmp_path: Path) -> None:
+    make("good")
+    for name in ("begun", "not begun"):
+        (make(name) / "summary.json").unlink()
+    (tmp_path / "fleet" / "begun" / FILE).touch()
+    whys = {Path(run).name: why for run, why in collect([tmp_path / "fleet"]).left_out.items()}
+    assert whys["begun"] == "it is not finished: go on with `edge-sharpzo tune --resume`"
+    assert whys["not begun"].startswith("it ended before its first checkpoint: ")
+
+
+TABLE = [["set", "tuned accuracy", "queries"], ["日本語のセット", "80.1 ± 0.3", "2,989"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (
+            None,
+            [" set             tuned accuracy  queries", " 日本語のセット  80.1 ± 0.3      2,989"],
+        ),
+        (
+            41,
+            [" set             tuned accuracy  queries", " 日本語のセット  80.1 ± 0.3      2,989"],
+        ),
+        (
+            40,
+            [
+                "                 tuned",
+                " set             accuracy    queries",
+                " 日本語のセット  80.1 ± 0.3  2,989",
+            ],
+        ),
+        (36, ["set: 日本語のセット", "  tuned accuracy: 80.1 ± 0.3", "  queries: 2,989"]),
+        (9, ["set: 日本語のセット", "  tuned accuracy: 80.1 ± 0.3", "  queries: 2,989"]),
+    ],
+)
+def test_a_table_is_never_cut_off(
+    width: int | None,
+    lines: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(terminal, "is_terminal", lambda _: width is not None)
+    monkeypatch.setenv("COLUMNS", str(width or 20))
+    terminal.out_table(TABLE)
+    assert capsys.readouterr().out.splitlines() == lines

@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ import edge_sharpzo
 from edge_sharpzo import UserError
 from edge_sharpzo.engines import dask_client
 from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
-from edge_sharpzo.events import Event, RunEnded
+from edge_sharpzo.events import Event, Note, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
 from edge_sharpzo.sweeping.fleet import host_of
-from edge_sharpzo.sweeping.folder import put
+from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
 from edge_sharpzo.sweeping.sweep import _Sweeping
@@ -32,8 +34,8 @@ from edge_sharpzo.system.stopping import StopWhen
 
 pytest.importorskip("distributed")
 # Runs that take long enough to be met in the middle.
-LONG = ("--methods", "sharpzo", "--budgets", 7500)
-LONG_NAME = "fruits-sharpzo-4shots-seed0-7500"
+LONG = ("--methods", "sharpzo", "--budgets", 4000)
+LONG_NAME = "fruits-sharpzo-4shots-seed0-4000"
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(sets: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The long run of seed 0 by `tune`, which nobody interrupted."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    tuned(sets / "fruits", tiny_onnx, out, "--method", "sharpzo", "--budget", 7500)
+    tuned(sets / "fruits", tiny_onnx, out, "--method", "sharpzo", "--budget", 4000)
     return out
 
 
@@ -83,7 +85,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str] | N
     while not condition():
         assert time.monotonic() < until
         assert process is None or process.poll() is None, process.communicate()
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def cpu_seconds(process: int) -> float:
@@ -96,13 +98,22 @@ def is_alive(process: int) -> bool:
 
 
 def in_the_middle(run: str, process: subprocess.Popen[str]) -> int:
-    """Waits until a run searches; returns its process.
+    """Waits until a run searches, which takes some seconds; returns its process."""
 
-    Its start takes about 1.2 s of a processor, the search 4 s.
-    """
-    wait_for(lambda: processes("sweeping.child", run), process)
-    (found,) = processes("sweeping.child", run)
-    wait_for(lambda: cpu_seconds(found) > 2.2, process)
+    def searching() -> list[int]:
+        """A run says how long it will take as its search begins."""
+        with suppress(OSError):  # it has ended
+            return [
+                each
+                for each in processes("sweeping.child", run)
+                if " queries at " in Path(f"/proc/{each}/fd/2").read_text()
+            ]
+        return []
+
+    wait_for(searching, process)
+    (found,) = searching()
+    since = cpu_seconds(found)
+    wait_for(lambda: cpu_seconds(found) > since + 0.1, process)
     return found
 
 
@@ -382,6 +393,7 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     exit_code, errors = ended(process)
     assert exit_code == 130
     assert errors.endswith("\ninterrupted; the same command goes on with what has begun\n")
+    assert re.search(rf"{LONG_NAME}: its worker tcp://\S+ .*; it goes on at tcp://127", errors)
     assert is_interrupted()
     assert json.loads((run / "summary.json").read_text())["stopped_because"] == "interrupted"
 
@@ -390,6 +402,126 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     assert same(run, alone)
     assert json.loads((out / "sweep.json").read_text())["table"][0]["seeds"] == [0]
     assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
+
+
+class Here:
+    """A crew that runs jobs in this process."""
+
+    def slots(self) -> dict[str, int]:
+        return {"tcp://here:1": 1}
+
+    def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
+        for job in jobs:
+            done = invoke(*job.arguments[:-1], f"{job.arguments[-1]}{job.folder}")
+            finished(job, Ended(done.exit_code, done.stdout, done.stderr))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps need no processes."""
+
+    @contextmanager
+    def crew_of(*_: object) -> Iterator[Here]:
+        yield Here()
+
+    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", crew_of)
+
+
+def one_deleted(data: Path) -> None:
+    (data / "train" / "red" / "000.png").unlink()
+
+
+def one_more(data: Path) -> None:
+    number = len(list((data / "train" / "red").iterdir()))
+    write_photos(data / "train" / "red", 0, 1, seed=70 + number, start=number)
+
+
+def one_edited(data: Path) -> None:
+    shutil.copy(data / "train" / "red" / "000.png", data / "train" / "blue" / "003.png")
+
+
+def one_renamed(data: Path) -> None:
+    (data / "train" / "red" / "000.png").rename(data / "train" / "red" / "zzz.png")
+
+
+def one_held_out_deleted(data: Path) -> None:
+    (data / "test" / "green" / "001.png").unlink()
+
+
+CHANGES = (one_deleted, one_more, one_edited, one_renamed, one_held_out_deleted)
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("change", CHANGES)
+def test_other_photos_are_refused(
+    change: Callable[[Path], None], sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Unless no run was made of those before."""
+    data, out, told = tmp_path / "fruits", tmp_path / "out", list[Event]()
+    shutil.copytree(sets / "fruits", data)
+
+    def sweep(seeds: str, budget: int = 60) -> Any:
+        more: dict[str, Any] = {"shots": 2, "threads": 1, "workers": 1, "out": out}
+        return edge_sharpzo.sweep(
+            data, onnx=tiny_onnx, seeds=seeds, budgets=budget, on_progress=told.append, **more
+        )
+
+    assert "does not pay for the first step" in next(iter(sweep("0", budget=2).failed.values()))
+    assert [path for path in out.iterdir() if path.is_dir()] == [], "nothing could go on"
+    one_more(data)
+    assert len(sweep("0").runs) == 1
+    before = (out / "sweep.json").read_text()
+    change(data)
+    with pytest.raises(UserError) as raised:
+        sweep("0-1")
+    assert str(raised.value) == (
+        f"the photos in {data} are not those that {out}/fruits-gauss-newton-2shots-seed0-60 was "
+        "made of: results could not be compared; put the photos back, or choose another `out`"
+    )
+    known = [json.loads(text) for text in (before, (out / "sweep.json").read_text())]
+    assert known[0]["photos_sha256"] == known[1]["photos_sha256"]
+    assert known[0]["table"] == known[1]["table"]
+    told.clear()
+    assert sweep("0").table == known[0]["table"]
+    assert [event.text for event in told if isinstance(event, Note)] == [
+        "1 of 1 run is there already"
+    ]
+
+
+@pytest.mark.usefixtures("here")
+def test_budgets_that_are_too_small_leave_no_runs(
+    sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Before the search, at its first step, and after its starting points, of which 10 are paid."""
+    command = words(sets / "fruits", tiny_onnx, tmp_path / "out", "--budgets", "2,11,20")
+    for _ in range(2):
+        done = invoke("sweep", *command)
+        assert done.exit_code == 2
+        assert done.stderr.count("does not pay for the first step") == 3
+        assert [path for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "stays"),
+    [
+        (["config.json"], False),
+        (["config.json", FILE], True),
+        (["config.json", "summary.json"], True),
+        (["config.json", ".lock"], True),
+        (["config.json", "mine.txt"], True),
+        (["mine.txt"], True),
+        ([], True),
+    ],
+)
+def test_what_is_left_of_a_run_that_failed(names: list[str], stays: bool, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in names:
+        (run / name).touch()
+    clear_dead(run)
+    assert run.exists() == stays
+    assert not stays or {path.name for path in run.iterdir()} == set(names)
+    clear_dead(tmp_path / "nowhere")
 
 
 def test_two_sweeps_in_one_folder(sets: Path, tiny_onnx: Path, tmp_path: Path) -> None:
@@ -435,7 +567,7 @@ def test_how_jobs_end(workers: crew.Crew) -> None:
     workers.run(jobs, lambda job, end: found.update({job.name: end}), StopWhen())
     assert (found["right"].code, found["right"].out.split()[0]) == (0, "here")
     assert (found["wrong"].code, found["wrong"].why) == (1, "no such thing")
-    assert "killed by signal 9, 3 times: memory may have run out" in found["dies"].why
+    assert "killed by signal 9 at tcp://127.0.0.1:" in found["dies"].why
     assert found["elsewhere"].why == "the worker tcp://10.1.2.3:4 is gone"
 
 
@@ -491,7 +623,9 @@ def test_a_fleet_brings_whole_runs(
     wait_for(lambda: not is_alive(middle), process)
     in_the_middle(place, process)
     process.send_signal(signal.SIGINT)
-    assert ended(process)[0] == 130
+    exit_code, errors = ended(process)
+    assert exit_code == 130
+    assert re.search(rf"{LONG_NAME}: its worker tcp://\S+ .*; it begins again at tcp://", errors)
     assert (run / FILE).exists()
     exit_code, errors = ended(started(*command))
     assert exit_code == 0, errors
@@ -555,9 +689,11 @@ def test_no_worker_and_no_scheduler(
     assert tmp_path.exists()
 
 
-def test_machines_with_other_photos(sets: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("alike", [True, False])
+def test_machines_with_other_photos(alike: bool, sets: Path, tmp_path: Path) -> None:
     asked = SweepOptions([sets / "fruits"], out=tmp_path / "out", engine="dask://pi")
     sweep = sweep_of(asked, TuneOptions())
+    asked.out.mkdir()  # type: ignore[union-attr]
 
     class Two:
         def slots(self) -> dict[str, int]:
@@ -567,11 +703,19 @@ def test_machines_with_other_photos(sets: Path, tmp_path: Path) -> None:
             assert {host_of(job.only) for job in jobs} == {"tcp://10.0.0.1", "tcp://10.0.0.2"}
             assert len(jobs) == 2
             for number, job in enumerate(jobs):
-                finished(job, Ended(0, f"{number}", ""))
+                photos = "alike" if alike else f"of {number}"
+                seen = {"model_sha256": "a model", "photos_sha256": photos}
+                finished(job, Ended(0, json.dumps(seen), ""))
 
     jobs = [Job(sweep.cells[0].name, "edge_sharpzo", ())]
+    work = _Sweeping(sweep, record_of(sweep, "0" * 64), lambda event: None, StopWhen())
+    if alike:
+        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        known = json.loads((tmp_path / "out" / "sweep.json").read_text())
+        assert known["photos_sha256"] == {"fruits": "alike"}
+        return
     with pytest.raises(UserError, match="do not have the same model and photos in"):
-        _Sweeping(sweep, lambda event: None, StopWhen())._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
 
 
 def test_what_a_worker_brings_is_put_whole(tmp_path: Path) -> None:

@@ -8,12 +8,17 @@ import typer
 from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag
 from edge_sharpzo.cli.terminal import csv_lines, out, out_json, out_table, say
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import listed, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_sharpzo.runs.collecting import Collected
+    from edge_sharpzo.runs.side_by_side import Row
 
 MOST_LINES = 20  # of a kind, on a terminal; JSON has all
+MOST_VALUES = 3  # of one setting, likewise
+AXES = ("set", "model", "method", "start", "shots", "budget", "classes", "head")
 
 
 def command(
@@ -52,24 +57,50 @@ def _text(value: Any) -> Any:
 
 
 def _print(collected: "Collected") -> None:
-    from edge_sharpzo.runs.collecting import FIGURES, SHARES
+    from edge_sharpzo.runs.outliers import FIGURES, SHARES
 
-    axes = ["set", "model", "method", "start", "shots", "classes", "head", "runs"]
-    lines = [[*axes, *(f"{name}, %" if name in SHARES else name for name in FIGURES)]]
+    timed = any(group["minutes"] for group in collected.groups)
+    engines = len({engine for group in collected.groups for engine in group["engines"]}) > 1
+    head = [*AXES, *["minutes"] * timed, *["engines"] * engines, "runs"]
+    lines = [[*head, *(f"{name}, %" if name in SHARES else name for name in FIGURES)]]
     for group in collected.groups:
         figures = [_spread(group[name], name in SHARES) for name in FIGURES]
-        lines.append([*(str(group[name] or "-") for name in axes), *figures])
+        lines.append([*(_axis(group[name]) for name in head), *figures])
     out("median (least to most) of the runs that can be held against each other")
     out_table(lines)
     for group in collected.groups:
-        versions = ", ".join(f"{name} ({count})" for name, count in group["versions"].items())
-        out(f"{group['set'] or '-'}, {group['runs']} runs: {versions}")
-        if group["refused most"] is not None:
-            most = percent(group["refused, held-out"]["most"])
-            out(f"refused most held-out photos, {most}: {group['refused most']}")
+        _print_notes(group)
     _some([each.told() for each in collected.outliers], "figures that stand out", out)
     left = [f"{run}: {why}" for run, why in collected.left_out.items()]
     _some(left, "folders that are left out", say)
+
+
+def _print_notes(group: "Row") -> None:
+    """What a line of the table has no room for."""
+    axes = f"{group['method']}, {group['shots']} shots, budget {_axis(group['budget'])}"
+    runs = "1 run" if group["runs"] == 1 else f"{group['runs']:,} runs"
+    out(f"{_axis(group['set'])}, {axes}, {runs}: {_counted(group['versions'])}")
+    if differing := group["differing"]:
+        told = (f"{name} ({_counted(counts)})" for name, counts in differing.items())
+        out(f"  not the same in all of them: {', '.join(told)}")
+    if any(name in differing for name in ("held-out photos", "contents of held-out photos")):
+        out("  their held-out photos differ: so their accuracies do, whatever was tuned")
+    if group["refused most"] is not None:
+        most = percent(group["refused, held-out"]["most"])
+        out(f"  refused most held-out photos, {most}: {group['refused most']}")
+
+
+def _counted(counts: "Mapping[str, int]") -> str:
+    """Values with their runs; their number alone where they are many."""
+    if len(counts) > MOST_VALUES:
+        return f"{len(counts):,} values"
+    return ", ".join(f"{value}: {count:,}" for value, count in counts.items())
+
+
+def _axis(value: Any) -> str:
+    if isinstance(value, dict):
+        return listed(list(value), MOST_VALUES)
+    return f"{value:,}" if isinstance(value, int) else str(value or "-")
 
 
 def _some(lines: list[str], title: str, tell: Any) -> None:
@@ -85,6 +116,7 @@ def _spread(spread: dict[str, float] | None, is_share: bool) -> str:
     if spread is None:
         return "-"
     median, least, most = (
-        f"{100 * value:.1f}" if is_share else f"{value:,.0f}" for value in spread.values()
+        f"{100 * value:.1f}" if is_share else f"{value:,.1f}".removesuffix(".0")
+        for value in spread.values()
     )
     return median if least == most else f"{median} ({least} to {most})"

@@ -18,6 +18,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown
 
 GONE = (errno.EPIPE, errno.EIO)  # nobody reads a pipe, a terminal is closed
+GAP = 2  # between the columns of a table
 FORMULA = "=+-@"  # what a spreadsheet computes begins with one of these
 
 
@@ -157,17 +158,44 @@ def _json(value: Any) -> str:
 
 
 def out_table(lines: Sequence[Sequence[str]]) -> None:
-    """A table as wide as the terminal, its head first. Raises as `write` does."""
+    """A table, its head first; nothing of it is cut off. Raises as `write` does.
+
+    Where a terminal is too narrow, even with a head of several lines, there is a block for each
+    line, a cell below the other.
+    """
+    from rich.cells import cell_len
+    from rich.console import Console
+
+    head, *body = [[shown(cell) for cell in line] for line in lines]
+    most = Console().width if is_terminal(sys.stdout) else None
+    needed = [max(map(cell_len, column)) for column in zip(head, *body, strict=True)]
+    words = [max(map(cell_len, cell.split()), default=0) for cell in head]
+    below = [
+        max(cell_len(cells[i]) for cells in [*body, [""] * len(head)]) for i in range(len(head))
+    ]
+    wrapped = list(map(max, words, below))
+    for widths in (needed, wrapped):
+        if most is None or sum(widths) + GAP * len(widths) <= most:
+            _out_columns(head, body, widths)
+            return
+    for cells in body:
+        for number, (name, cell) in enumerate(zip(head, cells, strict=True)):
+            out(f"{'  ' if number else ''}{f'{name}: ' if name else ''}{cell}")
+
+
+def _out_columns(head: Sequence[str], body: Iterable[Sequence[str]], widths: Sequence[int]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    head, *body = [[Text(shown(cell)) for cell in line] for line in lines]
-    table = Table(*(Column(cell) for cell in head), box=None)
+    columns = zip(map(Text, head), widths, strict=True)
+    table = Table(
+        *(Column(name, width=width, overflow="fold") for name, width in columns), box=None
+    )
     for cells in body:
-        table.add_row(*cells)
-    # Drawn apart from the terminal, of whose width alone it makes use.
-    drawn = Console(file=io.StringIO(), width=Console().width)
+        table.add_row(*map(Text, cells))
+    # Drawn apart from the terminal, which may be narrower.
+    drawn = Console(file=io.StringIO(), width=sum(widths) + GAP * len(widths))
     with drawn.capture() as capture:
         drawn.print(table)
     for line in capture.get().splitlines():

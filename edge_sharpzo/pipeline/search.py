@@ -163,8 +163,9 @@ def _kept(
     """
     try:
         yield
-    except UserError:
-        if checkpoints and seen and seen[-1].queries == dict(objective.queries):
+    except UserError as error:
+        goes_on = error.field not in ("budget", "minutes")  # too small, as they stay
+        if goes_on and checkpoints and seen and seen[-1].queries == dict(objective.queries):
             checkpoints.write(seen[-1], optimizer.state())
         raise
 

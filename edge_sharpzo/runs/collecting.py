@@ -5,14 +5,16 @@ import json
 import os
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edge_sharpzo.clip.embedded import known_as
+from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.runs.outliers import FIGURES, Outlier, differing_in, outliers_of, values
 from edge_sharpzo.runs.records import SUMMARY, Summary
-from edge_sharpzo.runs.run_config import CONFIG
+from edge_sharpzo.runs.run_config import CONFIG, SINCE_0_1_0
 from edge_sharpzo.runs.side_by_side import WITHOUT, Row, flat
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import parse_json, read_text
@@ -20,52 +22,22 @@ from edge_sharpzo.tuning.records import StopReason
 
 # What runs of one group have in common: figures of others are not held against each other.
 ALIKE = ("set", "model", "model sha256", "classes", "class names", WITHOUT, "method", "start",
-         "shots", "head")  # fmt: skip
-# Figures in which a run may stand out, and the least distance that counts: a share of the median,
-# or itself where the figure is a share.
-FIGURES = {
-    "classifier, held-out": 0.02,
-    "classifier, validation": 0.02,
-    "refused, held-out": 0.02,
-    "queries": 0.05,
-    "tuning seconds": 0.05,
-    "peak memory, MB": 0.05,
+         "shots", "budget", "minutes", "head")  # fmt: skip
+UNFINISHED = "it is not finished: go on with `edge-sharpzo tune --resume`"
+NOT_BEGUN = (
+    "it ended before its first checkpoint: `edge-sharpzo tune --resume` begins it anew; where that "
+    "fails, delete it"
+)
+# Options that a row has by no other name, but for those that say where something lies.
+OPTIONS = ("minutes", "engine", "send_photos", "template", "keep_known", "max_memory",
+           "plain_classifier", "drop_duplicates", "paper_task")  # fmt: skip
+# Photos whose contents are told apart by a digest, and what a run calls their checksums.
+CONTENTS = {
+    "contents of photos tuned on": "tuned_on_sha256",
+    "contents of held-out photos": "held_out_sha256",
+    "contents of background photos": "background_sha256",
 }
-SHARES = ("classifier, held-out", "classifier, validation", "refused, held-out")
-# What may be the reason that a run stands out, where most runs of its group have it otherwise.
-REASONS = ("threads", "provider", "stopped", "photos that cannot be read",
-           "training photos", "validation photos", "held-out photos")  # fmt: skip
-FEWEST = 5  # runs, for one of them to stand out
-FAR = 3.5  # of the modified z-score (Iglewicz and Hoaglin, 1993)
-MAD_TO_STD = 1.4826  # of a normal distribution
-
-
-@dataclass(frozen=True)
-class Outlier:
-    """A run that is far from its group in one figure."""
-
-    run: str
-    figure: str
-    value: float
-    median: float
-    mad: float  # median absolute deviation from the median
-    runs: int  # of the group
-    why: list[str]  # in what else the run differs from most of them
-
-    def told(self) -> str:
-        """For a person."""
-        share = self.figure in SHARES
-        value, median, mad = (
-            f"{100 * x:.1f} %" if share else f"{x:,.1f}"
-            for x in (self.value, self.median, self.mad)
-        )
-        why = "; ".join(self.why) or (
-            "nothing else that is recorded differs: look at its photos with `edge-sharpzo check`"
-        )
-        return (
-            f"{self.run}: {self.figure} {value}, median of {self.runs} runs {median} "
-            f"(MAD {mad}); {why}"
-        )
+OF_CONFIG = ("set", "class names", "budget", "context_tokens", *CONTENTS, *OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -122,7 +94,7 @@ def collect(places: Sequence[Path]) -> Collected:
     for row in rows:
         by_kind.setdefault(json.dumps([row[name] for name in ALIKE]), []).append(row)
     groups = [_group(alike) for alike in by_kind.values()]
-    outliers = [each for alike in by_kind.values() for each in _outliers(alike)]
+    outliers = [each for alike in by_kind.values() for each in outliers_of(alike)]
     return Collected(rows, groups, outliers, left_out)
 
 
@@ -141,21 +113,21 @@ def _found(places: Iterable[Path]) -> Iterator[tuple[Path, str]]:
                 yield Path(base), ""
             elif CONFIG in files:
                 empty = False
-                yield Path(base), "it is not finished: go on with `edge-sharpzo tune --resume`"
+                yield Path(base), UNFINISHED if FILE in files else NOT_BEGUN
         if empty:
             yield place, f"it holds no run (no {SUMMARY})"
 
 
 def _row(run: Path, summary: Summary) -> Row:
     """What `flat` has, and what else tells runs of a fleet apart."""
-    name, names = _set_and_classes(run)
+    known = _of_config(run)
     row = flat(str(run), summary)
     return {
         "run": row.pop("run"),
-        "set": name,
+        "set": known.pop("set"),
         **row,
         "model sha256": known_as(summary.model.sha256)[:12],
-        "class names": names,
+        **known,
         "training photos": summary.data.train,
         "validation photos": summary.data.val,
         "photos that cannot be read": summary.data.skipped,
@@ -167,73 +139,57 @@ def _row(run: Path, summary: Summary) -> Row:
     }
 
 
-def _set_and_classes(run: Path) -> tuple[str | None, str | None]:
-    """The name of the folder of photos, and a digest of the classes; None where nobody tells."""
+def _of_config(run: Path) -> Row:
+    """What the run was asked for, and on what; all None where nobody tells."""
     try:
         found = parse_json(read_text(run / CONFIG))
-        folder, names = found["options"]["data"], found["names"]
-        digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
-        return Path(folder).name, digest
+        options = SINCE_0_1_0 | found["options"]
+        return {
+            "set": Path(options["data"]).name,
+            "class names": _digest(found["names"]),
+            "budget": found["preset"]["budget"],
+            "context_tokens": found["preset"]["context_tokens"],
+            **{name: _digest(sorted(found.get(CONTENTS[name], ()))) for name in CONTENTS},
+            **{name: options[name] for name in OPTIONS},
+        }
     except (OSError, ValueError, KeyError, TypeError):
-        return None, None
+        return dict.fromkeys(OF_CONFIG)
+
+
+def _digest(texts: Sequence[str]) -> str | None:
+    """Of some texts, None where there are none."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12] if texts else None
 
 
 def _group(rows: Sequence[Row]) -> Row:
-    """Median, least and most of each figure."""
-    versions = Counter(
-        f"{package} {number}"
-        for row in rows
-        for package, number in row["versions"].items()
-        if package in ("edge-sharpzo", "onnxruntime")
-    )
-    refused = [row for row in rows if row["refused, held-out"] is not None]
+    """Median, least and most of each figure, and what is not the same in all runs."""
+    refused = [row for row in rows if row["refused, held-out"]]
     most = max(refused, key=lambda row: row["refused, held-out"], default=None)
     return {
         **{name: rows[0][name] for name in ALIKE},
         "runs": len(rows),
-        **{name: _spread(_values(rows, name)) for name in FIGURES},
+        **{name: _spread(values(rows, name)) for name in FIGURES},
         "refused most": None if most is None else most["run"],
-        "versions": dict(versions.most_common()),
+        "versions": _counts(
+            f"{package} {number}"
+            for row in rows
+            for package, number in row["versions"].items()
+            if package in ("edge-sharpzo", "onnxruntime")
+        ),
+        "engines": _counts(row["engine"] or "not known" for row in rows),
+        "differing": {
+            name: _counts("not known" if row[name] is None else str(row[name]) for row in rows)
+            for name in differing_in(rows)
+        },
     }
 
 
-def _values(rows: Iterable[Row], name: str) -> list[float]:
-    return [row[name] for row in rows if row[name] is not None]
+def _counts(texts: Iterable[str]) -> dict[str, int]:
+    """How often each is there, the most frequent first."""
+    return dict(Counter(texts).most_common())
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:
     if not values:
         return None
     return {"median": statistics.median(values), "least": min(values), "most": max(values)}
-
-
-def _outliers(rows: Sequence[Row]) -> Iterator[Outlier]:
-    """Runs that are far from the others of their group, figure by figure."""
-    for figure, least in FIGURES.items():
-        values = _values(rows, figure)
-        if len(values) < FEWEST:
-            continue
-        median = statistics.median(values)
-        mad = statistics.median([abs(value - median) for value in values])
-        unit = least if figure in SHARES else least * abs(median)
-        limit = max(FAR * MAD_TO_STD * mad, unit)
-        for row in rows:
-            if row[figure] is not None and abs(row[figure] - median) > limit:
-                why = list(_reasons(row, rows, figure))
-                yield Outlier(row["run"], figure, row[figure], median, mad, len(values), why)
-
-
-def _reasons(row: Row, rows: Sequence[Row], figure: str) -> Iterator[str]:
-    """In what the run differs from most of its group."""
-    for name in REASONS:
-        usual, count = Counter(other[name] for other in rows).most_common(1)[0]
-        if row[name] != usual and 2 * count > len(rows):
-            yield f"{name}: {row[name]}, most have {usual}"
-    for package, number in row["versions"].items():
-        others: Mapping[str, int] = Counter(other["versions"].get(package) for other in rows)
-        usual = max(others, key=lambda each: others[each])
-        if number != usual:
-            yield f"{package} {number}, most have {usual}"
-    photos = row["held-out photos"]
-    if figure.endswith("held-out") and 0 < photos < 50:
-        yield f"{photos} held-out photos: one is {100 / photos:.1f} points"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connected, within
+from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.task import Ended, Job
 from edge_sharpzo.system.errors import UserError
@@ -36,9 +37,15 @@ Finished = Callable[[Job, Ended], object]
 class Crew:
     """Workers that run jobs. `local_crew` and `fleet_crew` open one."""
 
-    def __init__(self, client: "Client", usable: Callable[[list[str]], list[str]] = list):
+    def __init__(
+        self,
+        client: "Client",
+        listen: Listener,
+        usable: Callable[[list[str]], list[str]] = list,
+    ):
         """`usable` gives those of some workers' addresses that may get jobs."""
         self.client = client
+        self.listen = listen
         self._usable = usable
         self._empty_since: float | None = None
 
@@ -92,6 +99,7 @@ class _Work:
         self._waiting = list(jobs)
         self._given: dict[Future[Any], tuple[Job, str]] = {}  # with the worker's address
         self._deaths = Counter[str]()
+        self._died_of = dict[str, str]()  # by the name of a job that is to begin again
 
     @property
     def left(self) -> bool:
@@ -104,7 +112,7 @@ class _Work:
         for future, (job, address) in list(self._given.items()):
             if address not in slots:
                 self._take_back(future)
-                self._died(job, "its worker died")
+                self._died(job, f"its worker {address} died")
         self._give(slots)
         self._await(seconds)
 
@@ -138,6 +146,9 @@ class _Work:
                     break
                 job = fits[0]
                 self._waiting.remove(job)
+                if why := self._died_of.pop(job.name, None):
+                    on = "goes on" if job.folder else "begins again"
+                    self._crew.listen(Note(f"{job.name}: {why}; it {on} at {address}", True))
                 token = f"edge-sharpzo-{uuid4().hex}"
                 given = self._crew.client.submit(
                     task.work, job, token, key=token, workers=[address], pure=False
@@ -152,19 +163,19 @@ class _Work:
                 return
             time.sleep(0.02)
         for future in done:
-            job, _ = self._given[future]
-            how, ended = "its worker died", None
+            job, address = self._given[future]
+            how, ended = f"its worker {address} died", None
             try:
                 if future.status == "finished":
                     ended = future.result(timeout=ANSWER_WITHIN)
                 elif future.status == "error":
                     error = future.exception(timeout=ANSWER_WITHIN)
-                    how = f"its worker failed ({type(error).__name__}: {error})"
+                    how = f"its worker {address} failed ({type(error).__name__}: {error})"
             except Exception as error:
-                how = f"its worker does not answer ({type(error).__name__})"
+                how = f"its worker {address} does not answer ({type(error).__name__})"
             self._take_back(future)
             if ended and ended.code < 0:
-                how, ended = f"its process was killed by signal {-ended.code}", None
+                how, ended = f"its process was killed by signal {-ended.code} at {address}", None
             if ended:
                 self._finished(job, ended)
             else:
@@ -178,13 +189,16 @@ class _Work:
         self._deaths[job.name] += 1
         if self._deaths[job.name] < TRIES:
             self._waiting.insert(0, job)
+            self._died_of[job.name] = how
             return
         why = f"{how}, {TRIES} times: memory may have run out; try fewer `workers`, or `max_memory`"
         self._finished(job, Ended(-1, "", why))
 
 
 @contextmanager
-def local_crew(workers: int, scratch: Path) -> Iterator[Crew]:
+def local_crew(
+    workers: int, scratch: Path, listen: Listener = lambda event: None
+) -> Iterator[Crew]:
     """Workers on this machine, each of which runs a job at a time.
 
     `scratch` is a folder for what Dask writes; it is deleted. Raises UserError.
@@ -210,7 +224,7 @@ def local_crew(workers: int, scratch: Path) -> Iterator[Crew]:
                 raise UserError(f"the workers on this machine did not start ({why})")
             with closing_client(address) as client:
                 client.wait_for_workers(workers, timeout=WORKERS_WITHIN)
-                yield Crew(client)
+                yield Crew(client, listen)
         finally:
             _ended_by_itself(process)
             shutil.rmtree(scratch, ignore_errors=True)

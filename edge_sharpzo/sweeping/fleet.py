@@ -50,7 +50,7 @@ def fleet_crew(engine: str, needs: Sequence[Path], listen: Listener, stop: Stop)
             with stop.interruptible():
                 time.sleep(0.2)
         fleet.begin_with(there)
-        yield Crew(client, fleet.usable)
+        yield Crew(client, listen, fleet.usable)
 
 
 class _Fleet:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Record:
     runs: list[Cell]
     table: list[dict[str, Any]] = field(default_factory=list)  # as `table.rows` makes them
     failed: dict[str, str] = field(default_factory=dict)  # why, by the run's name
+    # Of all photos of a set, as `encode.Seen` has it, by the set's name; none until they are seen.
+    photos_sha256: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def write(self, out: Path) -> None:
@@ -104,7 +106,23 @@ def together(before: Record | None, now: Record, out: Path) -> Record:
             field="out",
         )
     runs = [*before.runs, *(cell for cell in now.runs if cell not in before.runs)]
-    return Record(now.options, now.model_sha256, now.versions, before.sets | now.sets, runs)
+    return replace(now, sets=before.sets | now.sets, runs=runs, photos_sha256=before.photos_sha256)
+
+
+def with_photos(record: Record, name: str, sha256: str, out: Path) -> Record:
+    """The record with what the photos of the set `name` are now.
+
+    Raises UserError where finished runs of the set were made of other photos.
+    """
+    known = record.photos_sha256.get(name, sha256)
+    runs = [out / cell.name for cell in record.runs if cell.set == name]
+    if known != sha256 and (finished := [run for run in runs if is_finished(run)]):
+        raise UserError(
+            f"the photos in {record.sets[name]} are not those that {finished[0]} was made of: "
+            "results could not be compared; put the photos back, or choose another `out`",
+            field="out",
+        )
+    return replace(record, photos_sha256={**record.photos_sha256, name: sha256})
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -157,6 +175,13 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
                 os.fsync(stream.fileno())
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
+
+
+def clear_dead(folder: Path) -> None:
+    """Deletes a run that failed before its first checkpoint: nothing of it could go on."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [CONFIG]:
+        (folder / CONFIG).unlink()
+        folder.rmdir()
 
 
 def clear_remains(out: Path) -> None:

@@ -13,9 +13,11 @@ from edge_sharpzo.events import Listener, Note, RunEnded
 from edge_sharpzo.runs.folder import is_finished
 from edge_sharpzo.runs.json_files import as_json
 from edge_sharpzo.runs.lock import locked
+from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.sweeping import encode, folder, table
 from edge_sharpzo.sweeping.crew import Crew, local_crew
+from edge_sharpzo.sweeping.encode import Seen
 from edge_sharpzo.sweeping.fleet import fleet_crew, host_of
 from edge_sharpzo.sweeping.folder import Record, State
 from edge_sharpzo.sweeping.options import LOCAL
@@ -57,11 +59,11 @@ def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
         record = folder.together(before, now, asked.out)
         record.write(asked.out)
         folder.clear_remains(asked.out)
-        work = _Sweeping(asked, listen, stop)
+        work = _Sweeping(asked, record, listen, stop)
         try:
             work.run()
         finally:
-            swept = _result(asked, record, work)
+            swept = _result(asked, work)
     return swept
 
 
@@ -76,10 +78,10 @@ def _threads(asked: Sweep, before: Record | None) -> int:
     return max(1, usable_cores() // (asked.workers or usable_cores()))
 
 
-def _result(asked: Sweep, record: Record, work: "_Sweeping") -> Swept:
+def _result(asked: Sweep, work: "_Sweeping") -> Swept:
     """Reads the finished runs and writes the table of them."""
     done = dict[Cell, Summary]()
-    for cell in record.runs:
+    for cell in work.record.runs:
         place = asked.out / cell.name
         try:
             if cell.name not in work.failed and is_finished(place):
@@ -87,7 +89,7 @@ def _result(asked: Sweep, record: Record, work: "_Sweeping") -> Swept:
         except UserError as error:  # a run of an earlier sweep
             work.fail(cell.name, str(error))
     rows = table.rows(done)
-    replace(record, table=rows, failed=work.failed).write(asked.out)
+    replace(work.record, table=rows, failed=work.failed).write(asked.out)
     write_text(asked.out / folder.TABLE, table.markdown(rows))
     return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, work.failed)
 
@@ -95,8 +97,9 @@ def _result(asked: Sweep, record: Record, work: "_Sweeping") -> Swept:
 class _Sweeping:
     """The runs that are missing."""
 
-    def __init__(self, asked: Sweep, listen: Listener, stop: Stop):
+    def __init__(self, asked: Sweep, record: Record, listen: Listener, stop: Stop):
         self._asked, self._listen, self._stop = asked, listen, stop
+        self.record = record
         self._on_fleet = asked.engine != LOCAL
         self._cells = {cell.name: cell for cell in asked.cells}
         self._done = 0
@@ -106,12 +109,15 @@ class _Sweeping:
         """Does them. Raises UserError, Cancelled."""
         jobs = [job for cell in self._asked.cells if (job := self._job(cell))]
         if self._done:
-            self._listen(Note(f"{self._done} of {len(self._cells)} runs are there already"))
+            are = "is" if self._done == 1 else "are"
+            all_runs = "1 run" if len(self._cells) == 1 else f"{len(self._cells):,} runs"
+            self._listen(Note(f"{self._done:,} of {all_runs} {are} there already"))
         if not jobs:
             return
         if not self._on_fleet:
-            for options in self._one_of_each_set(jobs):
-                encode.encode(replace(options, threads=0), self._listen, self._stop)
+            for name, options in self._one_of_each_set(jobs):
+                seen = encode.encode(replace(options, threads=0), self._listen, self._stop)
+                self._keep(name, seen)
         with self._crew(len(jobs)) as crew:
             workers, threads = sum(crew.slots().values()), self._asked.shared.threads
             self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
@@ -119,11 +125,17 @@ class _Sweeping:
                 self._encode_there(crew, jobs)
             crew.run(jobs, self._finished, self._stop)
 
+    def _keep(self, name: str, seen: Seen) -> None:
+        """Records what the photos of a set are. Raises UserError where they have changed."""
+        out = self._asked.out
+        self.record = folder.with_photos(self.record, name, seen.photos_sha256, out)
+        self.record.write(out)
+
     def _crew(self, jobs: int) -> AbstractContextManager[Crew]:
         if self._on_fleet:
             return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
         asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
-        return local_crew(min(asked, jobs), self._asked.out / SCRATCH)
+        return local_crew(min(asked, jobs), self._asked.out / SCRATCH, self._listen)
 
     def _job(self, cell: Cell) -> Job | None:
         """What there is to do for a run; None where nothing is."""
@@ -157,6 +169,7 @@ class _Sweeping:
                 raise UserError(ended.why)
             summary = Summary.read(place)
         except UserError as error:
+            folder.clear_dead(place)
             self.fail(job.name, str(error))
             return
         self._tell(
@@ -175,11 +188,11 @@ class _Sweeping:
         failed = name in self.failed
         self._listen(RunEnded(name, self._done, len(self._cells), told, failed))
 
-    def _one_of_each_set(self, jobs: list[Job]) -> Iterator[Any]:
-        """Options of a run on each set that has something to do."""
+    def _one_of_each_set(self, jobs: list[Job]) -> Iterator[tuple[str, TuneOptions]]:
+        """The sets that have something to do, by name, with the options of a run on each."""
         cells = [self._cells[job.name] for job in jobs]
         for cell in {cell.set: cell for cell in reversed(cells)}.values():
-            yield self._asked.options(cell)
+            yield cell.set, self._asked.options(cell)
 
     def _needed(self) -> list[Path]:
         """What every worker has to have under the same path as this machine."""
@@ -193,13 +206,13 @@ class _Sweeping:
         first = {host_of(address): address for address in reversed(list(crew.slots()))}
         wanted = list[Job]()
         sets = dict[str, str]()
-        for options in self._one_of_each_set(jobs):
+        for set_name, options in self._one_of_each_set(jobs):
             given = as_json({**vars(replace(options, threads=0)), "out": None})
             if options.onnx == EMBEDDED_MODEL:
                 del given["onnx"]
             for address in first.values():
                 name = f"{options.data} on {address}"
-                sets[name] = str(options.data)
+                sets[name] = set_name
                 arguments = (json.dumps(given),)
                 wanted.append(Job(name, encode.__name__, arguments, only=address))
         self._listen(Note(f"machines that encode the photos first: {len(first)}"))
@@ -212,8 +225,10 @@ class _Sweeping:
             if before != ended.out:
                 raise UserError(
                     f"the workers {where} and {job.only} do not have the same model and photos in "
-                    f"{sets[job.name]}: copy those of one machine to the other",
+                    f"{self._asked.sets[sets[job.name]]}: copy those of one machine to the other",
                     field="engine",
                 )
 
         crew.run(wanted, heard, self._stop)
+        for name, (told, _) in seen.items():
+            self._keep(name, Seen(**json.loads(told)))
