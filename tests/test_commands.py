@@ -308,7 +308,7 @@ try:
     app(["tune", *sys.argv[1:], "--shots", "6", "--budget", "200"])
 except SystemExit as end:
     assert not end.code, end.code
-heavy = ("torch", "torchvision", "open_clip", "timm", "transformers", "onnx", "pydantic", "msgspec")
+heavy = ("torch", "torchvision", "open_clip", "timm", "transformers", "onnx", "pydantic")
 held = [module for module in heavy if module in sys.modules]
 assert not held, held
 """
