@@ -5,19 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_sharpzo.clip.model import Clip
-from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.events import Listener, Note, PhotosEncoded, PhotoSkipped
 from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.photos.found import BACKGROUND, Found, find_photos
 from edge_sharpzo.photos.left_out import LeftOutGroup, grouped
 from edge_sharpzo.photos.near_duplicates import near_duplicates
-from edge_sharpzo.pipeline.prepare import check_classes, check_left
+from edge_sharpzo.pipeline.prepare import check_classes, check_left, open_model
 from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.photo_check import NearDuplicates, PhotoCheck
 from edge_sharpzo.system.machine import check_device
-from edge_sharpzo.system.memory import MemoryLimit
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,7 @@ def check_photos(options: TuneOptions, listen: Listener) -> CheckedPhotos:
     """
     check_device()
     options = options.checked()
-    clip = open_clip(
-        options.onnx,
-        options.engine,
-        options.send_photos,
-        threads=options.threads,
-        provider=options.provider,
-        memory=MemoryLimit(options.max_memory),
-        tell=lambda text, warning: listen(Note(text, warning)),
-    )
+    clip = open_model(options, listen)
     found = find_photos(options.data, options.class_names, runs=[RUNS, options.data / RUNS])
     text = _text(clip, found, options.template)
     photos, seen, left_out, notes = look_at(

@@ -1,7 +1,7 @@
 """The Open Inference Protocol over gRPC."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -67,15 +67,11 @@ class GrpcTransport:
         self, model: str, feeds: Feeds, outputs: Sequence[str], seconds: float
     ) -> dict[str, np.ndarray]:
         """See `Transport`."""
-        inputs = []
-        for name, array in feeds.items():
-            tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-            inputs.append(tensor.set_data_from_numpy(array))
         request = str(next(self._requests))
         with self._errors(model):
             answer = self._client.infer(
                 model,
-                inputs,
+                as_inputs(triton.InferInput, feeds),
                 outputs=[triton.InferRequestedOutput(name) for name in outputs],
                 request_id=request,
                 client_timeout=seconds,
@@ -114,6 +110,14 @@ class GrpcTransport:
             raise
         except Exception as error:  # whatever comes of an answer that is not of the protocol
             raise FaultError(f"an answer that cannot be read ({error})") from error
+
+
+def as_inputs(made: Callable[..., Any], feeds: Feeds) -> list[Any]:
+    """The tensors of a request, each `made` as one of tritonclient's inputs."""
+    return [
+        made(name, array.shape, np_to_triton_dtype(array.dtype)).set_data_from_numpy(array)
+        for name, array in feeds.items()
+    ]
 
 
 def read_answer(

@@ -12,12 +12,11 @@ from urllib.parse import quote
 import numpy as np
 import tritonclient.http as triton
 import urllib3
-from tritonclient.utils import np_to_triton_dtype
 
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.engines.address import Address
 from edge_sharpzo.engines.credentials import headers, trusted_certificates
-from edge_sharpzo.engines.grpc_transport import read_answer
+from edge_sharpzo.engines.grpc_transport import as_inputs, read_answer
 from edge_sharpzo.engines.transport import MOST_BYTES, FaultError, RefusedError
 from edge_sharpzo.engines.verdict import no_such_model, other_protocol, refused
 from edge_sharpzo.system.storage import parse_json
@@ -48,13 +47,9 @@ class HttpTransport:
         self, model: str, feeds: Feeds, outputs: Sequence[str], seconds: float
     ) -> dict[str, np.ndarray]:
         """See `Transport`."""
-        inputs = []
-        for name, array in feeds.items():
-            tensor = triton.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-            inputs.append(tensor.set_data_from_numpy(array))
         request = str(next(self._requests))
         body, length = triton.InferenceServerClient.generate_request_body(
-            inputs,
+            as_inputs(triton.InferInput, feeds),
             outputs=[triton.InferRequestedOutput(name) for name in outputs],
             request_id=request,
         )

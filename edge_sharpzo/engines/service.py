@@ -81,7 +81,7 @@ class Service:
 
         Raises FaultError, also for the answer to another request, or UserError.
         """
-        model = f"{self._places[number].model}-{served}"
+        model = self._name(number, served)
         nonce = np.frombuffer(os.urandom(NONCE_BYTES), np.uint8)
         # Behind all others: what goes astray within them shows there.
         outputs = [served.output, SHA256, ECHO]
@@ -90,6 +90,10 @@ class Service:
             raise FaultError("an answer that was garbled on its way, or is another request's")
         return answer[served.output], answer[SHA256]
 
+    def _name(self, number: int, served: Served) -> str:
+        """What an endpoint calls it."""
+        return f"{self._places[number].model}-{served}"
+
     def plain(
         self, number: int, served: Served, feeds: Feeds, output: str, seconds: float
     ) -> np.ndarray:
@@ -97,7 +101,7 @@ class Service:
 
         It has so many `seconds`. Raises FaultError or UserError.
         """
-        model = f"{self._places[number].model}-{served}"
+        model = self._name(number, served)
         return self._transports[number].infer(model, feeds, [output], seconds)[output]
 
     def tensors(self, served: Served) -> tuple[dict[str, str], dict[str, str]] | None:
@@ -109,7 +113,7 @@ class Service:
 
         def ask(number: int, _: None, seconds: float) -> np.ndarray:
             with suppress(UnknownModelError):
-                model = f"{self._places[number].model}-{served}"
+                model = self._name(number, served)
                 found.append(self._transports[number].tensors(model, seconds))
             return np.array(())
 

@@ -81,6 +81,22 @@ class Prepared:
     seconds: float  # from the start until the photos were done
 
 
+def open_model(options: TuneOptions, listen: Listener) -> Clip:
+    """The model of these options, here or elsewhere; `listen` hears what happens to it there.
+
+    Raises UserError.
+    """
+    return open_clip(
+        options.onnx,
+        options.engine,
+        options.send_photos,
+        threads=options.threads,
+        provider=options.provider,
+        memory=MemoryLimit(options.max_memory),
+        tell=lambda text, warning: listen(Note(text, warning)),
+    )
+
+
 def open_task(
     options: TuneOptions, listen: Listener, bare: Mapping[str, str] | None = None
 ) -> Task:
@@ -99,15 +115,7 @@ def open_task(
     chosen = plan(options.method, request)
     head = head_named(options.head)
     encoder_maker(options.engine)
-    clip = open_clip(
-        options.onnx,
-        options.engine,
-        options.send_photos,
-        threads=options.threads,
-        provider=options.provider,
-        memory=MemoryLimit(options.max_memory),
-        tell=lambda text, warning: listen(Note(text, warning)),
-    )
+    clip = open_model(options, listen)
     if clip.takes_contexts:
         start, told = _start(options, chosen, clip)
         tokens = options.context_tokens or chosen.context_tokens

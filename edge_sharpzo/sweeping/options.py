@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.runs.options import option
 from edge_sharpzo.tuning.methods.registry import DEFAULT_METHOD
 
-LOCAL = "local"
 Numbers = str | int | Iterable[int]
 Names = str | Iterable[str]
 

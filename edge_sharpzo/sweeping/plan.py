@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions, info_of
-from edge_sharpzo.sweeping.options import LOCAL, Names, Numbers, SweepOptions
+from edge_sharpzo.sweeping.options import Names, Numbers, SweepOptions
 from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.tuning.methods.plan import Request
 from edge_sharpzo.tuning.methods.registry import METHODS, plan

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
 from edge_sharpzo.runs.folder import is_finished
@@ -20,7 +21,6 @@ from edge_sharpzo.sweeping.crew import Crew, local_crew
 from edge_sharpzo.sweeping.encode import Seen
 from edge_sharpzo.sweeping.fleet import fleet_crew, host_of
 from edge_sharpzo.sweeping.folder import Record, State
-from edge_sharpzo.sweeping.options import LOCAL
 from edge_sharpzo.sweeping.plan import Cell, Sweep, as_arguments
 from edge_sharpzo.sweeping.task import Ended, Job
 from edge_sharpzo.system.errors import UserError, os_errors_told
