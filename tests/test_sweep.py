@@ -421,7 +421,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps need no processes."""
 
     @contextmanager
-    def crew_of(*_: object) -> Iterator[Here]:
+    def crew_of(_: int, __: Path, ___: object, meanwhile: Callable[[], None]) -> Iterator[Here]:
+        meanwhile()
         yield Here()
 
     monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", crew_of)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,6 +99,7 @@ class _Work:
         self._crew, self._finished = crew, finished
         self._waiting = list(jobs)
         self._given: dict[Future[Any], tuple[Job, str]] = {}  # with the worker's address
+        self._ended = threading.Event()  # whether a job may have, since it was last looked for
         self._deaths = Counter[str]()
         self._died_of = dict[str, str]()  # by the name of a job that is to begin again
 
@@ -154,15 +156,13 @@ class _Work:
                     task.work, job, token, key=token, workers=[address], pure=False
                 )
                 self._given[given] = job, address
+                given.add_done_callback(lambda _: self._ended.set())
 
     def _await(self, seconds: float) -> None:
         """Waits for the first end, or so long, and tells of those that have ended."""
-        until = time.monotonic() + seconds
-        while not (done := [future for future in self._given if future.done()]):
-            if time.monotonic() > until:
-                return
-            time.sleep(0.02)
-        for future in done:
+        self._ended.wait(seconds)
+        self._ended.clear()
+        for future in [future for future in self._given if future.done()]:
             job, address = self._given[future]
             how, ended = f"its worker {address} died", None
             try:
@@ -197,11 +197,15 @@ class _Work:
 
 @contextmanager
 def local_crew(
-    workers: int, scratch: Path, listen: Listener = lambda event: None
+    workers: int,
+    scratch: Path,
+    listen: Listener = lambda event: None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> Iterator[Crew]:
     """Workers on this machine, each of which runs a job at a time.
 
-    `scratch` is a folder for what Dask writes; it is deleted. Raises UserError.
+    `scratch` is a folder for what Dask writes; it is deleted. `meanwhile` is called while the
+    workers start. Raises UserError.
     """
     check_extra()
     shutil.rmtree(scratch, ignore_errors=True)  # a killed process has left it
@@ -217,6 +221,7 @@ def local_crew(
         try:
             assert process.stdin
             assert process.stdout
+            meanwhile()
             address = process.stdout.readline().decode().strip()
             if not address:
                 told.seek(0)

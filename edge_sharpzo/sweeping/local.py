@@ -17,7 +17,12 @@ def main() -> None:
 
     workers, folder = sys.argv[1:]
     # The processes that workers start see this machine as any other process does.
-    own = {"distributed.nanny.pre-spawn-environ": {}, "temporary-directory": folder}
+    # Dask's profiler would look at the workers a hundred times a second, and they only wait.
+    own = {
+        "distributed.nanny.pre-spawn-environ": {},
+        "distributed.worker.profile.enabled": False,
+        "temporary-directory": folder,
+    }
     dask.config.set(own)
     cluster = LocalCluster(
         n_workers=int(workers),

@@ -16,7 +16,7 @@ from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions, info_of
 from edge_sharpzo.sweeping.options import Names, Numbers, SweepOptions
 from edge_sharpzo.system.errors import UserError, not_one_of
-from edge_sharpzo.tuning.methods.plan import Request
+from edge_sharpzo.tuning.methods.plan import Plan, Request
 from edge_sharpzo.tuning.methods.registry import METHODS, plan
 
 MOST_RUNS = 10_000
@@ -64,6 +64,17 @@ class Sweep:
             budget=cell.budget,
         )
 
+    def queries(self, cell: Cell) -> int:
+        """That the run will take, looks at validation aside; 0 where time ends it."""
+        return planned(self.options(cell)).planned or 0
+
+
+def planned(options: TuneOptions) -> Plan:
+    """How the method of a run is made ready. Raises UserError."""
+    timed = options.minutes is not None
+    request = Request(options.budget, timed, options.preset, options.paper_task)
+    return plan(options.method, request)
+
 
 def sweep_of(asked: SweepOptions, shared: TuneOptions) -> Sweep:
     """Checks what is `asked` for; `shared` are the options that all runs have.
@@ -89,8 +100,7 @@ def sweep_of(asked: SweepOptions, shared: TuneOptions) -> Sweep:
     for method, budget in {(cell.method, cell.budget): None for cell in cells}:
         one = replace(shared, method=method, budget=budget)
         one.check_new()
-        one = one.checked()
-        plan(method, Request(budget, one.minutes is not None, one.preset, one.paper_task))
+        planned(one.checked())
     _check_workers(asked)
     return Sweep(sets, cells, shared, _out(asked, sets), asked.workers, asked.engine)
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -114,16 +115,13 @@ class _Sweeping:
             self._listen(Note(f"{self._done:,} of {all_runs} {are} there already"))
         if not jobs:
             return
-        if not self._on_fleet:
-            for name, options in self._one_of_each_set(jobs):
-                seen = encode.encode(replace(options, threads=0), self._listen, self._stop)
-                self._keep(name, seen)
-        with self._crew(len(jobs)) as crew:
+        with self._crew(jobs) as crew:
             workers, threads = sum(crew.slots().values()), self._asked.shared.threads
             self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
             if self._on_fleet:
                 self._encode_there(crew, jobs)
-            crew.run(jobs, self._finished, self._stop)
+            # The longest begin first, or one of them would be left over for a single worker.
+            crew.run(sorted(jobs, key=self._queries, reverse=True), self._finished, self._stop)
 
     def _keep(self, name: str, seen: Seen) -> None:
         """Records what the photos of a set are. Raises UserError where they have changed."""
@@ -131,11 +129,16 @@ class _Sweeping:
         self.record = folder.with_photos(self.record, name, seen.photos_sha256, out)
         self.record.write(out)
 
-    def _crew(self, jobs: int) -> AbstractContextManager[Crew]:
+    def _crew(self, jobs: list[Job]) -> AbstractContextManager[Crew]:
         if self._on_fleet:
             return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
         asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
-        return local_crew(min(asked, jobs), self._asked.out / SCRATCH, self._listen)
+        encode_here = partial(self._encode_here, jobs)
+        scratch = self._asked.out / SCRATCH
+        return local_crew(min(asked, len(jobs)), scratch, self._listen, encode_here)
+
+    def _queries(self, job: Job) -> int:
+        return self._asked.queries(self._cells[job.name])
 
     def _job(self, cell: Cell) -> Job | None:
         """What there is to do for a run; None where nothing is."""
@@ -200,6 +203,10 @@ class _Sweeping:
         files = [options.class_names, options.more_classes, options.background]
         files += [] if options.onnx == EMBEDDED_MODEL else [options.onnx]
         return [*self._asked.sets.values(), *(file for file in files if file)]
+
+    def _encode_here(self, jobs: list[Job]) -> None:
+        for name, options in self._one_of_each_set(jobs):
+            self._keep(name, encode.encode(replace(options, threads=0), self._listen, self._stop))
 
     def _encode_there(self, crew: Crew, jobs: list[Job]) -> None:
         """Encodes on one worker of each machine, and compares what the machines have seen."""
