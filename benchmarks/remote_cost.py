@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -97,6 +97,22 @@ def measure(model: str, rounds: int) -> dict[str, Any]:
         "round_ms": {side: milliseconds(seconds) for side, seconds in best.items()},
         "ratio": {side: round(best[side] / best["local"], 3) for side in PORTS},
     }
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """The results as a table of the guide."""
+    sides = ("local", *PORTS)
+    lines = [f"| a round of {CANDIDATES} candidates, {CLASSES} classes | here | gRPC | REST |"]
+    lines.append("|---|---|---|---|")
+    for result in results:
+        times = [f"{result['round_ms'][side]:.0f} ms" for side in sides]
+        times[1:] = [
+            f"{time} ({result['ratio'][side]:.2f} times)"
+            for side, time in zip(PORTS, times[1:], strict=True)
+        ]
+        name = result["model"].removeprefix("local-dir:models/")
+        lines.append(f"| {name} | {' | '.join(times)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:

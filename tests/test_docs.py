@@ -232,6 +232,15 @@ def test_the_fleets_rounds_were_measured() -> None:
     assert len(rows) > 30
 
 
+def test_the_cost_of_a_service_was_measured() -> None:
+    pytest.importorskip("open_clip")
+    from benchmarks import remote_cost
+
+    rows = remote_cost.table(fleet_tables.read_result("remote_cost.json")["results"])
+    assert rows in (ROOT / "docs" / "service.md").read_text(encoding="utf8")
+    assert len(rows.splitlines()) == 4
+
+
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
     guide = ROOT / "docs" / "methods.md"
     rows = {name: (name, (1000, 5000, 20_000)) for name in METHODS}

@@ -131,7 +131,7 @@ worker._session = lambda *what: Session()
     ("before", "why"),
     [
         (OTHER_VERSION, "has edge-sharpzo 9.9.9"),
-        (NO_PACKAGE, "has edge-sharpzo none"),
+        (NO_PACKAGE, "has no edge-sharpzo"),
         (FULL_DISK, "cannot take the model"),
         (WRONG_SHAPE, "gives something else"),
         (NO_DISK, "cannot compute (OSError"),

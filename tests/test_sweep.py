@@ -581,6 +581,17 @@ def test_a_stopped_crew_ends_its_processes(workers: crew.Crew, tmp_path: Path) -
     assert not processes("sweeping.child", mark)
 
 
+def test_an_interrupt_at_the_last_end_is_one(workers: crew.Crew) -> None:
+    ended = list[Job]()
+    with pytest.raises(edge_sharpzo.Cancelled):
+        workers.run(
+            [python("quick", "pass")],
+            lambda job, end: ended.append(job),
+            StopWhen(lambda: bool(ended)),
+        )
+    assert len(ended) == 1
+
+
 # A fleet.
 
 

@@ -45,6 +45,15 @@ def check_extra() -> None:
         )
 
 
+def another_version(worker: str, package: str, there: object, here: str) -> str:
+    """What to tell of a worker that has another version of a package, or none (no string)."""
+    has = f"{package} {there}" if isinstance(there, str) else f"no {package}"
+    return (
+        f"the worker {worker} has {has}, and this machine {here}: pip install '{package}=={here}' "
+        "there and start it again"
+    )
+
+
 def within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     """What `ask` returns. Raises what it does, and TimeoutError where that takes too long.
 

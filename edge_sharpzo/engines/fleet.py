@@ -10,19 +10,18 @@ from uuid import uuid4
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.address import Address
-from edge_sharpzo.engines.dask_client import connected, dask_address, within
+from edge_sharpzo.engines.dask_client import another_version, connected, dask_address, within
 from edge_sharpzo.engines.fleet_session import (
     PATIENCE,
     SILENT,
     FleetSession,
-    another_version,
     no_workers,
 )
 from edge_sharpzo.engines.fleet_worker import Job, computed, take_part, take_whole
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.spread import EnginesLostError, Tell
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import package_version
+from edge_sharpzo.system.machine import PACKAGE, package_version
 from edge_sharpzo.system.text import first_line
 
 if TYPE_CHECKING:
@@ -93,11 +92,11 @@ class Fleet:
             return
         found = within(
             PATIENCE,
-            lambda: self.client.run(version, "edge-sharpzo", workers=new, on_error="return"),
+            lambda: self.client.run(version, PACKAGE, workers=new, on_error="return"),
         )
         for worker, there in found.items():
             if there != here:
-                raise another_version(worker, there if isinstance(there, str) else "none", here)
+                raise UserError(another_version(worker, PACKAGE, there, here), "engine")
         self._fit.update(new)
 
     def signs(self) -> dict[str, float]:

@@ -10,11 +10,12 @@ import numpy as np
 
 from edge_sharpzo.clip.session import Feeds
 from edge_sharpzo.engines.address import Address
-from edge_sharpzo.engines.dask_client import within
+from edge_sharpzo.engines.dask_client import another_version, within
 from edge_sharpzo.engines.fleet_worker import Answer, Job
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.spread import EnginesLostError
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import PACKAGE
 from edge_sharpzo.system.text import first_line
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ def no_workers(address: Address) -> EnginesLostError:
     return EnginesLostError(
         f"the scheduler at {address} has no worker: start some with `dask worker {address}`, where "
         "edge-sharpzo is installed",
-        field="engine",
-    )
-
-
-def another_version(worker: str, there: str, here: str) -> UserError:
-    """What to tell of a worker with another version of this package, or `none`."""
-    return UserError(
-        f"{worker} has edge-sharpzo {there}, and here is {here}: install the same version there",
         field="engine",
     )
 
@@ -123,7 +116,9 @@ class FleetSession:
         Raises UserError.
         """
         if answer.package != self._job.package:
-            raise another_version(answer.worker, answer.package, self._job.package)
+            raise UserError(
+                another_version(answer.worker, PACKAGE, answer.package, self._job.package), "engine"
+            )
         if answer.lacks_model:
             self._fleet.send_model(answer.worker, began)
             return None

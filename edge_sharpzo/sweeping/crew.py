@@ -86,6 +86,8 @@ class Crew:
                 with stop.interruptible():  # raises Cancelled
                     pass
                 work.step()
+            with stop.interruptible():  # the last one may have ended because of it
+                pass
         except BaseException:
             with suppress(OSError, RuntimeError):  # the scheduler is gone: its workers end alone
                 work.end()

@@ -7,19 +7,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
+from edge_sharpzo.engines.dask_client import another_version, dask_address, scheduler_of
 from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, closing_client
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import versions
+from edge_sharpzo.system.machine import PACKAGE, versions
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.system.text import listed, some
 
 if TYPE_CHECKING:
     from distributed import Client
 
-SAME = ("edge-sharpzo", "onnxruntime")  # packages whose versions decide a run's numbers
+SAME = (PACKAGE, "onnxruntime")  # packages whose versions decide a run's numbers
 
 
 def host_of(address: str) -> str:
@@ -85,11 +85,7 @@ class _Fleet:
         for package in SAME:
             for address, found in self._ask(version, package, addresses).items():
                 if found != (ours := versions()[package]):
-                    has = f"{package} {found}" if isinstance(found, str) else f"no {package}"
-                    refused[address] = (
-                        f"the worker {address} has {has}, and this machine {ours}: "
-                        f"pip install '{package}=={ours}' there and start it again"
-                    )
+                    refused[address] = another_version(address, package, found, ours)
         alike = [address for address in addresses if address not in refused]
         for address, lacks in self._ask(task.missing, self._needs, alike).items():
             if not isinstance(lacks, list):

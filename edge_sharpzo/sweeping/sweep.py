@@ -165,7 +165,7 @@ class _Sweeping:
         if job.folder is None:
             folder.put(place, ended.files)
         if ended.code == INTERRUPTED:
-            self.failed[job.name] = "it was interrupted: the same command again goes on with it"
+            self.fail(job.name, "it was interrupted: the same command again goes on with it")
             return
         try:
             if ended.code:

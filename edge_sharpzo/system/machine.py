@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_sharpzo.system.errors import UserError
 
+PACKAGE = "edge-sharpzo"  # as pip knows it
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_MEMORY = Path("/sys/fs/cgroup")
 _MEMINFO = Path("/proc/meminfo")
@@ -48,7 +49,7 @@ def sums_bytes_exactly() -> bool:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide a run's numbers."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
-    for package in ("edge-sharpzo", "onnxruntime", "numpy", "cma", "pillow", "tokenizers"):
+    for package in (PACKAGE, "onnxruntime", "numpy", "cma", "pillow", "tokenizers"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
@@ -58,7 +59,7 @@ def versions() -> dict[str, str]:
 
 def package_version() -> str:
     """Of edge-sharpzo."""
-    return versions()["edge-sharpzo"]
+    return versions()[PACKAGE]
 
 
 def check_device() -> None:
