@@ -18,6 +18,7 @@ from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import same_rows
 from edge_sharpzo.clip.providers import CPU
 from edge_sharpzo.clip.towers import LOCAL
+from edge_sharpzo.engines.address import addresses
 from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.engines.strings_clip import StringsClip
@@ -73,15 +74,16 @@ class Classifier:
         also: Sequence[str] | None = None,
         *,
         engine: str | None = None,
+        send_photos: bool = False,
         tell: Tell = lambda text, warning: None,
     ) -> Self:
         """The classifier of a run folder; `onnx` where the model it was tuned for lies elsewhere.
 
         `threads` 0 are all cores, -1 all but one. `also` names more classes, which the run has seen
-        no photo of; they answer by their names. `engine` is where photos are encoded: they are sent
-        there. So they are without it where the run had `send_photos`. `tell` hears what happens to
-        that engine, and whether it is a warning. Raises UserError where the run is not whole, the
-        model is another one, or the run cannot take such classes.
+        no photo of; they answer by their names. `engine` is where the model runs; photos are sent
+        there with `send_photos`, or where the run was tuned with it, which needs no `engine` then.
+        `tell` hears what happens to that engine, and whether it is a warning. Raises UserError
+        where the run is not whole, the model is another one, or the run cannot take such classes.
         """
         if not isinstance(run, str | PathLike):
             raise UserError(
@@ -93,7 +95,14 @@ class Classifier:
         with os_errors_told():
             prompt = TunedPrompt.load(folder)
             place = Path(onnx) if onnx is not None else None
-            clip = _opened(folder, place, engine, usable_threads(threads), tell)
+            where = _where(folder, place, engine, send_photos)
+            clip = open_clip(
+                *where,
+                threads=usable_threads(threads),
+                provider=CPU,
+                memory=MemoryLimit(),
+                tell=tell,
+            )
             known = clip.sha256
         if known_as(known) != known_as(prompt.model_sha256):
             raise UserError(
@@ -284,28 +293,22 @@ def _with_names(clip: Clip, prompt: TunedPrompt, folder: Path, names: list[str])
     return made
 
 
-def _opened(folder: Path, onnx: Path | None, engine: str | None, threads: int, tell: Tell) -> Clip:
-    """The model of a run, here or behind an engine. Raises UserError."""
-    if engine is None and onnx is None:
-        with suppress(UserError):  # `_model_of` says what is wrong
-            options = RunConfig.read(folder).options
-            engine = options.engine if options.send_photos else None
-    if engine is None or engine == LOCAL:
-        from edge_sharpzo.clip.clip_file import ClipOnnx
-
-        return ClipOnnx(onnx or _model_of(folder), threads)
-    return open_clip(
-        onnx or EMBEDDED_MODEL,
-        engine,
-        send_photos=True,
-        threads=threads,
-        provider=CPU,
-        memory=MemoryLimit(),
-        tell=tell,
-    )
+def _where(
+    folder: Path, onnx: Path | None, engine: str | None, send_photos: bool
+) -> tuple[Path, str, bool]:
+    """The model file of a run, where it runs, and whether photos go there. Raises UserError."""
+    with suppress(UserError):  # `_model_of` says what is wrong
+        options = RunConfig.read(folder).options
+        if options.send_photos and engine is None and onnx is None:
+            has_file = addresses(options.engine)[0].scheme.is_dask  # workers got theirs from here
+            engine = LOCAL if has_file else options.engine
+        send_photos |= options.send_photos and engine not in (None, LOCAL)
+    if send_photos and engine not in (None, LOCAL):
+        return onnx or EMBEDDED_MODEL, engine, True
+    return onnx or _model_of(folder, engine), engine or LOCAL, send_photos
 
 
-def _model_of(folder: Path) -> Path:
+def _model_of(folder: Path, engine: str | None) -> Path:
     """The model file that a run was tuned with. Raises UserError where it is gone."""
     try:
         config = RunConfig.read(folder)
@@ -317,9 +320,11 @@ def _model_of(folder: Path) -> Path:
             field="onnx",
         ) from error
     if not model.is_file():
+        served = "`send_photos`, so that the service encodes photos too"
+        if engine in (None, LOCAL):
+            served = "`engine` where it is served, and `send_photos`"
         raise UserError(
-            f"the model of this run, {model}, is gone: add `onnx` with its new place, or `engine` "
-            "where it is served",
+            f"the model of this run, {model}, is gone: add `onnx` with its new place, or {served}",
             field="onnx",
         )
     return model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +86,12 @@ def measured(
 
     Raises UserError where no photo is left to count.
     """
-    photos, seen, left_out, notes = look_at(clip, found, *watch)
-    if not seen.readable.any():
+    config = RunConfig.read(folder)
+    photos, seen, left_out, notes = look_at(clip, found, *watch, less=partial(_same_file, config))
+    known = _same_file(config, photos)
+    if not (known | seen.readable).any():
         raise UserError(f"no photo under {found.root} can be read", field="data")
-    known = _tuned_on(folder, photos, seen.sketches) & seen.readable
+    known |= shows_same(seen.sketches, config.sketches()).any(axis=1) & seen.readable
     left_out += [LeftOut(photos.paths[i], TUNED_ON) for i in np.flatnonzero(known)]
     fresh, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable & ~known)
     is_foreign = found.parts == FOREIGN
@@ -131,15 +134,17 @@ def measured(
     )
 
 
-def _tuned_on(folder: Path, photos: Photos, sketches: np.ndarray) -> np.ndarray:
-    """Which photos [N], bool, the run was tuned on: by content or picture, not by place."""
-    config = RunConfig.read(folder)
+def _same_file(config: RunConfig, photos: Photos) -> np.ndarray:
+    """Which photos [N], bool, are files that the run was tuned on: by content, not by place."""
     digests = config.learnt_from()
     paths = set() if digests else set(config.tuned_on)  # version 0.1.0 kept no digests
-    known = np.array(
-        [file.digest.hex() in digests or str(file.path.resolve()) in paths for file in photos.files]
+    return np.array(
+        [
+            file.digest.hex() in digests or (file.digest and str(file.path.resolve()) in paths)
+            for file in photos.files
+        ],
+        bool,
     )
-    return known | shows_same(sketches, config.sketches()).any(axis=1)
 
 
 def _strangers(found: Found) -> list[str]:

@@ -78,15 +78,18 @@ def tune(
 
 
 def _opened(options: TuneOptions, listen: Listener, resume: bool) -> Task:
-    """The task; where a run is to go on, only another model file can lack the start it had."""
+    """The task; where a run is to go on, only another model can lack the start it had."""
     bare = RunConfig.read(options.out).bare_names() if resume and options.out else None
     try:
         return pipeline.open_task(options, listen, bare)
     except UserError as error:
-        if not (resume and error.field in STARTS and options.start == Start.LEARNED):
+        lacks_start = error.field in STARTS and options.start == Start.LEARNED
+        # Photos stay here, with a file that is not of what the engine serves.
+        serves_other = error.field == "send_photos" and not options.send_photos
+        if not resume or not (lacks_start or serves_other):
             raise
         assert options.out
-        raise run_folder.another_model(options.out) from error
+        raise run_folder.another_model(options.out, options.engine) from error
 
 
 def _tune_in(
@@ -245,6 +248,7 @@ def _summary(prepared: Prepared, searched: Searched, assessed: Assessed) -> Summ
         peak_rss_mb=peak_mb(),
         stopped_because=str(outcome.stopped_because),
         provider=options.provider,
+        engine=options.engine,
         threads=options.threads,
         versions=versions(),
         without_photos=assessed.without_photos,

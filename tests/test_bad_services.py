@@ -18,7 +18,7 @@ if not find_spec("tritonclient"):
 import trustme
 from http_service import Handler, serving
 from proxy import proxy
-from servers import mlserver
+from servers import free_ports, mlserver
 
 from edge_sharpzo.clip import ClipOnnx
 from edge_sharpzo.clip.towers import Tower
@@ -249,6 +249,15 @@ def test_a_wrong_answer_is_asked_for_again(answer: Callable[..., None], clip: Cl
     with serving(made) as server:
         assert asked(clip, server.server_port)[0, 0, 0] == 1
         assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("scheme", ["kserve", "kserve+http"])
+def test_a_connection_that_is_refused_is_no_answer_that_is_late(scheme: str) -> None:
+    (port,) = free_ports(1)
+    found = Service(addresses(f"{scheme}://127.0.0.1:{port}/clip"), lambda text, warning: None)
+    with pytest.raises(UserError, match=r"(?i)connection") as raised:
+        found.companion()
+    assert "in time" not in str(raised.value)
 
 
 def test_retry_after_is_heeded(clip: ClipOnnx) -> None:

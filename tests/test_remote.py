@@ -57,6 +57,10 @@ def at(port: int, scheme: str = "kserve") -> str:
     return f"{scheme}://127.0.0.1:{port}/clip-text"
 
 
+def asked_for(sent: bytes) -> set[bytes]:
+    return set(re.findall(rb"clip-[a-z-]+", sent))
+
+
 def history(run: Path) -> str:
     return (run / "history.jsonl").read_text()
 
@@ -156,8 +160,7 @@ def test_what_a_service_sees(ports: Ports, tiny_onnx: Path, photos: Path, tmp_pa
     with proxy(ports[0]) as between:
         run = tuned(photos, tmp_path / "run", at(between.port), onnx=tiny_onnx)
         sent = bytes(between.sent)
-    models = set(re.findall(rb"clip-[a-z-]+", sent))
-    assert models == {b"clip-card", b"clip-text"}
+    assert asked_for(sent) == {b"clip-card", b"clip-text"}
     inputs = {b"ctx", b"names", b"positions", b"mask", b"eot", b"nonce"}
     assert all(name in sent for name in inputs)
     assert b"pixel_values" not in sent
@@ -173,6 +176,78 @@ def test_what_a_service_sees(ports: Ports, tiny_onnx: Path, photos: Path, tmp_pa
     for loss in losses:
         assert np.float64(loss).tobytes() not in sent
         assert np.float32(loss).tobytes() not in sent
+
+
+@pytest.mark.parametrize("command", ["predict", "eval"])
+def test_photos_of_a_run_stay_here_unless_they_may_go(
+    command: str, ports: Ports, local: Path, tiny_onnx: Path, photos: Path, tmp_path: Path
+) -> None:
+    """The run was tuned with the model's file, and without `--send-photos`."""
+    run = tmp_path / "run"
+    shutil.copytree(local, run)
+    photo = next(photos.glob("test/*/*.png"))
+    words = [command, run, *([photo] if command == "predict" else ["--data", photos]), "--json"]
+    here = invoke(*words, "--also", "dog")
+    with proxy(ports[0]) as between:
+        words += ["--also", "dog", "--engine", at(between.port)]
+        found = invoke(*words)
+        assert asked_for(bytes(between.sent)) == {b"clip-card", b"clip-text"}
+        assert b"pixel_values" not in bytes(between.sent)
+        assert json.loads(found.stdout) == json.loads(here.stdout)
+        assert "photos leave" not in found.stderr
+
+        config = (run / "config.json").read_text()
+        (run / "config.json").write_text(config.replace(str(tiny_onnx), "/gone.onnx"))
+        refused = invoke(*words)
+        assert refused.exit_code == 2
+        assert "add --onnx with its new place, or --send-photos" in refused.stderr
+        assert b"pixel_values" not in bytes(between.sent)
+
+        sent = invoke(*words, "--send-photos")
+        assert json.loads(sent.stdout) == json.loads(here.stdout)
+        assert "photos leave this device" in sent.stderr
+        assert b"clip-image" in asked_for(bytes(between.sent))
+
+
+def test_photos_that_do_not_count_are_not_sent(
+    ports: Ports, local: Path, photos: Path, tmp_path: Path
+) -> None:
+    """What the run was tuned on is known by its bytes."""
+    data = tmp_path / "photos"
+    for file in photos.glob("*/*/*.png"):
+        place = data / file.parent.name / f"{file.parts[-3]}-{file.name}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    with proxy(ports[0]) as between:
+        words = ["eval", local, "--data", data, "--engine", at(between.port), "--send-photos"]
+        found = json.loads(invoke(*words, "--json").stdout)
+        sent = bytes(between.sent).count(b"pixel_values")
+    assert found["tuned_on"] > 10
+    assert sent == found["photos"] > 10
+
+
+def test_a_run_does_not_go_on_with_what_serves_another_model(
+    ports: Ports, photos: Path, tmp_path: Path
+) -> None:
+    """The run is the embedded model's, with the file that every device has."""
+    stop = [False]
+
+    def hear(event: Event) -> None:
+        stop[0] |= isinstance(event, QueriesSpent)
+
+    run = edge_sharpzo.tune(
+        photos,
+        out=tmp_path / "run",
+        shots=2,
+        budget=BUDGET,
+        on_progress=hear,
+        cancelled=lambda: stop[0],
+    )
+    assert run.interrupted
+    result = invoke("tune", "--resume", run.folder, "--engine", at(ports[0]))
+    assert result.exit_code == 2
+    assert f"what {at(ports[0])} serves is another model" in result.stderr
+    assert "give --engine where the run's own model is served" in result.stderr
 
 
 @pytest.mark.parametrize(("scheme", "which"), [("kserve", 0), ("kserve+http", 1)])

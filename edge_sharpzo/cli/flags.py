@@ -47,16 +47,27 @@ def opened(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="service that encodes the photos, as in `tune`: they are sent there; the run's "
-            "own if it was tuned with --send-photos",
+            help="service where the model runs, as in `tune`; the run's own if it was tuned with "
+            "--send-photos",
             show_default=False,
         ),
     ] = None,
+    send_photos: Annotated[
+        bool,
+        typer.Option(
+            "--send-photos",
+            help="with --engine, for a run that was tuned without it: photos may be sent there to "
+            "be encoded",
+        ),
+    ] = False,
 ) -> "Classifier":
     """The classifier of a run."""
     from edge_sharpzo.classify import Classifier
 
-    return Classifier.load(run, onnx, threads, _names(also or []), engine=engine, tell=tell)
+    names = _names(also or [])
+    return Classifier.load(
+        run, onnx, threads, names, engine=engine, send_photos=send_photos, tell=tell
+    )
 
 
 def tell(text: str, warning: bool) -> None:

@@ -125,9 +125,11 @@ class HttpTransport:
         """Raises what `Transport` does for whatever goes wrong within."""
         try:
             yield
-        except urllib3.exceptions.TimeoutError as error:
-            raise FaultError("no answer in time") from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            is_late = isinstance(error, urllib3.exceptions.TimeoutError)
+            # In urllib3 a connection that is refused is one, too.
+            if is_late and not isinstance(error, urllib3.exceptions.NewConnectionError):
+                raise FaultError("no answer in time") from error
             if fault := other_protocol(self._address, str(error)):
                 raise fault from error
             raise FaultError(f"no connection ({error})") from error

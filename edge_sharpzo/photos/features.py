@@ -42,8 +42,12 @@ def look_at(
     found: Found,
     progress: Callable[[int, int], object],
     skipped: Callable[[Path, str], object],
+    less: Callable[[Photos], np.ndarray] | None = None,
 ) -> Looked:
-    """Reads and encodes the photos that were `found`; `progress` and `skipped` as below."""
+    """Reads and encodes the photos that were `found`; `progress` and `skipped` as below.
+
+    Photos that `less` says [N], bool, are read and not encoded: they count as not readable.
+    """
     left_out: list[LeftOut] = []
 
     def skip(path: Path, reason: str) -> None:
@@ -51,7 +55,14 @@ def look_at(
         skipped(path, reason)
 
     photos = found.photos.read(skip)
-    encoded = encode_photos(clip, photos.files, found.root, progress, skip)
+    files = photos.files
+    if less is not None:
+        not_wanted = less(photos)
+        files = [
+            file._replace(digest=b"") if left else file
+            for file, left in zip(files, not_wanted, strict=True)
+        ]
+    encoded = encode_photos(clip, files, found.root, progress, skip)
     unkept = encoded.unkept
     notes = [f"photo features cannot be kept in {unkept}"] if unkept else []
     return Looked(photos, encoded, left_out, [*found.notes, *notes])

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_sharpzo.classifier.tuned import CLASSIFIER, LABELS, PROMPT, TunedPrompt
 from edge_sharpzo.clip.embedded import model_file
+from edge_sharpzo.engines.address import is_address
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.json_files import json_line
 from edge_sharpzo.runs.lock import unwritable
@@ -124,11 +125,17 @@ def resumed_options(folder: Path, again: Mapping[str, Any] | None = None) -> Tun
     return replace(config.options, out=folder, onnx=model, **(again or {}))
 
 
-def another_model(folder: Path) -> UserError:
-    """What to tell where the model file is not the one that the run in `folder` began with."""
+def another_model(folder: Path, engine: str) -> UserError:
+    """What to tell where the model is not the one that the run in `folder` began with.
+
+    `engine` is where it runs now.
+    """
+    what, cure = "the model file", "put that one back"
+    if is_address(engine):
+        what, cure = f"what {engine} serves", "give `engine` where the run's own model is served"
     return UserError(
-        f"cannot go on with {folder}: the model file is another one than the run was started "
-        "with: put that one back, or tune again",
+        f"cannot go on with {folder}: {what} is another model than the run was started with: "
+        f"{cure}, or tune again",
         field="resume",
     )
 
@@ -141,7 +148,7 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     """
     cause, started = None, "the run was started with"
     if stored.model != config.model:
-        raise another_model(folder)
+        raise another_model(folder, config.options.engine)
     if config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.photos.left_out import LeftOutGroup
 from edge_sharpzo.runs.json_files import SCHEMA_VERSION, as_json, read_record
 from edge_sharpzo.runs.known import KnownRecord
@@ -151,6 +152,7 @@ class Summary:
     without_photos: WithoutPhotos | None = None  # older versions had no such classes
     known: KnownRecord | None = None  # older versions could not tell
     photo_check: PhotoCheck | None = None  # older versions did not look
+    engine: str = LOCAL  # where the towers ran; elsewhere, provider and threads are not theirs
     schema_version: int = SCHEMA_VERSION
 
     def check(self) -> None:
