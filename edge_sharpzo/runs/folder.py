@@ -130,12 +130,12 @@ def another_model(folder: Path, engine: str) -> UserError:
 
     `engine` is where it runs now.
     """
-    what, cure = "the model file", "put that one back"
+    what, cure = "the model file is another one", "put that one back"
     if is_address(engine):
-        what, cure = f"what {engine} serves", "give `engine` where the run's own model is served"
+        what = f"what {engine} serves is another model"
+        cure = "give `engine` where the run's own model is served"
     return UserError(
-        f"cannot go on with {folder}: {what} is another model than the run was started with: "
-        f"{cure}, or tune again",
+        f"cannot go on with {folder}: {what} than the run was started with: {cure}, or tune again",
         field="resume",
     )
 
