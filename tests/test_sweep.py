@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from edge_sharpzo.sweeping.encode_there import encode_on_machines
 from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
-from edge_sharpzo.sweeping.sweep import _Sweeping
+from edge_sharpzo.sweeping.sweep import _Sweeping, _threads
 from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.stopping import StopWhen
 
@@ -406,6 +407,42 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
 
 class Here:
     """A crew that runs jobs in this process."""
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "engine", "given", "began_with", "expected"),
+    [
+        (2, 0, "local", 0, None, 1),
+        (16, 0, "local", 0, None, 1),
+        (16, 4, "local", 0, None, 4),
+        (6, 4, "local", 0, None, 1),
+        (2, 1, "local", 0, None, 2),
+        (2, 8, "local", 0, None, 1),
+        (16, 4, "local", 2, None, 2),
+        (16, 4, "local", 0, 3, 3),
+        (16, 0, "dask://pi", 0, None, 1),
+        (16, 0, "dask://pi", 0, 5, 5),
+    ],
+)
+def test_threads(
+    cores: int,
+    workers: int,
+    engine: str,
+    given: int,
+    began_with: int | None,
+    expected: int,
+    sets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `--threads` says of itself in the help; the number of runs has no part in it."""
+    for module in ("sweeping.sweep", "runs.options"):
+        monkeypatch.setattr(f"edge_sharpzo.{module}.usable_cores", lambda: cores, raising=False)
+    asked = {"out": tmp_path / "out", "workers": workers, "engine": engine, "threads": given}
+    sweep = sweep_of(SweepOptions([sets / "toys"], **asked), TuneOptions())  # type: ignore[arg-type]
+    before = record_of(sweep, "0" * 64)
+    before = replace(before, options={**before.options, "threads": began_with})
+    assert _threads(sweep, before if began_with else None) == expected
+
 
     def slots(self) -> dict[str, int]:
         return {"tcp://here:1": 1}
