@@ -277,10 +277,25 @@ def test_nothing_to_collect(given: list[str], tmp_path: Path, monkeypatch: Any) 
     assert not Path("x.csv").exists()
 
 
-def test_a_file_that_cannot_be_written(make: Callable[..., Path], tmp_path: Path) -> None:
-    done = invoke("collect", make("a"), "--csv", tmp_path / "fleet" / "a" / "summary.json" / "x")
-    assert done.exit_code == 2
-    assert "cannot use" in done.stderr
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("a/summary.json/x", "there is no folder {fleet}/a/summary.json; make it, or choose"),
+        ("no/x.csv", "there is no folder {fleet}/no; make it, or choose another place"),
+        ("no/such/x.csv", "there is no folder {fleet}/no/such; make it"),
+        ("a", "--csv {fleet}/a is a folder: name a file in it"),
+        ("", "--csv {fleet} is a folder: name a file in it"),
+    ],
+)
+def test_a_file_that_cannot_be_written(
+    place: str, told: str, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    run, fleet = make("a"), tmp_path / "fleet"
+    before = sorted(tmp_path.rglob("*"))
+    done = invoke("collect", run, "--csv", fleet / place)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told.format(fleet=fleet) in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import typer
 from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag
 from edge_sharpzo.cli.terminal import csv_lines, out, out_json, out_table, say
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import listed, percent
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def command(
     with user_errors():
         from edge_sharpzo.runs.collecting import collect
 
+        if csv:
+            _check_file(csv)
         collected = collect(runs)
         if csv:
             _write_csv(csv, collected)
@@ -39,6 +42,16 @@ def command(
             out_json(collected.as_dict())
         else:
             _print(collected)
+
+
+def _check_file(csv: Path) -> None:
+    """Raises UserError where there can be no such file."""
+    if csv.is_dir():
+        raise UserError(f"`csv={csv}` is a folder: name a file in it", "csv")
+    if not csv.absolute().parent.is_dir():
+        raise UserError(
+            f"`csv={csv}`: there is no folder {csv.parent}; make it, or choose another place", "csv"
+        )
 
 
 def _write_csv(file: Path, collected: "Collected") -> None:
