@@ -185,7 +185,9 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "a million seeds": ({"seeds": "0-999999"}, "1,000,000 numbers, and a sweep has 10,000"),
     "no folder": ({"data": "fruit"}, "fruit is not a folder"),
     "the same name": ({"data": ["fruits", "other/fruits"]}, "are both called 'fruits'"),
-    "the same folder": ({"data": ["fruits", "fruits"]}, "are both called 'fruits'"),
+    "the same folder": ({"data": ["fruits", "fruits"]}, "`data`: fruits is there twice; name it"),
+    "the same, as typed": ({"data": ["fruits", "./fruits/"]}, "`data`: fruits is there twice"),
+    "by a link": ({"data": ["fruits", "other/linked"]}, "`data`: other/linked is there twice"),
     "among the photos": ({"out": "fruits/runs"}, "lies among the photos of"),
     "fewer than no workers": ({"workers": -1}, "`workers=-1`: give the number of runs at once"),
     "their workers": (
@@ -203,6 +205,7 @@ def test_what_cannot_be_swept(
 ) -> None:
     shutil.copytree(sets / "fruits", tmp_path / "fruits")
     (tmp_path / "other" / "fruits").mkdir(parents=True)
+    (tmp_path / "other" / "linked").symlink_to(tmp_path / "fruits")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as raised:
         edge_sharpzo.sweep(**{**SWEEP, **given})  # type: ignore[arg-type]
