@@ -408,9 +408,6 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
 
 
-class Here:
-    """A crew that runs jobs in this process."""
-
 @pytest.mark.parametrize(
     ("cores", "workers", "engine", "given", "began_with", "expected"),
     [
@@ -446,6 +443,9 @@ def test_threads(
     before = replace(before, options={**before.options, "threads": began_with})
     assert _threads(sweep, before if began_with else None) == expected
 
+
+class Here:
+    """A crew that runs jobs in this process."""
 
     def slots(self) -> dict[str, int]:
         return {"tcp://here:1": 1}
@@ -568,6 +568,41 @@ def test_other_photos_of_a_finished_set_are_refused(
     refused(*command[: command.index("--workers")], "--engine", "dask://127.0.0.1:9")
     shutil.rmtree(tmp_path / "out" / "fruits-gauss-newton-4shots-seed0-60")
     refused(*command)
+
+
+FEW = "16 photos of 2 classes were learnt from, for some have no more, or too few to validate with"
+NONE = "no photos are held out, so there are no accuracies: take fewer --shots, or put photos"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("shots", "held_out", "notes"),
+    [
+        (100, False, [f"{FEW} others", NONE]),
+        (20, False, [f"{FEW} others", NONE]),
+        (8, True, []),
+        (100, True, [f"{FEW} others"]),
+        (3, False, []),
+    ],
+)
+def test_what_photos_do_not_suffice_for_is_told(
+    shots: int, held_out: bool, notes: list[str], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    for label, hue in (("red", 0), ("green", 90)):
+        write_photos(tmp_path / "toys" / "train" / label, hue, 10, seed=0)
+        if held_out:
+            write_photos(tmp_path / "toys" / "test" / label, hue, 3, seed=9)
+    command = words(tmp_path / "toys", tiny_onnx, tmp_path / "out", "--shots", shots)
+    more = ("--seeds", "0-1", "--budgets", 60, "--workers", 1)
+    done = invoke("sweep", *command, *more, "--methods", "gauss-newton,random")
+    assert done.exit_code == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith(f"toys, {shots} shots: ")]
+    assert len(told) == len(notes), "once for both methods"
+    for line, note in zip(told, notes, strict=True):
+        assert line.startswith(f"toys, {shots} shots: {note}")
+    markdown = (tmp_path / "out" / "sweep.md").read_text()
+    assert markdown.count(f"toys, {shots} shots: ") == len(notes)
+    assert done.stderr.count("nothing is held out") == (4 if NONE in notes else 0)
 
 
 @pytest.mark.usefixtures("here")
