@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -688,3 +689,48 @@ def test_a_repository_that_is_served_is_not_written_again(tiny_onnx: Path, tmp_p
         assert refused.returncode == 2
         assert "is being served" in refused.stderr
     assert subprocess.run([*command, str(other)], cwd=ROOT, check=False).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.onnx", "served"]
+
+
+def lock_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
+
+
+def test_the_last_user_deletes_the_lock(tmp_path: Path) -> None:
+    out = tmp_path / "served"
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(used(out)).share()
+        assert not second.enter_context(used(out)).is_alone
+        first.close()
+        assert lock_of(out).exists(), "the second still reads"
+        with used(out) as third:
+            assert not third.is_alone
+        second.close()
+        assert not lock_of(out).exists()
+    with used(out) as use:
+        assert use.is_alone
+
+
+@pytest.mark.parametrize("put", [Path.touch, Path.unlink])
+def test_a_lock_that_somebody_replaced_is_left_alone(
+    put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """By a file of theirs, or by nothing; and whoever writes is in nobody's way."""
+    out = tmp_path / "served"
+    with used(out) as use:
+        with pytest.raises(UserError, match="is being written by another process"), used(out):
+            pass
+        assert lock_of(out).exists(), "a refusal deletes nothing"
+        lock_of(out).unlink()
+        lock_of(out).touch()
+        put(lock_of(out))
+        with pytest.raises(UserError, match="start again"):
+            use.share()
+    assert lock_of(out).exists() is (put is Path.touch)
+
+
+@pytest.mark.parametrize("flags", [["--onnx", "README.md"], ["--name", "a/b"], ["--onnx", "gone"]])
+def test_a_refusal_leaves_no_lock(flags: list[str], tmp_path: Path) -> None:
+    ended = serve("--out", tmp_path / "served", "--server", "none", *flags)
+    assert ended.returncode == 2
+    assert list(tmp_path.iterdir()) == []
