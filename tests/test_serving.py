@@ -2,18 +2,20 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
-from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -595,6 +597,79 @@ def test_a_port_that_is_taken_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
             assert ended.returncode == 2
             assert f"port {port} is taken: give another {flags[0]}" in ended.stderr
     assert not (tmp_path / "served").exists()
+
+
+UNCHECKED = """
+from serving.listen import Listen
+Listen.check = lambda self: None  # as if the ports were taken right after it
+from serving.__main__ import app
+app()
+"""
+
+
+@pytest.mark.parametrize("taken", ["grpc-port", "http-port", "both, by a server"])
+def test_a_port_that_is_taken_meanwhile_is_named(
+    tiny_onnx: Path, tmp_path: Path, taken: str
+) -> None:
+    """Nothing says that it is served, whoever answers there."""
+    needs_mlserver()
+    command = [sys.executable, "-c", UNCHECKED, "--onnx", tiny_onnx, "--out", tmp_path / "served"]
+
+    def refused(grpc_port: int, http_port: int, named: str) -> None:
+        ended = subprocess.run(
+            [*map(str, command), f"--grpc-port={grpc_port}", f"--http-port={http_port}"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        port = grpc_port if named == "grpc-port" else http_port
+        cure = f"port {port} is taken: give another --{named}, or stop what listens there"
+        assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"serving: {cure}\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+    if taken.startswith("both"):
+        with mlserver(tiny_onnx) as (grpc_port, http_port, process):
+            refused(grpc_port, http_port, "http-port")
+            assert process.poll() is None
+        return
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as gRPC does
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        (free,), port = free_ports(1), other.getsockname()[1]
+        refused(*((port, free) if taken == "grpc-port" else (free, port)), taken)
+
+
+def test_of_two_that_start_at_once_one_serves(tiny_onnx: Path, tmp_path: Path) -> None:
+    needs_mlserver()
+    grpc_port, http_port = free_ports(2)
+    command = [sys.executable, "-m", "serving", "--onnx", str(tiny_onnx)]
+    command += [f"--grpc-port={grpc_port}", f"--http-port={http_port}"]
+    both = [
+        subprocess.Popen(
+            [*command, f"--out={tmp_path / name}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    until = time.monotonic() + 120
+    while all(each.poll() is None for each in both) and time.monotonic() < until:
+        time.sleep(0.05)
+    served, refused = sorted(both, key=lambda each: each.poll() is not None)
+    out, err = refused.communicate(timeout=20)
+    assert (refused.returncode, out) == (2, "")
+    assert re.fullmatch(rf"serving: port ({grpc_port}|{http_port}) is taken: .*\n", err)
+    assert served.stdout
+    assert "is served, until Ctrl-C" in served.stdout.readline()
+    served.send_signal(signal.SIGTERM)
+    assert served.communicate(timeout=20) == ("", "")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
 
 
 @pytest.mark.parametrize(
