@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,12 @@ from edge_sharpzo.events import Event, Note, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
-from edge_sharpzo.sweeping.fleet import host_of
+from edge_sharpzo.sweeping.encode_there import encode_on_machines
 from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
-from edge_sharpzo.sweeping.sweep import _Sweeping
-from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.sweeping.sweep import _Sweeping, _threads
+from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.stopping import StopWhen
 
 pytest.importorskip("distributed")
@@ -184,7 +185,9 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "a million seeds": ({"seeds": "0-999999"}, "1,000,000 numbers, and a sweep has 10,000"),
     "no folder": ({"data": "fruit"}, "fruit is not a folder"),
     "the same name": ({"data": ["fruits", "other/fruits"]}, "are both called 'fruits'"),
-    "the same folder": ({"data": ["fruits", "fruits"]}, "are both called 'fruits'"),
+    "the same folder": ({"data": ["fruits", "fruits"]}, "`data`: fruits is there twice; name it"),
+    "the same, as typed": ({"data": ["fruits", "./fruits/"]}, "`data`: fruits is there twice"),
+    "by a link": ({"data": ["fruits", "other/linked"]}, "`data`: other/linked is there twice"),
     "among the photos": ({"out": "fruits/runs"}, "lies among the photos of"),
     "fewer than no workers": ({"workers": -1}, "`workers=-1`: give the number of runs at once"),
     "their workers": (
@@ -202,6 +205,7 @@ def test_what_cannot_be_swept(
 ) -> None:
     shutil.copytree(sets / "fruits", tmp_path / "fruits")
     (tmp_path / "other" / "fruits").mkdir(parents=True)
+    (tmp_path / "other" / "linked").symlink_to(tmp_path / "fruits")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as raised:
         edge_sharpzo.sweep(**{**SWEEP, **given})  # type: ignore[arg-type]
@@ -404,6 +408,42 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
 
 
+@pytest.mark.parametrize(
+    ("cores", "workers", "engine", "given", "began_with", "expected"),
+    [
+        (2, 0, "local", 0, None, 1),
+        (16, 0, "local", 0, None, 1),
+        (16, 4, "local", 0, None, 4),
+        (6, 4, "local", 0, None, 1),
+        (2, 1, "local", 0, None, 2),
+        (2, 8, "local", 0, None, 1),
+        (16, 4, "local", 2, None, 2),
+        (16, 4, "local", 0, 3, 3),
+        (16, 0, "dask://pi", 0, None, 1),
+        (16, 0, "dask://pi", 0, 5, 5),
+    ],
+)
+def test_threads(
+    cores: int,
+    workers: int,
+    engine: str,
+    given: int,
+    began_with: int | None,
+    expected: int,
+    sets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `--threads` says of itself in the help; the number of runs has no part in it."""
+    for module in ("sweeping.sweep", "runs.options"):
+        monkeypatch.setattr(f"edge_sharpzo.{module}.usable_cores", lambda: cores, raising=False)
+    asked = {"out": tmp_path / "out", "workers": workers, "engine": engine, "threads": given}
+    sweep = sweep_of(SweepOptions([sets / "toys"], **asked), TuneOptions())  # type: ignore[arg-type]
+    before = record_of(sweep, "0" * 64)
+    before = replace(before, options={**before.options, "threads": began_with})
+    assert _threads(sweep, before if began_with else None) == expected
+
+
 class Here:
     """A crew that runs jobs in this process."""
 
@@ -458,14 +498,12 @@ def test_other_photos_are_refused(
     change: Callable[[Path], None], sets: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     """Unless no run was made of those before."""
-    data, out, told = tmp_path / "fruits", tmp_path / "out", list[Event]()
+    data, out = tmp_path / "fruits", tmp_path / "out"
     shutil.copytree(sets / "fruits", data)
 
     def sweep(seeds: str, budget: int = 60) -> Any:
         more: dict[str, Any] = {"shots": 2, "threads": 1, "workers": 1, "out": out}
-        return edge_sharpzo.sweep(
-            data, onnx=tiny_onnx, seeds=seeds, budgets=budget, on_progress=told.append, **more
-        )
+        return edge_sharpzo.sweep(data, onnx=tiny_onnx, seeds=seeds, budgets=budget, **more)
 
     assert "does not pay for the first step" in next(iter(sweep("0", budget=2).failed.values()))
     assert [path for path in out.iterdir() if path.is_dir()] == [], "nothing could go on"
@@ -473,20 +511,98 @@ def test_other_photos_are_refused(
     assert len(sweep("0").runs) == 1
     before = (out / "sweep.json").read_text()
     change(data)
-    with pytest.raises(UserError) as raised:
-        sweep("0-1")
-    assert str(raised.value) == (
-        f"the photos in {data} are not those that {out}/fruits-gauss-newton-2shots-seed0-60 was "
-        "made of: results could not be compared; put the photos back, or choose another `out`"
-    )
-    known = [json.loads(text) for text in (before, (out / "sweep.json").read_text())]
-    assert known[0]["photos_sha256"] == known[1]["photos_sha256"]
-    assert known[0]["table"] == known[1]["table"]
-    told.clear()
-    assert sweep("0").table == known[0]["table"]
-    assert [event.text for event in told if isinstance(event, Note)] == [
-        "1 of 1 run is there already"
-    ]
+    for seeds in ("0-1", "0"):  # also where nothing is left to run
+        with pytest.raises(UserError) as raised:
+            sweep(seeds)
+        assert str(raised.value) == (
+            f"the photos in {data} are not those that {out}/fruits-gauss-newton-2shots-seed0-60 "
+            "was made of: results could not be compared; put the photos back, or choose another "
+            "`out`"
+        )
+        known = [json.loads(text) for text in (before, (out / "sweep.json").read_text())]
+        assert known[0]["photos_sha256"] == known[1]["photos_sha256"]
+        assert known[0]["table"] == known[1]["table"]
+
+
+def finished(sets: Path, onnx: Path, tmp_path: Path) -> tuple[list[Path], list[object]]:
+    """Two sets whose runs are finished, and the options of that sweep."""
+    data = [tmp_path / name for name in ("fruits", "toys")]
+    for folder in data:
+        shutil.copytree(sets / folder.name, folder)
+    more = ["--data", data[1], "--budgets", 60, "--workers", 1]
+    command = words(data[0], onnx, tmp_path / "out", *more)
+    done = invoke("sweep", *command)
+    assert done.exit_code == 0, done.stderr
+    return data, command
+
+
+@pytest.mark.usefixtures("here")
+def test_a_finished_sweep_is_told_again(
+    sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker."""
+    _, command = finished(sets, tiny_onnx, tmp_path)
+    table = (tmp_path / "out" / "sweep.md").read_text()
+    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", None)
+    done = invoke("sweep", *command)
+    assert done.exit_code == 0, done.stderr
+    assert "2 of 2 runs are there already" in done.stderr
+    assert (tmp_path / "out" / "sweep.md").read_text() == table
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("change", [one_more, one_edited, one_held_out_deleted])
+def test_other_photos_of_a_finished_set_are_refused(
+    change: Callable[[Path], None], sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Whether nothing is left to run, here or on a fleet, or only runs of the other set."""
+    data, command = finished(sets, tiny_onnx, tmp_path)
+    change(data[1])
+
+    def refused(*command: object) -> None:
+        done = invoke("sweep", *command)
+        assert done.exit_code == 2
+        assert f"the photos in {data[1]} are not those that" in done.stderr
+
+    refused(*command)
+    refused(*command[: command.index("--workers")], "--engine", "dask://127.0.0.1:9")
+    shutil.rmtree(tmp_path / "out" / "fruits-gauss-newton-4shots-seed0-60")
+    refused(*command)
+
+
+FEW = "16 photos of 2 classes were learnt from, for some have no more, or too few to validate with"
+NONE = "no photos are held out, so there are no accuracies: take fewer --shots, or put photos"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("shots", "held_out", "notes"),
+    [
+        (100, False, [f"{FEW} others", NONE]),
+        (20, False, [f"{FEW} others", NONE]),
+        (8, True, []),
+        (100, True, [f"{FEW} others"]),
+        (3, False, []),
+    ],
+)
+def test_what_photos_do_not_suffice_for_is_told(
+    shots: int, held_out: bool, notes: list[str], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    for label, hue in (("red", 0), ("green", 90)):
+        write_photos(tmp_path / "toys" / "train" / label, hue, 10, seed=0)
+        if held_out:
+            write_photos(tmp_path / "toys" / "test" / label, hue, 3, seed=9)
+    command = words(tmp_path / "toys", tiny_onnx, tmp_path / "out", "--shots", shots)
+    more = ("--seeds", "0-1", "--budgets", 60, "--workers", 1)
+    done = invoke("sweep", *command, *more, "--methods", "gauss-newton,random")
+    assert done.exit_code == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith(f"toys, {shots} shots: ")]
+    assert len(told) == len(notes), "once for both methods"
+    for line, note in zip(told, notes, strict=True):
+        assert line.startswith(f"toys, {shots} shots: {note}")
+    markdown = (tmp_path / "out" / "sweep.md").read_text()
+    assert markdown.count(f"toys, {shots} shots: ") == len(notes)
+    assert done.stderr.count("nothing is held out") == (4 if NONE in notes else 0)
 
 
 @pytest.mark.usefixtures("here")
@@ -557,19 +673,20 @@ def python(name: str, statement: str) -> Job:
     return Job(name, "timeit", ("-n1", "-r1", statement))
 
 
-def test_how_jobs_end(workers: crew.Crew) -> None:
+def test_how_jobs_end(workers: crew.Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "GONE_AFTER", 0.1)
     jobs = [
         python("right", "print('here', flush=True)"),
         python("wrong", "import sys; sys.exit('\\nedge-sharpzo: no such thing')"),
         python("dies", "import os; os.kill(os.getpid(), 9)"),
-        Job("elsewhere", "timeit", (), only="tcp://10.1.2.3:4"),
+        Job("elsewhere", "timeit", (), machine="tcp://10.1.2.3"),
     ]
     found = dict[str, Ended]()
     workers.run(jobs, lambda job, end: found.update({job.name: end}), StopWhen())
     assert (found["right"].code, found["right"].out.split()[0]) == (0, "here")
     assert (found["wrong"].code, found["wrong"].why) == (1, "no such thing")
     assert "killed by signal 9 at tcp://127.0.0.1:" in found["dies"].why
-    assert found["elsewhere"].why == "the worker tcp://10.1.2.3:4 is gone"
+    assert found["elsewhere"].why == "tcp://10.1.2.3 has no worker any more"
 
 
 def test_a_stopped_crew_ends_its_processes(workers: crew.Crew, tmp_path: Path) -> None:
@@ -711,23 +828,108 @@ def test_machines_with_other_photos(alike: bool, sets: Path, tmp_path: Path) -> 
         def slots(self) -> dict[str, int]:
             return {"tcp://10.0.0.1:5": 1, "tcp://10.0.0.2:5": 1, "tcp://10.0.0.2:6": 1}
 
+        left_out = frozenset[str]()
+
         def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
-            assert {host_of(job.only) for job in jobs} == {"tcp://10.0.0.1", "tcp://10.0.0.2"}
-            assert len(jobs) == 2
+            assert [job.machine for job in jobs] == ["tcp://10.0.0.1", "tcp://10.0.0.2"]
             for number, job in enumerate(jobs):
                 photos = "alike" if alike else f"of {number}"
                 seen = {"model_sha256": "a model", "photos_sha256": photos}
                 finished(job, Ended(0, json.dumps(seen), ""))
 
-    jobs = [Job(sweep.cells[0].name, "edge_sharpzo", ())]
     work = _Sweeping(sweep, record_of(sweep, "0" * 64), lambda event: None, StopWhen())
     if alike:
-        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        work._encode_there(Two())  # type: ignore[arg-type]
         known = json.loads((tmp_path / "out" / "sweep.json").read_text())
         assert known["photos_sha256"] == {"fruits": "alike"}
         return
     with pytest.raises(UserError, match="do not have the same model and photos in"):
-        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        work._encode_there(Two())  # type: ignore[arg-type]
+
+
+def test_a_worker_that_dies_while_it_encodes(
+    scheduler: Start, sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of its machine encodes."""
+    engine, _ = scheduler(2)
+    killed = list[int]()
+    real = crew._Work.step
+
+    def step(work: Any) -> None:
+        """Kills the first worker that encodes."""
+        real(work, seconds=0.05)
+        for process in () if killed else processes("sweeping.child", "sweeping.encode"):
+            killed.append(parent(process))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(crew._Work, "step", step)
+    more = ("--budgets", 60, "--engine", engine)
+    done = invoke("sweep", *words(sets / "toys", tiny_onnx, tmp_path / "out", *more))
+    assert done.exit_code == 0, done.stderr
+    assert len(killed) == 1
+    assert re.search(r"toys on tcp://127.0.0.1: its worker .* died; it begins again", done.stderr)
+
+
+class Fleet(crew.Crew):
+    """Machines, of which each ends all of its jobs alike."""
+
+    def __init__(self, ends: dict[str, Ended]):
+        self.ends, self.left_out = ends, set()
+
+    def slots(self) -> dict[str, int]:
+        return {f"{machine}:{port}": 1 for machine in self.ends for port in (1, 2)}
+
+    def run(self, jobs: Any, finished: crew.Finished, _: object) -> None:
+        for job in jobs:
+            finished(job, self.ends[job.machine])
+
+
+SEEN = Ended(0, json.dumps({"model_sha256": "a model", "photos_sha256": "photos"}), "")
+DEAD, GONE = (Ended(-1, "", why) for why in ("its worker died, 3 times", "it has no worker"))
+WRONG = Ended(2, "", "edge-sharpzo: no photos there")
+
+
+@pytest.mark.parametrize(
+    ("ends", "left_out", "error"),
+    [
+        ([SEEN, DEAD], {"tcp://1"}, None),
+        ([GONE, SEEN, DEAD], {"tcp://0", "tcp://2"}, None),
+        ([SEEN, SEEN], set(), None),
+        ([GONE], {"tcp://0"}, "on tcp://0 could not be encoded (it has no worker), and no other"),
+        ([DEAD, GONE], {"tcp://0", "tcp://1"}, "and no other machine is left: start workers"),
+        ([DEAD, WRONG], {"tcp://0"}, "on tcp://1: no photos there"),
+    ],
+)
+def test_a_machine_whose_workers_die_takes_no_part(
+    ends: list[Ended], left_out: set[str], error: str | None, sets: Path
+) -> None:
+    told = list[Note]()
+    machines = Fleet({f"tcp://{number}": end for number, end in enumerate(ends)})
+    options = {name: TuneOptions(sets / name) for name in ("fruits", "toys")}
+
+    def encoded() -> Any:
+        return encode_on_machines(machines, options, told.append, StopWhen())  # type: ignore[arg-type]
+
+    if error:
+        with pytest.raises(UserError) as raised:
+            encoded()
+        assert error in str(raised.value)
+    else:
+        assert {each.photos_sha256 for each in encoded().values()} == {"photos"}
+        warnings = [note.text for note in told if note.warning]
+        assert len(warnings) == len(left_out), "each machine is told once"
+        assert all("takes no part" in text for text in warnings)
+    assert machines.left_out == left_out
+
+
+def test_workers_of_a_machine_that_takes_no_part(workers: crew.Crew) -> None:
+    address = next(iter(workers.slots()))
+    workers.left_out.add(host_of(address))
+    try:
+        assert dict(workers.slots()) == {}
+    finally:
+        workers.left_out.clear()
+        assert list(workers.slots()) == [address]
 
 
 def test_what_a_worker_brings_is_put_whole(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def open_clip(
 
         clip = file()
         fleet = Fleet(places[0], clip, tell)
+        _tell_photos(send_photos, f"the workers of {places[0]} encode them", tell)
         return RemoteClip(fleet, Companion.of(clip), clip, bool(send_photos), memory)
     service = Service(places, tell)
     try:
@@ -62,7 +63,9 @@ def open_clip(
     except NoCardError as error:
         if error.access is not Access.STRINGS:
             raise
-        return _strings_clip(service, onnx, send_photos, memory)
+        strings = _strings_clip(service, onnx, send_photos, memory)
+        _tell_photos(send_photos, f"{service.where} encodes them", tell)
+        return strings
     same = _same_file(onnx, service.where, companion.sha256, file)
     if same is None and send_photos is False:
         raise UserError(
@@ -71,9 +74,13 @@ def open_clip(
             "`send_photos`",
             field="send_photos",
         )
-    if send_photos:
-        tell(f"photos leave this device: {service.where} encodes them", True)
+    _tell_photos(send_photos, f"{service.where} encodes them", tell)
     return RemoteClip(service, companion, same, bool(send_photos), memory)
+
+
+def _tell_photos(leave: bool | None, why: str, tell: Tell) -> None:
+    if leave:
+        tell(f"photos leave this device: {why}", True)
 
 
 def _strings_clip(

@@ -11,6 +11,7 @@ from edge_sharpzo.engines.dask_client import another_version, dask_address, sche
 from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, closing_client
+from edge_sharpzo.sweeping.task import host_of
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import PACKAGE, versions
 from edge_sharpzo.system.stopping import Stop
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SAME = (PACKAGE, "onnxruntime")  # packages whose versions decide a run's numbers
-
-
-def host_of(address: str) -> str:
-    """The machine of a worker's address, such as `tcp://10.0.0.7:43211`."""
-    return address.rpartition(":")[0]
 
 
 @contextmanager

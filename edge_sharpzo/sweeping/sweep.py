@@ -1,10 +1,8 @@
 """A sweep from its plan to its table: what is missing is run, what is there is kept."""
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,14 @@ from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
 from edge_sharpzo.runs.folder import is_finished
-from edge_sharpzo.runs.json_files import as_json
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.sweeping import encode, folder, table
 from edge_sharpzo.sweeping.crew import Crew, local_crew
 from edge_sharpzo.sweeping.encode import Seen
-from edge_sharpzo.sweeping.fleet import fleet_crew, host_of
+from edge_sharpzo.sweeping.encode_there import encode_on_machines
+from edge_sharpzo.sweeping.fleet import fleet_crew
 from edge_sharpzo.sweeping.folder import Record, State
 from edge_sharpzo.sweeping.plan import Cell, Sweep, as_arguments
 from edge_sharpzo.sweeping.task import Ended, Job
@@ -113,13 +111,14 @@ class _Sweeping:
             are = "is" if self._done == 1 else "are"
             all_runs = "1 run" if len(self._cells) == 1 else f"{len(self._cells):,} runs"
             self._listen(Note(f"{self._done:,} of {all_runs} {are} there already"))
-        if not jobs:
+        if not jobs:  # what is there may have been made of other photos
+            self._encode_here()
             return
         with self._crew(jobs) as crew:
             workers, threads = sum(crew.slots().values()), self._asked.shared.threads
             self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
             if self._on_fleet:
-                self._encode_there(crew, jobs)
+                self._encode_there(crew)
             # The longest begin first, or one of them would be left over for a single worker.
             crew.run(sorted(jobs, key=self._queries, reverse=True), self._finished, self._stop)
 
@@ -133,9 +132,8 @@ class _Sweeping:
         if self._on_fleet:
             return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
         asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
-        encode_here = partial(self._encode_here, jobs)
         scratch = self._asked.out / SCRATCH
-        return local_crew(min(asked, len(jobs)), scratch, self._listen, encode_here)
+        return local_crew(min(asked, len(jobs)), scratch, self._listen, self._encode_here)
 
     def _queries(self, job: Job) -> int:
         return self._asked.queries(self._cells[job.name])
@@ -175,10 +173,11 @@ class _Sweeping:
             folder.clear_dead(place)
             self.fail(job.name, str(error))
             return
+        score = summary.accuracy.classifier.test
+        held_out = "nothing is held out" if score is None else f"held-out {percent(score)}"
         self._tell(
             job.name,
-            f"held-out {percent(summary.accuracy.classifier.test)}, "
-            f"{summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
+            f"{held_out}, {summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
         )
 
     def fail(self, name: str, why: str) -> None:
@@ -191,10 +190,12 @@ class _Sweeping:
         failed = name in self.failed
         self._listen(RunEnded(name, self._done, len(self._cells), told, failed))
 
-    def _one_of_each_set(self, jobs: list[Job]) -> Iterator[tuple[str, TuneOptions]]:
-        """The sets that have something to do, by name, with the options of a run on each."""
-        cells = [self._cells[job.name] for job in jobs]
-        for cell in {cell.set: cell for cell in reversed(cells)}.values():
+    def _one_of_each_set(self) -> Iterator[tuple[str, TuneOptions]]:
+        """The sets by name, with the options of a run on each.
+
+        Also those whose runs are finished: they were made of the photos of then.
+        """
+        for cell in {cell.set: cell for cell in self._asked.cells}.values():
             yield cell.set, self._asked.options(cell)
 
     def _needed(self) -> list[Path]:
@@ -204,38 +205,11 @@ class _Sweeping:
         files += [] if options.onnx == EMBEDDED_MODEL else [options.onnx]
         return [*self._asked.sets.values(), *(file for file in files if file)]
 
-    def _encode_here(self, jobs: list[Job]) -> None:
-        for name, options in self._one_of_each_set(jobs):
+    def _encode_here(self) -> None:
+        for name, options in self._one_of_each_set():
             self._keep(name, encode.encode(replace(options, threads=0), self._listen, self._stop))
 
-    def _encode_there(self, crew: Crew, jobs: list[Job]) -> None:
-        """Encodes on one worker of each machine, and compares what the machines have seen."""
-        first = {host_of(address): address for address in reversed(list(crew.slots()))}
-        wanted = list[Job]()
-        sets = dict[str, str]()
-        for set_name, options in self._one_of_each_set(jobs):
-            given = as_json({**vars(replace(options, threads=0)), "out": None})
-            if options.onnx == EMBEDDED_MODEL:
-                del given["onnx"]
-            for address in first.values():
-                name = f"{options.data} on {address}"
-                sets[name] = set_name
-                arguments = (json.dumps(given),)
-                wanted.append(Job(name, encode.__name__, arguments, only=address))
-        self._listen(Note(f"machines that encode the photos first: {len(first)}"))
-        seen = dict[str, tuple[str, str]]()  # by set: what was seen there first, and where
-
-        def heard(job: Job, ended: Ended) -> None:
-            if ended.code:
-                raise UserError(f"the photos {job.name}: {ended.why}")
-            before, where = seen.setdefault(sets[job.name], (ended.out, job.only))
-            if before != ended.out:
-                raise UserError(
-                    f"the workers {where} and {job.only} do not have the same model and photos in "
-                    f"{self._asked.sets[sets[job.name]]}: copy those of one machine to the other",
-                    field="engine",
-                )
-
-        crew.run(wanted, heard, self._stop)
-        for name, (told, _) in seen.items():
-            self._keep(name, Seen(**json.loads(told)))
+    def _encode_there(self, crew: Crew) -> None:
+        sets = dict(self._one_of_each_set())
+        for name, seen in encode_on_machines(crew, sets, self._listen, self._stop).items():
+            self._keep(name, seen)
