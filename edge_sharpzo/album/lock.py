@@ -43,7 +43,7 @@ class AlbumLock:
 
 def _holder(text: bytes) -> str:
     """Whoever wrote `text`, in words."""
-    with suppress(ValueError, AttributeError, TypeError):
+    with suppress(ValueError, LookupError, TypeError):
         told = parse_json(text.decode())
         process, address = int(told["process"]), str(told["address"])
         if address and is_line(address):
