@@ -31,6 +31,8 @@ from edge_sharpzo.photos.left_out import grouped
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import as_spoken, folded
 
+pytestmark = pytest.mark.usefixtures("no_flushing")
+
 NAMES = ["cat", "dog", "Kuh", "naïve", "a=b", "red car"]
 JPEG = b"\xff\xd8\xff"
 FEW = 15
