@@ -35,7 +35,7 @@ pytestmark = pytest.mark.usefixtures("no_flushing")
 
 NAMES = ["cat", "dog", "Kuh", "naïve", "a=b", "red car"]
 JPEG = b"\xff\xd8\xff"
-FEW = 15
+FEW = 10
 WALKS = int(os.environ.get("EDGE_SHARPZO_SEQUENCES", FEW))
 
 
