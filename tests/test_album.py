@@ -720,6 +720,20 @@ def test_settings_that_a_hand_broke(album: Album) -> None:
     assert album.classes()[1].display == "by hand"
 
 
+def test_a_data_folder_that_is_gone(album: Album) -> None:
+    chosen = ids(album.classes()[0].photos)
+    album.new_class("cow")
+    album.root.rename(album.root.parent / "away")
+    for step in (
+        *(album.contents, album.names_file, album.undo, lambda: album.move_aside(chosen)),
+        *(lambda: album.new_class("pig"), lambda: album.merge("cat", "dog")),
+    ):
+        with pytest.raises(UserError, match=r"Check the path|moved or deleted"):
+            step()
+    (album.root.parent / "away").rename(album.root)
+    album.new_class("pig")
+
+
 # The journal.
 
 BAD_LINES = {
@@ -839,6 +853,37 @@ def test_a_disk_that_fails_at_any_operation_loses_nothing(
         while album.can_undo():
             album.undo()
         assert sorted(tree(root).values()) == photos
+
+
+def test_an_end_that_found_no_room_is_written_later(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what was not done: undoing must not move what lies there instead."""
+    append, full = files.append, [True]
+
+    def no_room_for_ends(handle: int, line: bytes) -> None:
+        if full[0] and line.startswith(b'{"done"'):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(handle, line)
+
+    def by_hand(_: Path, target: Path) -> None:
+        target.write_bytes(b"by hand")
+        raise FileExistsError
+
+    monkeypatch.setattr(files, "append", no_room_for_ends)
+    with Album.open(root) as album:
+        with monkeypatch.context() as patch:
+            patch.setattr(files, "move", by_hand)
+            told = album.move(ids(album.classes()[0].photos, "2.jpg"), "dog").told
+        assert told == ["cat/2.jpg: not moved, since there is another of that name now"]
+        with pytest.raises(DiskFullError):
+            album.new_class("cow")
+        full[0] = False
+        album.new_class("cow")
+    with Album.open(root) as album:
+        assert album.told == album.undo().told == album.undo().told == []
+        assert lies(album) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg", "2.jpg", "3.png"]}
+        assert (root / "dog" / "2.jpg").read_bytes() == b"by hand"
 
 
 @pytest.mark.parametrize("number", range(4))
