@@ -1,14 +1,24 @@
 """Walks folders of photos: which files are photos, and which are not used."""
 
+import os
 from pathlib import Path
 
-from edge_sharpzo.photos.left_out import HIDDEN, OUTSIDE, TOO_DEEP, UNREADABLE, LeftOut, of_kind
+from edge_sharpzo.photos.left_out import (
+    HIDDEN,
+    OUTSIDE,
+    SET_ASIDE,
+    TOO_DEEP,
+    UNREADABLE,
+    LeftOut,
+    of_kind,
+)
 from edge_sharpzo.system.errors import UserError
 
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
     *(".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
 }
+_ENDINGS = tuple(SUFFIXES)
 # Files that nobody takes for photos: a folder of nothing else is no class that lost its photos.
 OTHER_KINDS = {
     *(".csv", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"),
@@ -16,6 +26,8 @@ OTHER_KINDS = {
 }
 # What systems and version control leave in a folder that has nothing in it.
 MARKS = {".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".keep", ".gitignore"}
+OWN_FOLDER = ".station"  # of what the station keeps; no file in it is the user's
+ASIDE_FOLDER = ".set-aside"  # of photos that were set aside
 SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -57,7 +69,7 @@ class Scan:
             if reason := _no_photo(file):
                 self.left_out.append(reason)
             else:
-                photos.append(file)
+                photos.append(folder / file.name)
         return photos
 
     def leave_out(self, folder: Path, reason: str = OUTSIDE) -> None:
@@ -74,14 +86,24 @@ class Scan:
     def leave_out_files(self, folder: Path, reason: str = OUTSIDE) -> None:
         """No file in `folder` itself is used."""
         self._leave_out_hidden(folder)
-        self.left_out += [_no_photo(file) or LeftOut(file, reason) for file in _files(folder)]
+        self.left_out += [
+            _no_photo(file) or LeftOut(folder / file.name, reason) for file in _files(folder)
+        ]
 
     def _leave_out_hidden(self, folder: Path) -> None:
         """Nor is what its hidden folders hold."""
         for hidden in _folders(folder):
-            if _is_clutter(hidden.name) and not hidden.is_symlink() and self._enter(hidden):
-                files = (file for file in sorted(hidden.rglob("*")) if not file.is_dir())
-                self.left_out += [LeftOut(file, HIDDEN) for file in files]
+            if not is_clutter(hidden.name) or hidden.name == OWN_FOLDER or hidden.is_symlink():
+                continue
+            if self._enter(hidden):
+                files = [file for file in sorted(hidden.rglob("*")) if not file.is_dir()]
+                aside = hidden.name == ASIDE_FOLDER
+                self.left_out += [
+                    (_no_photo(file) or LeftOut(file, SET_ASIDE))
+                    if aside
+                    else LeftOut(file, HIDDEN)
+                    for file in files
+                ]
 
     def has_entered(self, folder: Path) -> bool:
         """Whether the walk has been in this folder."""
@@ -95,26 +117,29 @@ class Scan:
         return first
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.is_dir())
+def _files(folder: Path) -> list["os.DirEntry[str]"]:
+    """Sorted. Listing a folder tells the kinds of all in it, asking for each is far slower."""
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.is_dir()), key=lambda entry: entry.name)
 
 
-def _no_photo(file: Path) -> LeftOut | None:
+def _no_photo(file: "os.DirEntry[str] | Path") -> LeftOut | None:
     """Why `file` is no photo, by its name and its kind; None where it is one."""
-    if _is_clutter(file.name):
-        return LeftOut(file, HIDDEN)
-    if file.suffix.lower() not in SUFFIXES:
-        return LeftOut(file, of_kind(file))
-    return None if file.is_file() else LeftOut(file, UNREADABLE, "no file")
+    if is_clutter(file.name):
+        return LeftOut(Path(file), HIDDEN)
+    if not file.name.lower().endswith(_ENDINGS):
+        return LeftOut(Path(file), of_kind(Path(file)))
+    return None if file.is_file() else LeftOut(Path(file), UNREADABLE, "no file")
 
 
 def subfolders(folder: Path) -> list[Path]:
     """Sorted; hidden ones and clutter left out."""
-    return [sub for sub in _folders(folder) if not _is_clutter(sub.name)]
+    return [sub for sub in _folders(folder) if not is_clutter(sub.name)]
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_dir())
 
 
 def is_empty(folder: Path) -> bool:
@@ -156,5 +181,6 @@ def _holds_photos(folder: Path) -> bool:
     return any(_no_photo(file) is None for place in places for file in _files(place))
 
 
-def _is_clutter(name: str) -> bool:
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or what systems leave."""
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")
