@@ -20,7 +20,7 @@ import edge_sharpzo
 from edge_sharpzo import UserError
 from edge_sharpzo.engines import dask_client
 from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
-from edge_sharpzo.events import Event, Note, RunEnded
+from edge_sharpzo.events import Event, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
@@ -458,14 +458,12 @@ def test_other_photos_are_refused(
     change: Callable[[Path], None], sets: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
     """Unless no run was made of those before."""
-    data, out, told = tmp_path / "fruits", tmp_path / "out", list[Event]()
+    data, out = tmp_path / "fruits", tmp_path / "out"
     shutil.copytree(sets / "fruits", data)
 
     def sweep(seeds: str, budget: int = 60) -> Any:
         more: dict[str, Any] = {"shots": 2, "threads": 1, "workers": 1, "out": out}
-        return edge_sharpzo.sweep(
-            data, onnx=tiny_onnx, seeds=seeds, budgets=budget, on_progress=told.append, **more
-        )
+        return edge_sharpzo.sweep(data, onnx=tiny_onnx, seeds=seeds, budgets=budget, **more)
 
     assert "does not pay for the first step" in next(iter(sweep("0", budget=2).failed.values()))
     assert [path for path in out.iterdir() if path.is_dir()] == [], "nothing could go on"
@@ -473,20 +471,63 @@ def test_other_photos_are_refused(
     assert len(sweep("0").runs) == 1
     before = (out / "sweep.json").read_text()
     change(data)
-    with pytest.raises(UserError) as raised:
-        sweep("0-1")
-    assert str(raised.value) == (
-        f"the photos in {data} are not those that {out}/fruits-gauss-newton-2shots-seed0-60 was "
-        "made of: results could not be compared; put the photos back, or choose another `out`"
-    )
-    known = [json.loads(text) for text in (before, (out / "sweep.json").read_text())]
-    assert known[0]["photos_sha256"] == known[1]["photos_sha256"]
-    assert known[0]["table"] == known[1]["table"]
-    told.clear()
-    assert sweep("0").table == known[0]["table"]
-    assert [event.text for event in told if isinstance(event, Note)] == [
-        "1 of 1 run is there already"
-    ]
+    for seeds in ("0-1", "0"):  # also where nothing is left to run
+        with pytest.raises(UserError) as raised:
+            sweep(seeds)
+        assert str(raised.value) == (
+            f"the photos in {data} are not those that {out}/fruits-gauss-newton-2shots-seed0-60 "
+            "was made of: results could not be compared; put the photos back, or choose another "
+            "`out`"
+        )
+        known = [json.loads(text) for text in (before, (out / "sweep.json").read_text())]
+        assert known[0]["photos_sha256"] == known[1]["photos_sha256"]
+        assert known[0]["table"] == known[1]["table"]
+
+
+def finished(sets: Path, onnx: Path, tmp_path: Path) -> tuple[list[Path], list[object]]:
+    """Two sets whose runs are finished, and the options of that sweep."""
+    data = [tmp_path / name for name in ("fruits", "toys")]
+    for folder in data:
+        shutil.copytree(sets / folder.name, folder)
+    more = ["--data", data[1], "--budgets", 60, "--workers", 1]
+    command = words(data[0], onnx, tmp_path / "out", *more)
+    done = invoke("sweep", *command)
+    assert done.exit_code == 0, done.stderr
+    return data, command
+
+
+@pytest.mark.usefixtures("here")
+def test_a_finished_sweep_is_told_again(
+    sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a worker."""
+    _, command = finished(sets, tiny_onnx, tmp_path)
+    table = (tmp_path / "out" / "sweep.md").read_text()
+    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", None)
+    done = invoke("sweep", *command)
+    assert done.exit_code == 0, done.stderr
+    assert "2 of 2 runs are there already" in done.stderr
+    assert (tmp_path / "out" / "sweep.md").read_text() == table
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("change", [one_more, one_edited, one_held_out_deleted])
+def test_other_photos_of_a_finished_set_are_refused(
+    change: Callable[[Path], None], sets: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    """Whether nothing is left to run, here or on a fleet, or only runs of the other set."""
+    data, command = finished(sets, tiny_onnx, tmp_path)
+    change(data[1])
+
+    def refused(*command: object) -> None:
+        done = invoke("sweep", *command)
+        assert done.exit_code == 2
+        assert f"the photos in {data[1]} are not those that" in done.stderr
+
+    refused(*command)
+    refused(*command[: command.index("--workers")], "--engine", "dask://127.0.0.1:9")
+    shutil.rmtree(tmp_path / "out" / "fruits-gauss-newton-4shots-seed0-60")
+    refused(*command)
 
 
 @pytest.mark.usefixtures("here")
@@ -719,15 +760,14 @@ def test_machines_with_other_photos(alike: bool, sets: Path, tmp_path: Path) -> 
                 seen = {"model_sha256": "a model", "photos_sha256": photos}
                 finished(job, Ended(0, json.dumps(seen), ""))
 
-    jobs = [Job(sweep.cells[0].name, "edge_sharpzo", ())]
     work = _Sweeping(sweep, record_of(sweep, "0" * 64), lambda event: None, StopWhen())
     if alike:
-        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        work._encode_there(Two())  # type: ignore[arg-type]
         known = json.loads((tmp_path / "out" / "sweep.json").read_text())
         assert known["photos_sha256"] == {"fruits": "alike"}
         return
     with pytest.raises(UserError, match="do not have the same model and photos in"):
-        work._encode_there(Two(), jobs)  # type: ignore[arg-type]
+        work._encode_there(Two())  # type: ignore[arg-type]
 
 
 def test_what_a_worker_brings_is_put_whole(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +112,14 @@ class _Sweeping:
             are = "is" if self._done == 1 else "are"
             all_runs = "1 run" if len(self._cells) == 1 else f"{len(self._cells):,} runs"
             self._listen(Note(f"{self._done:,} of {all_runs} {are} there already"))
-        if not jobs:
+        if not jobs:  # what is there may have been made of other photos
+            self._encode_here()
             return
         with self._crew(jobs) as crew:
             workers, threads = sum(crew.slots().values()), self._asked.shared.threads
             self._listen(Note(f"runs at once: {workers}, threads of each: {threads}"))
             if self._on_fleet:
-                self._encode_there(crew, jobs)
+                self._encode_there(crew)
             # The longest begin first, or one of them would be left over for a single worker.
             crew.run(sorted(jobs, key=self._queries, reverse=True), self._finished, self._stop)
 
@@ -133,9 +133,8 @@ class _Sweeping:
         if self._on_fleet:
             return fleet_crew(self._asked.engine, self._needed(), self._listen, self._stop)
         asked = self._asked.workers or max(1, usable_cores() // self._asked.shared.threads)
-        encode_here = partial(self._encode_here, jobs)
         scratch = self._asked.out / SCRATCH
-        return local_crew(min(asked, len(jobs)), scratch, self._listen, encode_here)
+        return local_crew(min(asked, len(jobs)), scratch, self._listen, self._encode_here)
 
     def _queries(self, job: Job) -> int:
         return self._asked.queries(self._cells[job.name])
@@ -191,10 +190,12 @@ class _Sweeping:
         failed = name in self.failed
         self._listen(RunEnded(name, self._done, len(self._cells), told, failed))
 
-    def _one_of_each_set(self, jobs: list[Job]) -> Iterator[tuple[str, TuneOptions]]:
-        """The sets that have something to do, by name, with the options of a run on each."""
-        cells = [self._cells[job.name] for job in jobs]
-        for cell in {cell.set: cell for cell in reversed(cells)}.values():
+    def _one_of_each_set(self) -> Iterator[tuple[str, TuneOptions]]:
+        """The sets by name, with the options of a run on each.
+
+        Also those whose runs are finished: they were made of the photos of then.
+        """
+        for cell in {cell.set: cell for cell in self._asked.cells}.values():
             yield cell.set, self._asked.options(cell)
 
     def _needed(self) -> list[Path]:
@@ -204,16 +205,16 @@ class _Sweeping:
         files += [] if options.onnx == EMBEDDED_MODEL else [options.onnx]
         return [*self._asked.sets.values(), *(file for file in files if file)]
 
-    def _encode_here(self, jobs: list[Job]) -> None:
-        for name, options in self._one_of_each_set(jobs):
+    def _encode_here(self) -> None:
+        for name, options in self._one_of_each_set():
             self._keep(name, encode.encode(replace(options, threads=0), self._listen, self._stop))
 
-    def _encode_there(self, crew: Crew, jobs: list[Job]) -> None:
+    def _encode_there(self, crew: Crew) -> None:
         """Encodes on one worker of each machine, and compares what the machines have seen."""
         first = {host_of(address): address for address in reversed(list(crew.slots()))}
         wanted = list[Job]()
         sets = dict[str, str]()
-        for set_name, options in self._one_of_each_set(jobs):
+        for set_name, options in self._one_of_each_set():
             given = as_json({**vars(replace(options, threads=0)), "out": None})
             if options.onnx == EMBEDDED_MODEL:
                 del given["onnx"]
