@@ -85,7 +85,7 @@ def measured(
 
     Raises UserError where no photo is left to count.
     """
-    photos, seen, left_out, notes = look_at(clip, found, *watch)
+    photos, seen, left_out, notes, _ = look_at(clip, found, *watch)
     if not seen.readable.any():
         raise UserError(f"no photo under {found.root} can be read", field="data")
     known = _tuned_on(folder, photos, seen.sketches) & seen.readable
