@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -402,30 +402,6 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     assert same(run, alone)
     assert json.loads((out / "sweep.json").read_text())["table"][0]["seeds"] == [0]
     assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
-
-
-class Here:
-    """A crew that runs jobs in this process."""
-
-    def slots(self) -> dict[str, int]:
-        return {"tcp://here:1": 1}
-
-    def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
-        for job in jobs:
-            done = invoke(*job.arguments[:-1], f"{job.arguments[-1]}{job.folder}")
-            finished(job, Ended(done.exit_code, done.stdout, done.stderr))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps need no processes."""
-
-    @contextmanager
-    def crew_of(_: int, __: Path, ___: object, meanwhile: Callable[[], None]) -> Iterator[Here]:
-        meanwhile()
-        yield Here()
-
-    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", crew_of)
 
 
 def one_deleted(data: Path) -> None:
