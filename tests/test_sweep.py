@@ -20,16 +20,16 @@ import edge_sharpzo
 from edge_sharpzo import UserError
 from edge_sharpzo.engines import dask_client
 from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
-from edge_sharpzo.events import Event, RunEnded
+from edge_sharpzo.events import Event, Note, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
-from edge_sharpzo.sweeping.fleet import host_of
+from edge_sharpzo.sweeping.encode_there import encode_on_machines
 from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
 from edge_sharpzo.sweeping.sweep import _Sweeping
-from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.stopping import StopWhen
 
 pytest.importorskip("distributed")
@@ -574,19 +574,20 @@ def python(name: str, statement: str) -> Job:
     return Job(name, "timeit", ("-n1", "-r1", statement))
 
 
-def test_how_jobs_end(workers: crew.Crew) -> None:
+def test_how_jobs_end(workers: crew.Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "GONE_AFTER", 0.1)
     jobs = [
         python("right", "print('here', flush=True)"),
         python("wrong", "import sys; sys.exit('\\nedge-sharpzo: no such thing')"),
         python("dies", "import os; os.kill(os.getpid(), 9)"),
-        Job("elsewhere", "timeit", (), only="tcp://10.1.2.3:4"),
+        Job("elsewhere", "timeit", (), machine="tcp://10.1.2.3"),
     ]
     found = dict[str, Ended]()
     workers.run(jobs, lambda job, end: found.update({job.name: end}), StopWhen())
     assert (found["right"].code, found["right"].out.split()[0]) == (0, "here")
     assert (found["wrong"].code, found["wrong"].why) == (1, "no such thing")
     assert "killed by signal 9 at tcp://127.0.0.1:" in found["dies"].why
-    assert found["elsewhere"].why == "the worker tcp://10.1.2.3:4 is gone"
+    assert found["elsewhere"].why == "tcp://10.1.2.3 has no worker any more"
 
 
 def test_a_stopped_crew_ends_its_processes(workers: crew.Crew, tmp_path: Path) -> None:
@@ -728,9 +729,10 @@ def test_machines_with_other_photos(alike: bool, sets: Path, tmp_path: Path) -> 
         def slots(self) -> dict[str, int]:
             return {"tcp://10.0.0.1:5": 1, "tcp://10.0.0.2:5": 1, "tcp://10.0.0.2:6": 1}
 
+        left_out = frozenset[str]()
+
         def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
-            assert {host_of(job.only) for job in jobs} == {"tcp://10.0.0.1", "tcp://10.0.0.2"}
-            assert len(jobs) == 2
+            assert [job.machine for job in jobs] == ["tcp://10.0.0.1", "tcp://10.0.0.2"]
             for number, job in enumerate(jobs):
                 photos = "alike" if alike else f"of {number}"
                 seen = {"model_sha256": "a model", "photos_sha256": photos}
@@ -744,6 +746,91 @@ def test_machines_with_other_photos(alike: bool, sets: Path, tmp_path: Path) -> 
         return
     with pytest.raises(UserError, match="do not have the same model and photos in"):
         work._encode_there(Two())  # type: ignore[arg-type]
+
+
+def test_a_worker_that_dies_while_it_encodes(
+    scheduler: Start, sets: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of its machine encodes."""
+    engine, _ = scheduler(2)
+    killed = list[int]()
+    real = crew._Work.step
+
+    def step(work: Any) -> None:
+        """Kills the first worker that encodes."""
+        real(work, seconds=0.05)
+        for process in () if killed else processes("sweeping.child", "sweeping.encode"):
+            killed.append(parent(process))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setattr(crew._Work, "step", step)
+    more = ("--budgets", 60, "--engine", engine)
+    done = invoke("sweep", *words(sets / "toys", tiny_onnx, tmp_path / "out", *more))
+    assert done.exit_code == 0, done.stderr
+    assert len(killed) == 1
+    assert re.search(r"toys on tcp://127.0.0.1: its worker .* died; it begins again", done.stderr)
+
+
+class Fleet(crew.Crew):
+    """Machines, of which each ends all of its jobs alike."""
+
+    def __init__(self, ends: dict[str, Ended]):
+        self.ends, self.left_out = ends, set()
+
+    def slots(self) -> dict[str, int]:
+        return {f"{machine}:{port}": 1 for machine in self.ends for port in (1, 2)}
+
+    def run(self, jobs: Any, finished: crew.Finished, _: object) -> None:
+        for job in jobs:
+            finished(job, self.ends[job.machine])
+
+
+SEEN = Ended(0, json.dumps({"model_sha256": "a model", "photos_sha256": "photos"}), "")
+DEAD, GONE = (Ended(-1, "", why) for why in ("its worker died, 3 times", "it has no worker"))
+WRONG = Ended(2, "", "edge-sharpzo: no photos there")
+
+
+@pytest.mark.parametrize(
+    ("ends", "left_out", "error"),
+    [
+        ([SEEN, DEAD], {"tcp://1"}, None),
+        ([GONE, SEEN, DEAD], {"tcp://0", "tcp://2"}, None),
+        ([SEEN, SEEN], set(), None),
+        ([GONE], {"tcp://0"}, "on tcp://0 could not be encoded (it has no worker), and no other"),
+        ([DEAD, GONE], {"tcp://0", "tcp://1"}, "and no other machine is left: start workers"),
+        ([DEAD, WRONG], {"tcp://0"}, "on tcp://1: no photos there"),
+    ],
+)
+def test_a_machine_whose_workers_die_takes_no_part(
+    ends: list[Ended], left_out: set[str], error: str | None, sets: Path
+) -> None:
+    told = list[Note]()
+    machines = Fleet({f"tcp://{number}": end for number, end in enumerate(ends)})
+    options = {name: TuneOptions(sets / name) for name in ("fruits", "toys")}
+
+    def encoded() -> Any:
+        return encode_on_machines(machines, options, told.append, StopWhen())  # type: ignore[arg-type]
+
+    if error:
+        with pytest.raises(UserError) as raised:
+            encoded()
+        assert error in str(raised.value)
+    else:
+        assert {each.photos_sha256 for each in encoded().values()} == {"photos"}
+        warnings = [note.text for note in told if note.warning]
+        assert len(warnings) == len(left_out), "each machine is told once"
+        assert all("takes no part" in text for text in warnings)
+    assert machines.left_out == left_out
+
+
+def test_workers_of_a_machine_that_takes_no_part(workers: crew.Crew) -> None:
+    address = next(iter(workers.slots()))
+    workers.left_out.add(host_of(address))
+    try:
+        assert dict(workers.slots()) == {}
+    finally:
+        workers.left_out.clear()
+        assert list(workers.slots()) == [address]
 
 
 def test_what_a_worker_brings_is_put_whole(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connect
 from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.asking import ask_workers
-from edge_sharpzo.sweeping.task import Ended, Job
+from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.system.text import some
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 WORKERS_WITHIN = 30.0  # seconds until a worker is there
 ENDED_WITHIN = 120.0  # seconds that an interrupted process may take to leave its checkpoint
+GONE_AFTER = 15.0  # seconds that a machine may be without a worker: one that dies may start anew
 TRIES = 3  # times that a job is begun whose process, or worker, dies
 Slots = Mapping[str, int]  # processes that a worker takes at once, by its address
 Finished = Callable[[Job, Ended], object]
@@ -50,6 +51,7 @@ class Crew:
         self.listen = listen
         self._usable = usable
         self._empty_since: float | None = None
+        self.left_out = set[str]()  # machines whose workers get no jobs, as `host_of` has them
 
     def slots(self) -> Slots:
         """The workers that there are.
@@ -60,7 +62,8 @@ class Crew:
             if self.client.status != "running":
                 raise OSError("the connection is closed")
             every: dict[str, int] = within(ANSWER_WITHIN, self.client.nthreads)
-            found = {address: every[address] for address in self._usable(list(every))}
+            known = [address for address in every if host_of(address) not in self.left_out]
+            found = {address: every[address] for address in self._usable(known)}
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"the scheduler does not answer any more ({error or type(error).__name__}): look "
@@ -105,6 +108,7 @@ class _Work:
         self._ended = threading.Event()  # whether a job may have, since it was last looked for
         self._deaths = Counter[str]()
         self._died_of = dict[str, str]()  # by the name of a job that is to begin again
+        self._absent_since = dict[str, float]()  # by the machine that a job is for
 
     @property
     def left(self) -> bool:
@@ -159,12 +163,13 @@ class _Work:
 
     def _give(self, slots: Slots) -> None:
         busy = Counter(address for _, address in self._given.values())
-        for job in [job for job in self._waiting if job.only and job.only not in slots]:
+        gone = self._gone({host_of(address) for address in slots})
+        for job in [job for job in self._waiting if job.machine in gone]:
             self._waiting.remove(job)
-            self._finished(job, Ended(-1, "", f"the worker {job.only} is gone"))
+            self._finished(job, Ended(-1, "", f"{job.machine} has no worker any more"))
         for address, threads in slots.items():
             for _ in range(threads - busy[address]):
-                fits = [job for job in self._waiting if job.only in ("", address)]
+                fits = [job for job in self._waiting if self._fits(job, address)]
                 if not fits:
                     break
                 job = fits[0]
@@ -178,6 +183,19 @@ class _Work:
                 )
                 self._given[given] = job, address
                 given.add_done_callback(lambda _: self._ended.set())
+
+    def _fits(self, job: Job, address: str) -> bool:
+        """Whether a worker may take a job now."""
+        taken = {other.machine for other, _ in self._given.values()}
+        return not job.machine or (job.machine == host_of(address) and job.machine not in taken)
+
+    def _gone(self, machines: set[str]) -> set[str]:
+        """Machines that jobs wait for, and that are not among those with workers for a while."""
+        now, wanted = time.monotonic(), {job.machine for job in self._waiting} - {""}
+        absent = wanted - machines
+        self._absent_since = {each: self._absent_since.get(each, now) for each in absent}
+        late = {each for each, since in self._absent_since.items() if now - since >= GONE_AFTER}
+        return late | (absent & self._crew.left_out)
 
     def _await(self, seconds: float) -> None:
         """Waits for the first end, or so long, and tells of those that have ended."""

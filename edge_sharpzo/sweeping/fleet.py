@@ -14,6 +14,7 @@ from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
 from edge_sharpzo.sweeping.asking import ask_workers, begin, interruptible
 from edge_sharpzo.sweeping.crew import WORKERS_WITHIN, Crew, closing_client
+from edge_sharpzo.sweeping.task import host_of
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import PACKAGE, versions
 from edge_sharpzo.system.stopping import Stop
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 SAME = (PACKAGE, "onnxruntime")  # packages whose versions decide a run's numbers
-
-
-def host_of(address: str) -> str:
-    """The machine of a worker's address, such as `tcp://10.0.0.7:43211`."""
-    return address.rpartition(":")[0]
 
 
 class Refusal(NamedTuple):

@@ -1,6 +1,5 @@
 """A sweep from its plan to its table: what is missing is run, what is there is kept."""
 
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
@@ -11,14 +10,14 @@ from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
-from edge_sharpzo.runs.json_files import as_json
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.sweeping import encode, folder, table
 from edge_sharpzo.sweeping.crew import Crew, local_crew
 from edge_sharpzo.sweeping.encode import Seen
-from edge_sharpzo.sweeping.fleet import fleet_crew, host_of
+from edge_sharpzo.sweeping.encode_there import encode_on_machines
+from edge_sharpzo.sweeping.fleet import fleet_crew
 from edge_sharpzo.sweeping.folder import Record, State
 from edge_sharpzo.sweeping.plan import Cell, Sweep, as_arguments
 from edge_sharpzo.sweeping.task import Ended, Job
@@ -242,33 +241,6 @@ class _Sweeping:
             self._keep(name, encode.encode(replace(options, threads=0), self._listen, self._stop))
 
     def _encode_there(self, crew: Crew) -> None:
-        """Encodes on one worker of each machine, and compares what the machines have seen."""
-        first = {host_of(address): address for address in reversed(list(crew.slots()))}
-        wanted = list[Job]()
-        sets = dict[str, str]()
-        for set_name, options in self._one_of_each_set():
-            given = as_json({**vars(replace(options, threads=0)), "out": None})
-            if options.onnx == EMBEDDED_MODEL:
-                del given["onnx"]
-            for address in first.values():
-                name = f"{options.data} on {address}"
-                sets[name] = set_name
-                arguments = (json.dumps(given),)
-                wanted.append(Job(name, encode.__name__, arguments, only=address))
-        self._listen(Note(f"machines that encode the photos first: {len(first)}"))
-        seen = dict[str, tuple[str, str]]()  # by set: what was seen there first, and where
-
-        def heard(job: Job, ended: Ended) -> None:
-            if ended.code:
-                raise UserError(f"the photos {job.name}: {ended.why}")
-            before, where = seen.setdefault(sets[job.name], (ended.out, job.only))
-            if before != ended.out:
-                raise UserError(
-                    f"the workers {where} and {job.only} do not have the same model and photos in "
-                    f"{self._asked.sets[sets[job.name]]}: copy those of one machine to the other",
-                    field="engine",
-                )
-
-        crew.run(wanted, heard, self._stop)
-        for name, (told, _) in seen.items():
-            self._keep(name, Seen(**json.loads(told)))
+        sets = dict(self._one_of_each_set())
+        for name, seen in encode_on_machines(crew, sets, self._listen, self._stop).items():
+            self._keep(name, seen)

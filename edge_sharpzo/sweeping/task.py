@@ -35,7 +35,8 @@ class Job:
     resume: tuple[str, ...] = ()
     folder: Path | None = None  # of the run; None: the worker makes one and brings its files
     files: Mapping[str, bytes] = field(default_factory=dict)  # that the worker's own begins with
-    only: str = ""  # address of the one worker that may take it; any if empty
+    # Whose workers alone may take it, one such job at a time; any if empty. As `host_of` has it.
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Ended:
         """The last line that it wrote on standard error."""
         lines = [line for line in self.err.splitlines() if line.strip()] or ["it said nothing"]
         return lines[-1].strip().removeprefix("edge-sharpzo: ")
+
+
+def host_of(address: str) -> str:
+    """The machine of a worker's address, such as `tcp://10.0.0.7:43211`."""
+    return address.rpartition(":")[0]
 
 
 _running: dict[str, subprocess.Popen[bytes]] = {}  # by token
