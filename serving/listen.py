@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edge_sharpzo.system.errors import UserError
 
 EVERYWHERE = "0.0.0.0"
+GRPC, HTTP = "grpc-port", "http-port"  # the flags of the ports
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,24 @@ class Listen:
             raise UserError("no --host is given: give an address of this machine, or 0.0.0.0")
         if self.grpc_port == self.http_port:
             raise UserError(f"gRPC and HTTP both on port {self.http_port}: give two ports")
-        for flag, port in (("grpc-port", self.grpc_port), ("http-port", self.http_port)):
-            try:
-                with socket.socket() as found:
-                    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    found.bind((self.host, port))
-                    found.listen()
-            except (OSError, OverflowError) as error:
-                raise UserError(_cure(self.host, flag, port, error)) from error
+        for flag in (GRPC, HTTP):
+            self.bound(flag).close()
+
+    def bound(self, flag: str) -> socket.socket:
+        """A socket that listens on the port of `flag`, and keeps others from it while it is open.
+
+        Raises UserError where the port cannot be had.
+        """
+        port = self.grpc_port if flag == GRPC else self.http_port
+        found = socket.socket()
+        try:
+            found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.bind((self.host, port))
+            found.listen()
+        except (OSError, OverflowError) as error:
+            found.close()
+            raise UserError(_cure(self.host, flag, port, error)) from error
+        return found
 
 
 def _cure(host: str, flag: str, port: int, error: Exception) -> str:

@@ -6,10 +6,14 @@ import socket
 import time
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import mlserver
+import mlserver.grpc
 import mlserver.grpc.server
+import mlserver.rest.server
+import mlserver.server
 from mlserver.cli.serve import load_settings
 from mlserver.errors import InferenceError
 from mlserver.grpc.servicers import InferenceServicer
@@ -17,7 +21,7 @@ from mlserver.grpc.servicers import InferenceServicer
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import first_line
 from serving.binary_rest import BinaryTensors
-from serving.listen import Listen
+from serving.listen import GRPC, HTTP, Listen
 from serving.repository import Repository
 from serving.settings import MOST_MESSAGE_BYTES
 
@@ -26,9 +30,10 @@ def serve(repository: Repository, listen: Listen, threads: int, ready: Callable[
     """Serves until a signal says to stop, and returns its number.
 
     `threads` of each model, 0 for onnxruntime's choice; `ready` is called once all of them answer.
-    Raises UserError where a model does not open.
+    Raises UserError where a model does not open, or a port is taken.
     """
     mlserver.grpc.server.InferenceServicer = _Servicer
+    mlserver.server.GRPCServer = _GrpcServer
     return asyncio.run(_serve(repository, listen, threads, ready))
 
 
@@ -44,12 +49,18 @@ async def _serve(
     server = _Server(settings)
     # MLServer has no setting for it, nor for the servicer.
     server._rest_server._app.add_middleware(BinaryTensors, most=MOST_MESSAGE_BYTES)
+    server._grpc_server.listen = listen
+    mlserver.rest.server._NoSignalServer = partial(_HttpServer, listen)
     running = asyncio.create_task(server.start(models))
     waiting = asyncio.create_task(asyncio.to_thread(_all_answer, repository, listen, running.done))
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if not running.done():
+    if server.has_its_ports and not running.done():  # else whoever has them answers
         ready()
-    await running
+    try:
+        await running
+    except UserError:
+        await server.end()
+        raise
     if not server.stops or server.stops[0] is None:
         raise UserError("MLServer has stopped by itself, see above")
     return server.stops[0]
@@ -64,6 +75,53 @@ class _Server(mlserver.MLServer):
         self.stops += (sig,)
         # uvicorn, which hears of a signal too, takes a second SIGINT for impatience.
         await super().stop(signal.SIGTERM)
+
+    @property
+    def has_its_ports(self) -> bool:
+        """Whether it is this server that listens on both."""
+        http = getattr(self._rest_server, "_server", None)
+        return self._grpc_server.is_bound and http is not None and http.started
+
+    async def end(self) -> None:
+        """Ends what has started of a server that has not started whole."""
+        await self.stop()
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others, timeout=10)
+
+
+class _GrpcServer(mlserver.grpc.GRPCServer):
+    """One that shares its port with nobody."""
+
+    listen: Listen
+    is_bound = False
+
+    def _create_server(self) -> Any:
+        self.listen.bound(GRPC).close()  # says what hinders, and gRPC prints lines of its own
+        try:
+            made = super()._create_server()
+        except RuntimeError as error:
+            raise UserError(f"gRPC cannot listen ({first_line(error, 200)})") from error
+        self.is_bound = True
+        return made
+
+    async def stop(self, sig: int | None = None) -> None:
+        if self.is_bound:
+            await super().stop(sig)
+
+    def _get_options(self) -> list[tuple[str, Any]]:
+        return [*super()._get_options(), ("grpc.so_reuseport", 0)]
+
+
+class _HttpServer(mlserver.rest.server._NoSignalServer):
+    """One whose port is taken, or refused with its cure, before all else."""
+
+    def __init__(self, listen: Listen, config: Any):
+        super().__init__(config)
+        self._listen = listen
+
+    async def serve(self, sockets: Any = None) -> None:
+        """See uvicorn."""
+        await super().serve([*(sockets or ()), self._listen.bound(HTTP)])
 
 
 class _Servicer(InferenceServicer):

@@ -66,9 +66,11 @@ def serve(repository: Repository, listen: Listen, threads: int, ready: Callable[
             config=ModelConfig(batching=False),
             strict=True,
         )
+    listen.check()  # others may have come meanwhile
     try:
         server.run()
-        ready()
+        if server.is_alive():
+            ready()
         while not over.wait(1) and server.is_alive():
             pass
     except PyTritonError as error:

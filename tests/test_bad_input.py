@@ -532,7 +532,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
         "has no provider",
     ),
     "info on a photo": (lambda p: ["info", photo(p)], "is not an ONNX file"),
-    "compare with a file": (lambda p: ["compare", p.run, photo(p)], "holds no finished run"),
+    "compare with a file": (lambda p: ["compare", p.run, photo(p)], "two or more run folders"),
     "an unknown command": (lambda p: ["fly"], "No such command"),
 }
 

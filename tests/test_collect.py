@@ -277,10 +277,25 @@ def test_nothing_to_collect(given: list[str], tmp_path: Path, monkeypatch: Any) 
     assert not Path("x.csv").exists()
 
 
-def test_a_file_that_cannot_be_written(make: Callable[..., Path], tmp_path: Path) -> None:
-    done = invoke("collect", make("a"), "--csv", tmp_path / "fleet" / "a" / "summary.json" / "x")
-    assert done.exit_code == 2
-    assert "cannot use" in done.stderr
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("a/summary.json/x", "there is no folder {fleet}/a/summary.json; make it, or choose"),
+        ("no/x.csv", "there is no folder {fleet}/no; make it, or choose another place"),
+        ("no/such/x.csv", "there is no folder {fleet}/no/such; make it"),
+        ("a", "--csv {fleet}/a is a folder: name a file in it"),
+        ("", "--csv {fleet} is a folder: name a file in it"),
+    ],
+)
+def test_a_file_that_cannot_be_written(
+    place: str, told: str, make: Callable[..., Path], tmp_path: Path
+) -> None:
+    run, fleet = make("a"), tmp_path / "fleet"
+    before = sorted(tmp_path.rglob("*"))
+    done = invoke("collect", run, "--csv", fleet / place)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert told.format(fleet=fleet) in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
@@ -404,10 +419,67 @@ def test_budgets_and_engines_are_shown(make: Callable[..., Path], tmp_path: Path
         f"{own}, 2 runs",
     ]
     assert "  not the same in all of them: engine (local: 1, dask://pi:8786: 1)" in lines
+    assert not any("the same for each seed" in line for line in lines)
     assert sum("their held-out photos differ" in line for line in lines) == 1
     rows = {Path(row["run"]).name: row for row in csv.DictReader(io.StringIO(file.read_text()))}
     assert (rows["c"]["budget"], rows["c"]["engine"]) == ("7984", "local")
     assert (rows["d"]["engine"], rows["e"]["minutes"]) == ("dask://pi:8786", "2.5")
+
+
+def digests(*letters: str) -> dict[str, Any]:
+    """Of photos tuned on, and held out."""
+    return {
+        "tuned_on_sha256": [letters[0] * 64],
+        "held_out": ["x"],
+        "held_out_sha256": [letters[1] * 64],
+    }
+
+
+TUNED, HELD = "contents of photos tuned on", "contents of held-out photos"
+SWEEPS: dict[str, tuple[list[tuple[int, dict[str, Any]]], list[str], bool]] = {
+    # seeds with photos; what differs; whether seeds explain it
+    "seeds": ([(0, {}), (1, {}), (2, {})], ["seed"], True),
+    "shots": ([(0, digests("a", "a")), (1, digests("b", "a"))], ["seed", TUNED], True),
+    "held out": ([(0, digests("a", "b")), (1, digests("b", "a"))], ["seed", TUNED, HELD], True),
+    "same seeds": (
+        [(0, digests("a", "b")), (1, digests("b", "a")), (0, digests("a", "b"))],
+        ["seed", TUNED, HELD],
+        True,
+    ),
+    "other photos": ([(0, digests("a", "b")), (0, digests("b", "b"))], [TUNED], False),
+    "other photos of a seed": (
+        [(0, digests("a", "b")), (1, digests("b", "a")), (0, digests("a", "c"))],
+        ["seed", TUNED, HELD],
+        False,
+    ),
+    "engines too": (
+        [(0, {}), (1, {"options": {"engine": "dask://pi:1"}})],
+        ["seed", "engine"],
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("runs", "differs", "alone"), SWEEPS.values(), ids=list(SWEEPS))
+def test_what_seeds_explain_is_told_once(
+    runs: list[tuple[int, dict[str, Any]]],
+    differs: list[str],
+    alone: bool,
+    make: Callable[..., Path],
+    tmp_path: Path,
+) -> None:
+    for group in ("imgs", "others"):
+        for number, (seed, more) in enumerate(runs):
+            make(f"{group}{number}", lambda found, s=seed: found.update(seed=s), group, **more)
+    collected = collect([tmp_path / "fleet"])
+    assert [list(group["differing"]) for group in collected.groups] == [differs, differs]
+    assert [group["seeds alone"] for group in collected.groups] == [alone, alone]
+    shown = invoke("collect", tmp_path / "fleet").stdout
+    assert shown.count("not the same in all of them") == (0 if alone else 2)
+    told = f"in 2 of 2 groups the runs differ in {', '.join(differs)} alone, the same for each seed"
+    assert shown.count(told) == (1 if alone else 0)
+    times = (1 if alone else 2) if HELD in differs else 0
+    assert shown.count("their held-out photos differ: so their accuracies do") == times
 
 
 def test_nobody_is_named_where_nothing_was_refused(

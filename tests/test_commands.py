@@ -170,6 +170,14 @@ def test_compare_shows_runs_side_by_side(
     table = invoke("compare", run, tmp_path / "other").stdout
     assert f"{100 * rows[0]['classifier, held-out']:.1f} %" in table
     assert "cannot be compared" not in table
+    for files in (["sweep.json"], ["sweep.md", "sweep.json"]):  # as `sweep/*` names them
+        for name in files:
+            (tmp_path / name).touch()
+        done = invoke("compare", run, *(tmp_path / name for name in files), tmp_path / "other")
+        assert done.stdout == table
+        named = ", ".join(str(tmp_path / name) for name in files)
+        are = "are files" if len(files) > 1 else "is a file"
+        assert done.stderr == f"note: {named} {are} and no run: left out\n"
     shutil.rmtree(tmp_path / "other")
     shutil.copytree(photos, tmp_path / "two", ignore=shutil.ignore_patterns("red_things"))
     tune(tiny_onnx, tmp_path / "two", tmp_path / "other", "--budget", 50)

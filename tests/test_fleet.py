@@ -90,6 +90,7 @@ def test_photos_may_be_encoded_there(
         more = ("--engine", f"dask://127.0.0.1:{port}", "--send-photos")
         result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *more)
     assert result.exit_code == 0, result.output
+    assert (tmp_path / "run" / "classifier.onnx").exists()
     assert history(tmp_path / "run") == history(local)
 
 
@@ -153,7 +154,11 @@ def test_a_worker_that_does_not_fit_is_refused(
 
 
 def test_nobody_is_there(
-    tiny_onnx: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_onnx: Path,
+    photos: Path,
+    local: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fleet, "PATIENCE", 1.0)
     monkeypatch.setattr(dask_client, "ANSWER_WITHIN", 2.0)
@@ -165,9 +170,17 @@ def test_nobody_is_there(
     with dask_fleet(tmp_path, workers=0) as (port, _, _):
         monkeypatch.setattr(dask_client, "ANSWER_WITHIN", 10.0)
         engine = ("--engine", f"dask://127.0.0.1:{port}")
-        result = run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine)
-    assert result.exit_code == 2
-    assert "has no worker" in result.stderr
+        results = [
+            run_tune(tiny_onnx, photos, tmp_path / "run", *FEW, *engine),
+            invoke("doctor", "--onnx", tiny_onnx, *engine),
+            invoke("predict", local, photos, *engine),
+        ]
+    for result in results:
+        assert result.exit_code == 2
+        waits, error = result.stderr.splitlines()
+        told = f"the scheduler at 127.0.0.1:{port} has no worker"
+        assert waits.removeprefix("note: ") == f"{told} yet: waiting 1 s"
+        assert error.startswith(f"edge-sharpzo: {told}: start some with")
 
 
 def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -596,6 +599,79 @@ def test_a_port_that_is_taken_is_named(tiny_onnx: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "served").exists()
 
 
+UNCHECKED = """
+from serving.listen import Listen
+Listen.check = lambda self: None  # as if the ports were taken right after it
+from serving.__main__ import app
+app()
+"""
+
+
+@pytest.mark.parametrize("taken", ["grpc-port", "http-port", "both, by a server"])
+def test_a_port_that_is_taken_meanwhile_is_named(
+    tiny_onnx: Path, tmp_path: Path, taken: str
+) -> None:
+    """Nothing says that it is served, whoever answers there."""
+    needs_mlserver()
+    command = [sys.executable, "-c", UNCHECKED, "--onnx", tiny_onnx, "--out", tmp_path / "served"]
+
+    def refused(grpc_port: int, http_port: int, named: str) -> None:
+        ended = subprocess.run(
+            [*map(str, command), f"--grpc-port={grpc_port}", f"--http-port={http_port}"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        port = grpc_port if named == "grpc-port" else http_port
+        cure = f"port {port} is taken: give another --{named}, or stop what listens there"
+        assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"serving: {cure}\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["served"]
+
+    if taken.startswith("both"):
+        with mlserver(tiny_onnx) as (grpc_port, http_port, process):
+            refused(grpc_port, http_port, "http-port")
+            assert process.poll() is None
+        return
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # as gRPC does
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        (free,), port = free_ports(1), other.getsockname()[1]
+        refused(*((port, free) if taken == "grpc-port" else (free, port)), taken)
+
+
+def test_of_two_that_start_at_once_one_serves(tiny_onnx: Path, tmp_path: Path) -> None:
+    needs_mlserver()
+    grpc_port, http_port = free_ports(2)
+    command = [sys.executable, "-m", "serving", "--onnx", str(tiny_onnx)]
+    command += [f"--grpc-port={grpc_port}", f"--http-port={http_port}"]
+    both = [
+        subprocess.Popen(
+            [*command, f"--out={tmp_path / name}"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in "ab"
+    ]
+    until = time.monotonic() + 120
+    while all(each.poll() is None for each in both) and time.monotonic() < until:
+        time.sleep(0.05)
+    served, refused = sorted(both, key=lambda each: each.poll() is not None)
+    out, err = refused.communicate(timeout=20)
+    assert (refused.returncode, out) == (2, "")
+    assert re.fullmatch(rf"serving: port ({grpc_port}|{http_port}) is taken: .*\n", err)
+    assert served.stdout
+    assert "is served, until Ctrl-C" in served.stdout.readline()
+    served.send_signal(signal.SIGTERM)
+    assert served.communicate(timeout=20) == ("", "")
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
@@ -688,3 +764,48 @@ def test_a_repository_that_is_served_is_not_written_again(tiny_onnx: Path, tmp_p
         assert refused.returncode == 2
         assert "is being served" in refused.stderr
     assert subprocess.run([*command, str(other)], cwd=ROOT, check=False).returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.onnx", "served"]
+
+
+def lock_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.lock")
+
+
+def test_the_last_user_deletes_the_lock(tmp_path: Path) -> None:
+    out = tmp_path / "served"
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(used(out)).share()
+        assert not second.enter_context(used(out)).is_alone
+        first.close()
+        assert lock_of(out).exists(), "the second still reads"
+        with used(out) as third:
+            assert not third.is_alone
+        second.close()
+        assert not lock_of(out).exists()
+    with used(out) as use:
+        assert use.is_alone
+
+
+@pytest.mark.parametrize("put", [Path.touch, Path.unlink])
+def test_a_lock_that_somebody_replaced_is_left_alone(
+    put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """By a file of theirs, or by nothing; and whoever writes is in nobody's way."""
+    out = tmp_path / "served"
+    with used(out) as use:
+        with pytest.raises(UserError, match="is being written by another process"), used(out):
+            pass
+        assert lock_of(out).exists(), "a refusal deletes nothing"
+        lock_of(out).unlink()
+        lock_of(out).touch()
+        put(lock_of(out))
+        with pytest.raises(UserError, match="start again"):
+            use.share()
+    assert lock_of(out).exists() is (put is Path.touch)
+
+
+@pytest.mark.parametrize("flags", [["--onnx", "README.md"], ["--name", "a/b"], ["--onnx", "gone"]])
+def test_a_refusal_leaves_no_lock(flags: list[str], tmp_path: Path) -> None:
+    ended = serve("--out", tmp_path / "served", "--server", "none", *flags)
+    assert ended.returncode == 2
+    assert list(tmp_path.iterdir()) == []

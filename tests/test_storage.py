@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import edge_sharpzo
 from edge_sharpzo.photos.features import encode_photos
 from edge_sharpzo.photos.found import find_photos
 from edge_sharpzo.system import storage
+from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.storage import clear_half_written, write_atomic, write_text
 
 
@@ -151,3 +153,44 @@ def test_a_cache_of_many_photos_is_written_at_intervals(
     files = find_photos(photos).photos.read(print).files
     encode_photos(clip, files, photos)
     assert len(written) == 1
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_full_folder(path: Path) -> None:
+    (path / "mine").mkdir(parents=True)
+
+
+def beside_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.touch()
+
+
+@pytest.mark.parametrize("put", [a_folder, a_full_folder, beside_a_file])
+@pytest.mark.parametrize("name", ["table.csv", "x.part", "résumé"])
+def test_a_file_that_cannot_be_written_is_called_by_its_name(
+    put: Callable[[Path], None], name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "place" / name
+    path.parent.mkdir()
+    put(path)
+    with pytest.raises(UserError) as raised, os_errors_told():
+        write_text(path, "")
+    named = path.parent if put is beside_a_file else path
+    assert str(raised.value).startswith(f"cannot use {named}: ")
+
+
+@pytest.mark.parametrize("call", ["replace", "open"])
+def test_what_the_system_refuses_is_told_of_the_file_itself(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(part: Path, *_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(part))
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(OSError, match="No space") as raised:
+        write_text(tmp_path / "a.txt", "whole")
+    assert raised.value.filename == str(tmp_path / "a.txt")
+    assert list(tmp_path.iterdir()) == []

@@ -92,8 +92,8 @@ def test_a_run_leaves_the_template_with_a_head(
     result = tuned(there, photos, run, "--send-photos")
     assert result.exit_code == 0, result.output
     host = f"127.0.0.1:{there.server_port}/embed"
-    note = f"note: {host} takes strings, so no prompt can be tuned: the classifier is the template"
-    assert f"{note} with a closed-form head\n" in result.stderr
+    note = f"warning: {host} takes strings, so no prompt can be tuned: the classifier is the"
+    assert f"{note} template with a closed-form head\n" in result.stderr
     for line in ("no queries", "the classifier mixes the template as written with the text-gda"):
         assert line in result.stdout
     assert "tuned prompt" not in result.stdout

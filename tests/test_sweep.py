@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from edge_sharpzo.sweeping.encode_there import encode_on_machines
 from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
-from edge_sharpzo.sweeping.sweep import _Sweeping
+from edge_sharpzo.sweeping.sweep import _Sweeping, _threads
 from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.stopping import StopWhen
 
@@ -184,7 +185,9 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "a million seeds": ({"seeds": "0-999999"}, "1,000,000 numbers, and a sweep has 10,000"),
     "no folder": ({"data": "fruit"}, "fruit is not a folder"),
     "the same name": ({"data": ["fruits", "other/fruits"]}, "are both called 'fruits'"),
-    "the same folder": ({"data": ["fruits", "fruits"]}, "are both called 'fruits'"),
+    "the same folder": ({"data": ["fruits", "fruits"]}, "`data`: fruits is there twice; name it"),
+    "the same, as typed": ({"data": ["fruits", "./fruits/"]}, "`data`: fruits is there twice"),
+    "by a link": ({"data": ["fruits", "other/linked"]}, "`data`: other/linked is there twice"),
     "among the photos": ({"out": "fruits/runs"}, "lies among the photos of"),
     "fewer than no workers": ({"workers": -1}, "`workers=-1`: give the number of runs at once"),
     "their workers": (
@@ -202,6 +205,7 @@ def test_what_cannot_be_swept(
 ) -> None:
     shutil.copytree(sets / "fruits", tmp_path / "fruits")
     (tmp_path / "other" / "fruits").mkdir(parents=True)
+    (tmp_path / "other" / "linked").symlink_to(tmp_path / "fruits")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as raised:
         edge_sharpzo.sweep(**{**SWEEP, **given})  # type: ignore[arg-type]
@@ -404,6 +408,42 @@ def test_whatever_ends_a_run_it_comes_to_the_same_end(
     assert [path.name for path in out.iterdir() if path.name[0] == "."] == []
 
 
+@pytest.mark.parametrize(
+    ("cores", "workers", "engine", "given", "began_with", "expected"),
+    [
+        (2, 0, "local", 0, None, 1),
+        (16, 0, "local", 0, None, 1),
+        (16, 4, "local", 0, None, 4),
+        (6, 4, "local", 0, None, 1),
+        (2, 1, "local", 0, None, 2),
+        (2, 8, "local", 0, None, 1),
+        (16, 4, "local", 2, None, 2),
+        (16, 4, "local", 0, 3, 3),
+        (16, 0, "dask://pi", 0, None, 1),
+        (16, 0, "dask://pi", 0, 5, 5),
+    ],
+)
+def test_threads(
+    cores: int,
+    workers: int,
+    engine: str,
+    given: int,
+    began_with: int | None,
+    expected: int,
+    sets: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `--threads` says of itself in the help; the number of runs has no part in it."""
+    for module in ("sweeping.sweep", "runs.options"):
+        monkeypatch.setattr(f"edge_sharpzo.{module}.usable_cores", lambda: cores, raising=False)
+    asked = {"out": tmp_path / "out", "workers": workers, "engine": engine, "threads": given}
+    sweep = sweep_of(SweepOptions([sets / "toys"], **asked), TuneOptions())  # type: ignore[arg-type]
+    before = record_of(sweep, "0" * 64)
+    before = replace(before, options={**before.options, "threads": began_with})
+    assert _threads(sweep, before if began_with else None) == expected
+
+
 def one_deleted(data: Path) -> None:
     (data / "train" / "red" / "000.png").unlink()
 
@@ -504,6 +544,41 @@ def test_other_photos_of_a_finished_set_are_refused(
     refused(*command[: command.index("--workers")], "--engine", "dask://127.0.0.1:9")
     shutil.rmtree(tmp_path / "out" / "fruits-gauss-newton-4shots-seed0-60")
     refused(*command)
+
+
+FEW = "16 photos of 2 classes were learnt from, for some have no more, or too few to validate with"
+NONE = "no photos are held out, so there are no accuracies: take fewer --shots, or put photos"
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("shots", "held_out", "notes"),
+    [
+        (100, False, [f"{FEW} others", NONE]),
+        (20, False, [f"{FEW} others", NONE]),
+        (8, True, []),
+        (100, True, [f"{FEW} others"]),
+        (3, False, []),
+    ],
+)
+def test_what_photos_do_not_suffice_for_is_told(
+    shots: int, held_out: bool, notes: list[str], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    for label, hue in (("red", 0), ("green", 90)):
+        write_photos(tmp_path / "toys" / "train" / label, hue, 10, seed=0)
+        if held_out:
+            write_photos(tmp_path / "toys" / "test" / label, hue, 3, seed=9)
+    command = words(tmp_path / "toys", tiny_onnx, tmp_path / "out", "--shots", shots)
+    more = ("--seeds", "0-1", "--budgets", 60, "--workers", 1)
+    done = invoke("sweep", *command, *more, "--methods", "gauss-newton,random")
+    assert done.exit_code == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith(f"toys, {shots} shots: ")]
+    assert len(told) == len(notes), "once for both methods"
+    for line, note in zip(told, notes, strict=True):
+        assert line.startswith(f"toys, {shots} shots: {note}")
+    markdown = (tmp_path / "out" / "sweep.md").read_text()
+    assert markdown.count(f"toys, {shots} shots: ") == len(notes)
+    assert done.stderr.count("nothing is held out") == (4 if NONE in notes else 0)
 
 
 @pytest.mark.usefixtures("here")

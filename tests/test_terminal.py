@@ -27,6 +27,9 @@ from edge_sharpzo import Classifier
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.cli import app
 from edge_sharpzo.cli.boundary import as_flags
+from edge_sharpzo.cli.display import Display
+from edge_sharpzo.cli.flags import tell
+from edge_sharpzo.events import Note
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
 from edge_sharpzo.system.text import is_line
@@ -622,3 +625,11 @@ def test_a_folder_that_is_called_as_an_option(
     Path("`shots`").mkdir()
     monkeypatch.setattr("sys.argv", ["edge-sharpzo", "predict", "run", "`shots`"])
     assert "`shots` holds no photos" in on_a_terminal("predict", place.run, "`shots`").stderr
+
+
+@pytest.mark.parametrize("text", ["photos leave this device: pi takes them", "pi is lost", "5 %"])
+def test_a_warning_is_one_in_every_command(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`tune`, `check` and `sweep` tell events; `predict`, `eval` and `doctor` what engines say."""
+    Display().hear(Note(text, warning=True))
+    tell(text, True)
+    assert capsys.readouterr().err == f"warning: {text}\n" * 2

@@ -8,10 +8,11 @@ import typer
 from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag
 from edge_sharpzo.cli.terminal import csv_lines, out, out_json, out_table, say
+from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import listed, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge_sharpzo.runs.collecting import Collected
     from edge_sharpzo.runs.side_by_side import Row
@@ -32,6 +33,8 @@ def command(
     with user_errors():
         from edge_sharpzo.runs.collecting import collect
 
+        if csv:
+            _check_file(csv)
         collected = collect(runs)
         if csv:
             _write_csv(csv, collected)
@@ -39,6 +42,16 @@ def command(
             out_json(collected.as_dict())
         else:
             _print(collected)
+
+
+def _check_file(csv: Path) -> None:
+    """Raises UserError where there can be no such file."""
+    if csv.is_dir():
+        raise UserError(f"`csv={csv}` is a folder: name a file in it", "csv")
+    if not csv.absolute().parent.is_dir():
+        raise UserError(
+            f"`csv={csv}`: there is no folder {csv.parent}; make it, or choose another place", "csv"
+        )
 
 
 def _write_csv(file: Path, collected: "Collected") -> None:
@@ -70,6 +83,10 @@ def _print(collected: "Collected") -> None:
     out_table(lines)
     for group in collected.groups:
         _print_notes(group)
+    if by_seed := [group for group in collected.groups if group["seeds alone"]]:
+        names = dict.fromkeys(name for group in by_seed for name in group["differing"])
+        where = f"in {len(by_seed)} of {len(collected.groups)} groups the runs differ in"
+        out(f"{where} {', '.join(names)} alone, the same for each seed{_accuracies(names)}")
     _some([each.told() for each in collected.outliers], "figures that stand out", out)
     left = [f"{run}: {why}" for run, why in collected.left_out.items()]
     _some(left, "folders that are left out", say)
@@ -80,14 +97,20 @@ def _print_notes(group: "Row") -> None:
     axes = f"{group['method']}, {group['shots']} shots, budget {_axis(group['budget'])}"
     runs = "1 run" if group["runs"] == 1 else f"{group['runs']:,} runs"
     out(f"{_axis(group['set'])}, {axes}, {runs}: {_counted(group['versions'])}")
-    if differing := group["differing"]:
+    differing = group["differing"]
+    if differing and not group["seeds alone"]:  # which is told once, for all groups
         told = (f"{name} ({_counted(counts)})" for name, counts in differing.items())
-        out(f"  not the same in all of them: {', '.join(told)}")
-    if any(name in differing for name in ("held-out photos", "contents of held-out photos")):
-        out("  their held-out photos differ: so their accuracies do, whatever was tuned")
+        out(f"  not the same in all of them: {', '.join(told)}{_accuracies(differing)}")
     if group["refused most"] is not None:
         most = percent(group["refused, held-out"]["most"])
         out(f"  refused most held-out photos, {most}: {group['refused most']}")
+
+
+def _accuracies(differing: "Iterable[str]") -> str:
+    """What follows where runs were not measured on the same photos."""
+    if {"held-out photos", "contents of held-out photos"}.isdisjoint(differing):
+        return ""
+    return "; their held-out photos differ: so their accuracies do, whatever was tuned"
 
 
 def _counted(counts: "Mapping[str, int]") -> str:

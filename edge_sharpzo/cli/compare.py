@@ -7,10 +7,10 @@ import typer
 
 from edge_sharpzo.cli.boundary import user_errors
 from edge_sharpzo.cli.flags import JsonFlag
-from edge_sharpzo.cli.terminal import out, out_json, out_table
+from edge_sharpzo.cli.terminal import out, out_json, out_table, say
 from edge_sharpzo.runs.side_by_side import ALONE, BACKGROUND, WITHOUT, Row, differing, flat
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import listed, percent
 
 OF_SOME = {  # what concerns only runs that have something else
     ALONE: WITHOUT,
@@ -26,8 +26,15 @@ def command(
 ) -> None:
     """Shows finished runs side by side."""
     with user_errors():
+        if files := [run for run in runs if run.is_file()]:
+            are = "is a file" if len(files) == 1 else "are files"
+            say(f"note: {listed([str(file) for file in files])} {are} and no run: left out")
+        runs = [run for run in runs if run not in files]
         if len(runs) < 2:
-            raise UserError("give two or more run folders to compare")
+            raise UserError(
+                "give two or more run folders to compare; those of a sweep are its folder's: "
+                "`edge-sharpzo compare runs/sweep/*`"
+            )
         from edge_sharpzo.runs.records import Summary
 
         rows = [flat(str(run), Summary.read(run)) for run in runs]

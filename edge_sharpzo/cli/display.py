@@ -66,7 +66,7 @@ class Display:
             case RunBegins(folder):
                 self.folder = folder
             case Note(text, warning):
-                self.say(f"note: {as_flags(text)}" if warning else as_flags(text))
+                self.say(f"warning: {as_flags(text)}" if warning else as_flags(text))
             case PhotoSkipped(path, reason):
                 self.skipped(path, reason)
             case PhotosEncoded(done, total):

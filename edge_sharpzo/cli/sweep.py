@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
+from edge_sharpzo.cli.boundary import INTERRUPTED, as_flags, user_errors
 from edge_sharpzo.cli.flags import JsonFlag, with_sweep_options
 from edge_sharpzo.cli.interrupts import Interrupts
 from edge_sharpzo.cli.terminal import out, out_json, out_table, say
@@ -62,5 +62,5 @@ def _print(swept: "Swept") -> None:
         out(TITLE)
         out_table(cells(swept.table))
     for note in notes(swept.table):
-        out(note)
+        out(as_flags(note))
     out(f"sweep: {swept.folder}")

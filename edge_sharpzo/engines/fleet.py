@@ -32,10 +32,15 @@ if TYPE_CHECKING:
 PART = 8_000_000  # bytes of a model that are sent at once
 
 
-def _with_workers(address: Address) -> "Client":
-    """A client of the scheduler at `address`. Raises UserError where it has no worker."""
+def _with_workers(address: Address, tell: Tell) -> "Client":
+    """A client of the scheduler at `address`; `tell` hears that it waits for a worker.
+
+    Raises UserError where none comes.
+    """
     client = connected(dask_address(address))
     try:
+        if not client.scheduler_info(n_workers=-1).get("workers"):
+            tell(f"the scheduler at {address} has no worker yet: waiting {PATIENCE:.0f} s", False)
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
         client.close()
@@ -49,7 +54,7 @@ class Fleet:
     def __init__(self, address: Address, file: "ClipOnnx", tell: Tell):
         """`file` is the model; a worker that lacks it is sent it. Raises UserError."""
         self.address, self.file, self.tell = address, file, tell
-        self.client = _with_workers(address)
+        self.client = _with_workers(address, tell)
         self._fit: set[str] = set()  # workers that have this version of the package
         self._sent: dict[str, float] = {}  # when workers were sent the model
         self._sender = uuid4().hex

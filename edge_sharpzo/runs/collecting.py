@@ -37,6 +37,9 @@ CONTENTS = {
     "contents of held-out photos": "held_out_sha256",
     "contents of background photos": "background_sha256",
 }
+# What the draw of a seed decides.
+DRAWN = ("training photos", "validation photos", "held-out photos", "contents of photos tuned on",
+         "contents of held-out photos")  # fmt: skip
 OF_CONFIG = ("set", "class names", "budget", "context_tokens", *CONTENTS, *OPTIONS)
 
 
@@ -165,6 +168,7 @@ def _group(rows: Sequence[Row]) -> Row:
     """Median, least and most of each figure, and what is not the same in all runs."""
     refused = [row for row in rows if row["refused, held-out"]]
     most = max(refused, key=lambda row: row["refused, held-out"], default=None)
+    differs = differing_in(rows)
     return {
         **{name: rows[0][name] for name in ALIKE},
         "runs": len(rows),
@@ -179,9 +183,16 @@ def _group(rows: Sequence[Row]) -> Row:
         "engines": _counts(row["engine"] or "not known" for row in rows),
         "differing": {
             name: _counts("not known" if row[name] is None else str(row[name]) for row in rows)
-            for name in differing_in(rows)
+            for name in differs
         },
+        "seeds alone": "seed" in differs and all(_by_seed(rows, name) for name in differs),
     }
+
+
+def _by_seed(rows: Sequence[Row], name: str) -> bool:
+    """Whether a seed decides what a run has of this: it is drawn, and the same for each seed."""
+    pairs = {(row["seed"], row[name]) for row in rows}
+    return name == "seed" or (name in DRAWN and len(pairs) == len({seed for seed, _ in pairs}))
 
 
 def _counts(texts: Iterable[str]) -> dict[str, int]:

@@ -25,7 +25,7 @@ class FolderLock:
 
     def is_held(self) -> bool:
         """Whether the folder is still the one that was locked: not deleted, renamed or replaced."""
-        return _is_same(self._path, self._handle)
+        return is_same(self._path, self._handle)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def locked(folder: Path) -> Iterator[FolderLock]:
         os.close(handle)
 
 
-def _is_same(path: Path, handle: int) -> bool:
+def is_same(path: Path, handle: int) -> bool:
     """Whether `path` names the file that is open as `handle`."""
     try:
         return os.path.samestat(os.fstat(handle), path.stat())
@@ -71,6 +71,6 @@ def _opened(path: Path) -> int:
         except BlockingIOError:
             os.close(handle)
             raise
-        if _is_same(path, handle):
+        if is_same(path, handle):
             return handle
         os.close(handle)  # its holder has just finished and deleted it

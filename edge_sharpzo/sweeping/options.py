@@ -28,7 +28,11 @@ class SweepOptions:
         None, "folder for all runs; runs/sweep if not given", default_shown=False
     )
     workers: int = option(0, "runs at once on this machine; 0: one for each core")
-    threads: int = option(0, "threads of each run; 0: cores by runs at once, or 1 on a fleet")
+    threads: int = option(
+        0,
+        "threads of each run; 0: as the sweep began with, at first the cores divided by --workers, "
+        "or 1 without that, however few runs there are, and on a fleet",
+    )
     engine: str = option(LOCAL, f"{LOCAL}, or a Dask scheduler with workers: dask://HOST:8786")
 
 

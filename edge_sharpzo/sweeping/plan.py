@@ -176,6 +176,8 @@ def _sets(data: Sequence[Path]) -> dict[str, Path]:
         name = folder.name if folder.name not in ("", "..") else folder.resolve().name
         if not name:
             raise UserError(f"{given} has no name that runs could have: move the photos", "data")
+        if any(folder.samefile(other) for other in sets.values()):
+            raise UserError(f"`data`: {given} is there twice; name it once", "data")
         if name in sets:
             raise UserError(
                 f"{sets[name]} and {folder} are both called '{name}', as their runs would be: give "

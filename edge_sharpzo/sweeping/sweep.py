@@ -197,10 +197,11 @@ class _Sweeping:
                     folder.clear_dead(place)
             self._fail(job.name, str(error))
             return
+        score = summary.accuracy.classifier.test
+        held_out = "nothing is held out" if score is None else f"held-out {percent(score)}"
         self._tell(
             job.name,
-            f"held-out {percent(summary.accuracy.classifier.test)}, "
-            f"{summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
+            f"{held_out}, {summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
         )
 
     def result(self, asked: Sweep, cell: Cell) -> Summary | None:

@@ -1,16 +1,17 @@
 """The table of a sweep: means and standard deviations over its seeds."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edge_sharpzo.runs.records import Summary
-from edge_sharpzo.runs.side_by_side import differing, flat
+from edge_sharpzo.runs.side_by_side import WITHOUT, differing, flat
 from edge_sharpzo.sweeping.plan import Cell
 from edge_sharpzo.system.text import shown
 
 AXES = ("set", "method", "shots", "budget")
 SCORES = ("zero-shot", "tuned", "head", "classifier")
+HELD_OUT, TRAIN = "held-out photos", "training photos"
 FIGURES = ("queries", "tuning seconds")
 TITLE = "Accuracies on held-out photos: mean and standard deviation over the seeds."
 Row = dict[str, Any]
@@ -21,18 +22,22 @@ def rows(runs: Mapping[Cell, Summary]) -> list[Row]:
 
     Each has the axes, the seeds, `mean` and `std` of each score on held-out photos (0 to 1, None
     where there are none), the mean of queries and of tuning seconds, and `differing`: what hinders
-    a comparison of the seeds, empty where nothing does.
+    a comparison of the seeds, empty where nothing does. `held-out photos`, and `training photos` of
+    so many `classes`, are the fewest of a seed.
     """
     groups = dict[tuple[object, ...], dict[int, Row]]()
     for cell, summary in runs.items():
         key = tuple(getattr(cell, axis) for axis in AXES)
-        groups.setdefault(key, {})[cell.seed] = flat(cell.name, summary)
+        row = {**flat(cell.name, summary), TRAIN: summary.data.train}
+        groups.setdefault(key, {})[cell.seed] = row
     return [
         {
             **dict(zip(AXES, key, strict=True)),
             "seeds": sorted(by_seed),
             **{name: _spread(_of(by_seed, f"{name}, held-out")) for name in SCORES},
             **{name: round(statistics.fmean(_of(by_seed, name)), 2) for name in FIGURES},
+            **{name: min(_of(by_seed, name)) for name in (HELD_OUT, TRAIN)},
+            "classes": max(row["classes"] - len(row[WITHOUT]) for row in by_seed.values()),
             "differing": differing(list(by_seed.values())),
         }
         for key, by_seed in groups.items()
@@ -72,13 +77,27 @@ def _percent(spread: Mapping[str, float | None] | None) -> str:
 
 
 def notes(table: Iterable[Row]) -> list[str]:
-    """What keeps seeds from being compared, a line for each row."""
-    return [
-        f"the seeds of {row['set']}, {row['method']}, {row['shots']} shots differ in "
-        f"{row['differing']}: their mean says little"
-        for row in table
-        if row["differing"]
-    ]
+    """What keeps rows from being what they seem, a line each."""
+    return list(dict.fromkeys(note for row in table for note in _notes_of(row)))
+
+
+def _notes_of(row: Row) -> Iterator[str]:
+    where, learnt, classes = f"{row['set']}, {row['shots']} shots", row[TRAIN], row["classes"]
+    if learnt < row["shots"] * classes:
+        yield (
+            f"{where}: {learnt:,} photos of {classes:,} classes were learnt from, for some have no "
+            "more, or too few to validate with others"
+        )
+    if not row[HELD_OUT]:
+        yield (
+            f"{where}: no photos are held out, so there are no accuracies: take fewer `shots`, or "
+            "put photos to measure with into a folder test/ beside train/"
+        )
+    if row["differing"]:
+        yield (
+            f"the seeds of {row['set']}, {row['method']}, {row['shots']} shots differ in "
+            f"{row['differing']}: their mean says little"
+        )
 
 
 def markdown(table: Sequence[Row]) -> str:

@@ -41,6 +41,15 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
     That file is locked meanwhile, by which `clear_half_written` knows what a dead process left.
     """
+    try:
+        _write_atomic(path, write)
+    except OSError as error:
+        if str(error.filename).endswith(PART):  # nobody has asked for that one
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+def _write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     part = Path(name)
