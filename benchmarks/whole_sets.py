@@ -52,7 +52,7 @@ class WholeSet:
 def whole_set(clip: ClipOnnx, folder: Path) -> WholeSet:
     """Reads and encodes a set, or takes its features from the cache."""
     found = find_photos(folder)
-    photos, seen, _, _ = look_at(
+    photos, seen, *_ = look_at(
         clip, found, lambda done, total: None, lambda path, reason: print(path, reason)
     )
     usable, _ = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)

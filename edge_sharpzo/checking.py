@@ -41,7 +41,7 @@ def check_photos(options: TuneOptions, listen: Listener) -> CheckedPhotos:
     clip = open_model(options, listen)
     found = find_photos(options.data, options.class_names, runs=[RUNS, options.data / RUNS])
     text = _text(clip, found, options.template)
-    photos, seen, left_out, notes = look_at(
+    photos, seen, left_out, notes, _ = look_at(
         clip,
         found,
         lambda done, total: listen(PhotosEncoded(done, total)),

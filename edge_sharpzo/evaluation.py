@@ -87,7 +87,8 @@ def measured(
     Raises UserError where no photo is left to count.
     """
     config = RunConfig.read(folder)
-    photos, seen, left_out, notes = look_at(clip, found, *watch, less=partial(_same_file, config))
+    less = partial(_same_file, config)
+    photos, seen, left_out, notes, _ = look_at(clip, found, *watch, less)
     known = _same_file(config, photos)
     if not (known | seen.readable).any():
         raise UserError(f"no photo under {found.root} can be read", field="data")

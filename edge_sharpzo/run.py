@@ -205,6 +205,7 @@ def _with_photos(config: RunConfig, prepared: Prepared) -> RunConfig:
         held_out_sha256=[file.digest.hex() for file in held_out.files],
         background_sha256=[file.digest.hex() for file in prepared.background.photos.files],
         background_sketches=_as_text(prepared.background.sketches),
+        photos_sha256=prepared.photos_sha256,
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +16,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime thems
 import jinja2
 import onnx
 import pytest
-from helpers import TINY, Exported, Place, export_model, tune, write_photos
+from helpers import TINY, Exported, Place, export_model, invoke, tune, write_photos
 
 from edge_sharpzo.clip import prompts, providers
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from edge_sharpzo.sweeping.task import Ended, Job
 
 # Without torch, as on a device, what the workstation does is left out. `make` has exported the tiny
 # model; where it has not, the embedded one takes its place, and the tests take long.
@@ -152,3 +154,27 @@ def no_flushing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
         yield
+
+
+class Here:
+    """A crew that runs jobs in this process."""
+
+    def slots(self) -> dict[str, int]:
+        return {"tcp://here:1": 1}
+
+    def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
+        for job in jobs:
+            done = invoke(*job.arguments[:-1], f"{job.arguments[-1]}{job.folder}")
+            finished(job, Ended(done.exit_code, done.stdout, done.stderr))
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps need no processes."""
+
+    @contextmanager
+    def crew_of(_: int, __: Path, ___: object, meanwhile: Callable[[], None]) -> Iterator[Here]:
+        meanwhile()
+        yield Here()
+
+    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", crew_of)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -442,30 +442,6 @@ def test_threads(
     before = record_of(sweep, "0" * 64)
     before = replace(before, options={**before.options, "threads": began_with})
     assert _threads(sweep, before if began_with else None) == expected
-
-
-class Here:
-    """A crew that runs jobs in this process."""
-
-    def slots(self) -> dict[str, int]:
-        return {"tcp://here:1": 1}
-
-    def run(self, jobs: list[Job], finished: Callable[[Job, Ended], object], _: object) -> None:
-        for job in jobs:
-            done = invoke(*job.arguments[:-1], f"{job.arguments[-1]}{job.folder}")
-            finished(job, Ended(done.exit_code, done.stdout, done.stderr))
-
-
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps need no processes."""
-
-    @contextmanager
-    def crew_of(_: int, __: Path, ___: object, meanwhile: Callable[[], None]) -> Iterator[Here]:
-        meanwhile()
-        yield Here()
-
-    monkeypatch.setattr("edge_sharpzo.sweeping.sweep.local_crew", crew_of)
 
 
 def one_deleted(data: Path) -> None:

@@ -1,5 +1,7 @@
 """Encodes photo files once and keeps their features on disk."""
 
+import hashlib
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +37,7 @@ class Looked(NamedTuple):
     encoded: Encoded
     left_out: list[LeftOut]  # those that cannot be read
     notes: list[str]  # what the user should know
+    sha256: str  # over the classes, and paths in the folder and contents of all photos
 
 
 def look_at(
@@ -65,7 +68,18 @@ def look_at(
     encoded = encode_photos(clip, files, found.root, progress, skip)
     unkept = encoded.unkept
     notes = [f"photo features cannot be kept in {unkept}"] if unkept else []
-    return Looked(photos, encoded, left_out, [*found.notes, *notes])
+    return Looked(photos, encoded, left_out, [*found.notes, *notes], _sha256(found, photos))
+
+
+def _sha256(found: Found, photos: Photos) -> str:
+    """What tells a folder of photos from any other."""
+    digest = hashlib.sha256()
+    for name in (*found.folders, *found.names):
+        digest.update(os.fsencode(name) + b"\0")
+    for file in photos.files:
+        path = os.path.relpath(file.path, found.root)
+        digest.update(os.fsencode(path) + b"\0" + file.digest)
+    return digest.hexdigest()
 
 
 def encode_photos(

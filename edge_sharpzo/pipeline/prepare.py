@@ -76,6 +76,7 @@ class Prepared:
     sketches: np.ndarray  # of those tuned on [N, S], uint8, see `clip.sketch`
     held_out: Photos  # those of `splits.test`
     background: Background
+    photos_sha256: str  # of all photos and classes, see `photos.features`
     left_out: list[LeftOut]  # what lies among the photos and is not used
     near_duplicates: NearDuplicates  # among the photos above
     seconds: float  # from the start until the photos were done
@@ -269,6 +270,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
             seen.sketches[of_background],
             seen.features[foreign],
         ),
+        looked.sha256,
         left_out,
         NearDuplicates.among(photos, groups, drawn.uses(len(photos))),
         time.monotonic() - task.started,

@@ -69,6 +69,9 @@ class RunConfig:
     # Background photos: contents and sketches, as of the photos tuned on.
     background_sha256: list[str] = field(default_factory=list)
     background_sketches: list[str] = field(default_factory=list)
+    # Over the classes, and paths in the folder and contents of all photos, drawn or not; older
+    # versions kept none.
+    photos_sha256: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:

@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -21,9 +20,11 @@ from uuid import uuid4
 from edge_sharpzo.engines.dask_client import ANSWER_WITHIN, check_extra, connected, within
 from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.sweeping import task
+from edge_sharpzo.sweeping.asking import ask_workers
 from edge_sharpzo.sweeping.task import Ended, Job, host_of
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import Stop
+from edge_sharpzo.system.text import some
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -125,15 +126,21 @@ class _Work:
         self._await(seconds)
 
     def end(self) -> None:
-        """Interrupts what is running and waits for it."""
+        """Interrupts what is running and waits for it, but not for workers that hang."""
         self._waiting.clear()
-        by_worker: dict[str, list[str]] = {}
+        tokens: dict[str, list[str]] = {}
         for future, (_, address) in self._given.items():
-            by_worker.setdefault(address, []).append(str(future.key))
-        for address, tokens in by_worker.items():
-            with suppress(OSError, ValueError):  # it is gone
-                run = partial(self._crew.client.run, task.stop, tokens, workers=[address])
-                within(ANSWER_WITHIN, run)
+            tokens.setdefault(address, []).append(str(future.key))
+        if not tokens:
+            return
+        running = some([f"{job.name} at {address}" for job, address in self._given.values()], 5)
+        self._crew.listen(
+            Note(f"waiting until what runs has ended, {ENDED_WITHIN:.0f} s at most: {running}")
+        )
+        answers = ask_workers(
+            self._crew.client, {address: (task.stop, tokens[address]) for address in tokens}
+        )
+        self._leave({each: why for each, why in answers.items() if isinstance(why, Exception)})
         until = time.monotonic() + ENDED_WITHIN
         while self._given and time.monotonic() < until:
             self._await(0.5)
@@ -141,6 +148,18 @@ class _Work:
             for future, (_, address) in list(self._given.items()):
                 if address not in alive:
                     self._take_back(future)
+        if self._given:
+            late = TimeoutError(f"no end in {ENDED_WITHIN:.0f} s")
+            self._leave({address: late for _, address in self._given.values()})
+
+    def _leave(self, whys: Mapping[str, Exception]) -> None:
+        """Waits no longer for the workers `whys`, an error each by address."""
+        for future, (job, address) in list(self._given.items()):
+            if address in whys:
+                why = whys[address]
+                told = f"{job.name}: its worker {address} did not end it ({why}): left behind"
+                self._crew.listen(Note(told, warning=True))
+                self._take_back(future)
 
     def _give(self, slots: Slots) -> None:
         busy = Counter(address for _, address in self._given.values())

@@ -4,16 +4,18 @@
 worker's machine and prints what was seen, as JSON.
 """
 
-import hashlib
 import json
-import os
 import sys
-from dataclasses import asdict, dataclass
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.events import Listener, Note, PhotosEncoded, PhotoSkipped
+from edge_sharpzo.photos.copies import leave_out_copies
 from edge_sharpzo.photos.features import look_at
 from edge_sharpzo.pipeline import open_task
+from edge_sharpzo.pipeline.prepare import check_left
 from edge_sharpzo.runs.options import TuneOptions, as_path
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import MemoryLimit
@@ -26,7 +28,7 @@ class Seen:
     """What makes runs comparable: the model, and the photos."""
 
     model_sha256: str
-    photos_sha256: str  # over the paths in the folder and the contents of all photos
+    photos_sha256: str  # over the classes, and paths in the folder and contents of all photos
 
 
 def model_sha256(options: TuneOptions) -> str:
@@ -49,18 +51,19 @@ def encode(options: TuneOptions, listen: Listener, stop: Stop) -> Seen:
     looked = look_at(
         opened.clip, opened.found, encoded, lambda path, why: listen(PhotoSkipped(path, why))
     )
+    photos, seen, found = looked.photos, looked.encoded, opened.found
+    usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
+    check_left(found, usable, [*found.left_out, *looked.left_out, *copies])
     for note in looked.notes:
         listen(Note(note, warning=True))
-    digest = hashlib.sha256()
-    for file in looked.photos.files:
-        path = os.path.relpath(file.path, opened.found.root)
-        digest.update(os.fsencode(path) + b"\0" + file.digest)
-    return Seen(opened.clip.sha256, digest.hexdigest())
+    return Seen(opened.clip.sha256, looked.sha256)
 
 
 def main() -> None:
     """Encodes and prints."""
     options = as_type(json.loads(sys.argv[1]), TuneOptions, as_path)
+    # Elsewhere, as runs on a worker are; it decides which empty folders are classes.
+    options = replace(options, out=Path(tempfile.gettempdir()))
     try:
         print(json.dumps(asdict(encode(options, lambda event: None, StopWhen()))))
     except UserError as error:

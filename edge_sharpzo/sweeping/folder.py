@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 from edge_sharpzo.clip.embedded import known_as
 from edge_sharpzo.runs.folder import FILES, is_finished
 from edge_sharpzo.runs.json_files import SCHEMA_VERSION, as_json, read_record
-from edge_sharpzo.runs.options import SWEEP_AXES, TuneOptions, info_of, recorded
+from edge_sharpzo.runs.options import MOST_THREADS, SWEEP_AXES, TuneOptions, info_of, recorded
+from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.sweeping.fleet import SAME
 from edge_sharpzo.sweeping.plan import Cell, Sweep
@@ -59,12 +61,24 @@ def read(out: Path) -> Record | None:
     if not file.exists():
         return None
     try:
-        return read_record(file, Record)
+        record = read_record(file, Record)
+        _check(record)
+        return record
     except (OSError, ValueError) as error:
         raise UserError(
             f"{file} is damaged, or made by another version ({error}): move it away, and the same "
             "command goes on with the runs beside it"
         ) from error
+
+
+def _check(record: Record) -> None:
+    """Raises ValueError for what no sweep writes and later ones would take over."""
+    threads = record.options.get("threads", 1)
+    if type(threads) is not int or not 1 <= threads <= MOST_THREADS:
+        raise ValueError("its threads are no number of threads")
+    for cell in record.runs:
+        if cell.set not in record.sets or Path(cell.name).name != cell.name:
+            raise ValueError("a run of it is of no set")
 
 
 def shared_options(options: TuneOptions) -> dict[str, Any]:
@@ -90,7 +104,7 @@ def together(before: Record | None, now: Record, out: Path) -> Record:
 
     Raises UserError where results could not be compared.
     """
-    if before is None:
+    if before is None or not (before := _accepted(before, out)).runs:
         return now
     found = [(f"`{name}`", a, b) for name, a, b in _differing(before.options, now.options)]
     found += _differing(before.versions, now.versions)
@@ -106,7 +120,40 @@ def together(before: Record | None, now: Record, out: Path) -> Record:
             field="out",
         )
     runs = [*before.runs, *(cell for cell in now.runs if cell not in before.runs)]
-    return replace(now, sets=before.sets | now.sets, runs=runs, photos_sha256=before.photos_sha256)
+    return replace(
+        now,
+        sets=before.sets | now.sets,
+        runs=runs,
+        failed=before.failed,
+        photos_sha256=before.photos_sha256,
+    )
+
+
+def _accepted(record: Record, out: Path) -> Record:
+    """The record without sets whose photos were refused, or were not yet looked at."""
+    seen = record.photos_sha256
+    return _of(record, [c for c in record.runs if c.set in seen or _has_begun(out / c.name)])
+
+
+def without_new(record: Record, before: Record | None, failed: Iterable[str], out: Path) -> Record:
+    """The record without runs that have neither begun nor `failed`, but for those of `before`.
+
+    For a command that is refused: what it has asked for is not to be waited for.
+    """
+    kept = {cell.name for cell in before.runs} if before else set[str]()
+    kept |= set(failed)
+    return _of(record, [c for c in record.runs if c.name in kept or _has_begun(out / c.name)])
+
+
+def _of(record: Record, runs: list[Cell]) -> Record:
+    sets = {name: record.sets[name] for name in dict.fromkeys(cell.set for cell in runs)}
+    return replace(record, runs=runs, sets=sets)
+
+
+def _has_begun(place: Path) -> bool:
+    with suppress(OSError):
+        return (place / CONFIG).exists()
+    return False
 
 
 def with_photos(record: Record, name: str, sha256: str, out: Path) -> Record:
@@ -116,13 +163,20 @@ def with_photos(record: Record, name: str, sha256: str, out: Path) -> Record:
     """
     known = record.photos_sha256.get(name, sha256)
     runs = [out / cell.name for cell in record.runs if cell.set == name]
-    if known != sha256 and (finished := [run for run in runs if is_finished(run)]):
+    if known != sha256 and (finished := [run for run in runs if _is_of_others(run, sha256)]):
         raise UserError(
             f"the photos in {record.sets[name]} are not those that {finished[0]} was made of: "
             "results could not be compared; put the photos back, or choose another `out`",
             field="out",
         )
     return replace(record, photos_sha256={**record.photos_sha256, name: sha256})
+
+
+def _is_of_others(run: Path, sha256: str) -> bool:
+    """Whether there are results of other photos; such that cannot be read are no results."""
+    with suppress(UserError, OSError):
+        return is_finished(run) and RunConfig.read(run).photos_sha256 != sha256
+    return False
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
@@ -137,9 +191,44 @@ def _said(value: Any) -> str:
 
 def state_of(folder: Path, options: TuneOptions) -> State:
     """How far the run in `folder` is. Raises UserError where that is another run, or damaged."""
-    if not (folder / CONFIG).exists():
+    if _config_of(folder, options) is None:
         return State.NEW
-    stored = RunConfig.read(folder).options
+    return State.FINISHED if is_finished(folder) else State.BEGUN
+
+
+def result(place: Path, options: TuneOptions, record: Record, name: str) -> Summary | None:
+    """What came of the run in `place`, on the set `name`; None where it is not finished.
+
+    Raises UserError where that is another run, damaged, or made of something else than the others;
+    OSError.
+    """
+    config = _config_of(place, options)
+    if config is None or not is_finished(place):
+        return None
+    other = ""
+    if known_as(config.model_sha256) != record.model_sha256:
+        other = "another model"
+    elif record.photos_sha256.get(name, config.photos_sha256) != config.photos_sha256:
+        other = "other photos or class names"
+    if other:
+        raise UserError(
+            f"it was made of {other} than the sweep began with, and is left out: put those of then "
+            f"back, and {again(place)}"
+        )
+    return Summary.read(place)
+
+
+def again(place: Path) -> str:
+    """How a run in a sweep's folder is tuned again."""
+    return f"move {place} away: a sweep that asks for this run then makes it anew"
+
+
+def _config_of(folder: Path, options: TuneOptions) -> RunConfig | None:
+    """Of the run in `folder`; None where there is none. Raises UserError where it is another."""
+    if not (folder / CONFIG).exists():
+        return None
+    config = RunConfig.read(folder)
+    stored = config.options
     for each in fields(TuneOptions):
         wanted, has = recorded(getattr(options, each.name)), recorded(getattr(stored, each.name))
         if each.name not in PLACES and wanted is not None and str(wanted) != str(has):
@@ -149,7 +238,7 @@ def state_of(folder: Path, options: TuneOptions) -> State:
                 "move it away, or choose another `out`",
                 field="out",
             )
-    return State.FINISHED if is_finished(folder) else State.BEGUN
+    return config
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -1,7 +1,9 @@
 """What a sweep is asked for, and the runs that come of it."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from itertools import product
@@ -22,6 +24,9 @@ from edge_sharpzo.tuning.methods.registry import METHODS, plan
 MOST_RUNS = 10_000
 MOST_WORKERS = 1024
 OUT = RUNS / "sweep"
+MOST_NAME, MOST_PATH = 255, 4096  # bytes, where the system does not say
+BESIDE = 6  # bytes that the name of a folder beside a run's has more, while it is being made
+IN_A_RUN = 64  # bytes of the longest path within a run's folder, at most
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,37 @@ def sweep_of(asked: SweepOptions, shared: TuneOptions) -> Sweep:
         one.check_new()
         planned(one.checked())
     _check_workers(asked)
-    return Sweep(sets, cells, shared, _out(asked, sets), asked.workers, asked.engine)
+    out = _out(asked, sets)
+    _check_names(cells, sets, out)
+    return Sweep(sets, cells, shared, out, asked.workers, asked.engine)
+
+
+def _check_names(cells: Iterable[Cell], sets: Mapping[str, Path], out: Path) -> None:
+    """Raises UserError where the folder of a run, or a file in it, cannot be called as it would."""
+    longest = max(cells, key=lambda cell: len(os.fsencode(cell.name)))
+    size = len(os.fsencode(longest.name)) + BESIDE
+    most, most_of_path = _longest_names(out)
+    if size > most:
+        raise UserError(
+            f"{sets[longest.set]} has too long a name: a folder '{longest.name}' would be "
+            f"{size - most} bytes too long; rename it, or give `data` a link with a short name",
+            field="data",
+        )
+    path = len(os.fsencode(out)) + size + IN_A_RUN
+    if path > most_of_path:
+        raise UserError(
+            f"{out} has too long a path: those of runs in it would be {path - most_of_path} bytes "
+            "too long; choose an `out` with a shorter one",
+            field="out",
+        )
+
+
+def _longest_names(out: Path) -> tuple[int, int]:
+    """Bytes that the name of a file, and its path, may have where `out` will be."""
+    for there in (out, *out.parents):
+        with suppress(AttributeError, OSError, ValueError):  # Windows knows no such question
+            return os.pathconf(there, "PC_NAME_MAX"), os.pathconf(there, "PC_PATH_MAX")
+    return MOST_NAME, MOST_PATH
 
 
 def _check_workers(asked: SweepOptions) -> None:

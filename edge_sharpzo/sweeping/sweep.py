@@ -1,7 +1,7 @@
 """A sweep from its plan to its table: what is missing is run, what is there is kept."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
-from edge_sharpzo.runs.folder import is_finished
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import Summary
@@ -26,10 +25,12 @@ from edge_sharpzo.system.errors import UserError, os_errors_told
 from edge_sharpzo.system.machine import check_device, usable_cores
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.system.storage import write_text
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import percent, some
 
 SCRATCH = ".workers"  # what Dask writes while workers are there
 INTERRUPTED = 130  # what a run that was asked to end exits with
+ONLY_BEGUN = "it was interrupted: the same command again goes on with it"
+NO_RESULTS = "it has not come to its end: a sweep that asks for it goes on with it"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,14 @@ def sweep(asked: Sweep, listen: Listener, stop: Stop) -> Swept:
         work = _Sweeping(asked, record, listen, stop)
         try:
             work.run()
+        except UserError:
+            work.record = folder.without_new(work.record, before, work.failed, asked.out)
+            raise
         finally:
             swept = _result(asked, work)
+    others = {name: why for name, why in swept.failed.items() if name not in work.failed}
+    if told := some([f"{name} ({why})" for name, why in others.items()], 5):
+        listen(Note(f"in the plan, and without results: {told}", warning=True))
     return swept
 
 
@@ -78,19 +85,32 @@ def _threads(asked: Sweep, before: Record | None) -> int:
 
 
 def _result(asked: Sweep, work: "_Sweeping") -> Swept:
-    """Reads the finished runs and writes the table of them."""
-    done = dict[Cell, Summary]()
+    """Reads all runs of the folder, and writes the table of those that can be compared."""
+    done, failed = dict[Cell, Summary](), dict[str, str]()
+    sets = {name: Path(place) for name, place in work.record.sets.items()}
+    every = replace(asked, sets=sets)
     for cell in work.record.runs:
-        place = asked.out / cell.name
-        try:
-            if cell.name not in work.failed and is_finished(place):
-                done[cell] = Summary.read(place)
-        except UserError as error:  # a run of an earlier sweep
-            work.fail(cell.name, str(error))
+        if not (why := work.failed.get(cell.name)):
+            try:
+                with os_errors_told():
+                    summary = work.result(every, cell)
+            except UserError as error:
+                why = _with_cure(str(error), asked.out / cell.name)
+            else:
+                if summary:
+                    done[cell] = summary
+                    continue
+                why = work.record.failed.get(cell.name, NO_RESULTS)
+        failed[cell.name] = why
     rows = table.rows(done)
-    replace(work.record, table=rows, failed=work.failed).write(asked.out)
+    replace(work.record, table=rows, failed=failed).write(asked.out)
     write_text(asked.out / folder.TABLE, table.markdown(rows))
-    return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, work.failed)
+    return Swept(asked.out, {cell.name: done[cell] for cell in done}, rows, failed)
+
+
+def _with_cure(why: str, place: Path) -> str:
+    """Why a run failed, with a cure for a sweep in the place of that for a run alone."""
+    return why.replace("tune again", folder.again(place))
 
 
 class _Sweeping:
@@ -142,9 +162,12 @@ class _Sweeping:
         """What there is to do for a run; None where nothing is."""
         options, place = self._asked.options(cell), self._asked.out / cell.name
         try:
-            state = folder.state_of(place, options.checked())
+            with os_errors_told():
+                state = folder.state_of(place, options.checked())
+                begun = self._on_fleet and state is State.BEGUN
+                files = folder.files_of(place) if begun else {}
         except UserError as error:
-            self.fail(cell.name, str(error))
+            self._fail(cell.name, str(error))
             return None
         if state is State.FINISHED:
             self._done += 1
@@ -155,23 +178,24 @@ class _Sweeping:
             arguments=("tune", *as_arguments(options), "--out="),
             resume=("tune", "--resume="),
             folder=None if self._on_fleet else place,
-            files=folder.files_of(place) if self._on_fleet and state is State.BEGUN else {},
+            files=files,
         )
 
     def _finished(self, job: Job, ended: Ended) -> None:
         place = self._asked.out / job.name
-        if job.folder is None:
-            folder.put(place, ended.files)
-        if ended.code == INTERRUPTED:
-            self.fail(job.name, "it was interrupted: the same command again goes on with it")
-            return
         try:
-            if ended.code:
-                raise UserError(ended.why)
-            summary = Summary.read(place)
+            with os_errors_told():
+                if job.folder is None:
+                    folder.put(place, ended.files)
+                if ended.code:
+                    raise UserError(ONLY_BEGUN if ended.code == INTERRUPTED else ended.why)
+                if not (summary := self.result(self._asked, self._cells[job.name])):
+                    raise UserError(NO_RESULTS)
         except UserError as error:
-            folder.clear_dead(place)
-            self.fail(job.name, str(error))
+            if ended.code != INTERRUPTED:
+                with suppress(OSError):
+                    folder.clear_dead(place)
+            self._fail(job.name, str(error))
             return
         score = summary.accuracy.classifier.test
         held_out = "nothing is held out" if score is None else f"held-out {percent(score)}"
@@ -180,10 +204,18 @@ class _Sweeping:
             f"{held_out}, {summary.queries.total:,} queries, {summary.seconds.tuning:.1f} s",
         )
 
-    def fail(self, name: str, why: str) -> None:
-        """A run has failed."""
-        self.failed[name] = why
-        self._tell(name, why)
+    def result(self, asked: Sweep, cell: Cell) -> Summary | None:
+        """What came of a run of `asked`; None where it is not finished. Raises UserError, OSError.
+
+        It is compared with what the sweep knows of its photos, which may change meanwhile.
+        """
+        options = asked.options(cell)
+        assert options.out
+        return folder.result(options.out, options.checked(), self.record, cell.set)
+
+    def _fail(self, name: str, why: str) -> None:
+        self.failed[name] = _with_cure(why, self._asked.out / name)
+        self._tell(name, self.failed[name])
 
     def _tell(self, name: str, told: str) -> None:
         self._done += 1
