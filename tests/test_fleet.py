@@ -1,6 +1,7 @@
 """A real scheduler of Dask with real workers: the numbers of a run here, whoever comes and goes."""
 
 import signal
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,43 @@ def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:
         take_whole(clip.sha256, sender, "clip.onnx")
     assert _place(clip.sha256, "clip.onnx") == file
     assert not list((tmp_path / "cache" / "models").glob("*.part"))
+    _place.cache_clear()
+
+
+def _as_folder(place: Path) -> None:
+    (place / "deep").mkdir(parents=True)
+    (place / "clip.onnx").write_bytes(b"garbage")
+
+
+def _as_link(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir()
+    (place.parent / "elsewhere" / "kept").touch()
+    place.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "occupy",
+    [
+        Path.touch,
+        _as_folder,
+        _as_link,
+        lambda place: place.symlink_to(place),
+        lambda place: place.symlink_to("nowhere"),
+    ],
+    ids=["file", "folder", "link-to-folder", "link-to-itself", "dangling-link"],
+)
+def test_a_model_takes_its_place_whatever_is_there(
+    occupy: Callable[[Path], object], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    clip, models = ClipOnnx(tiny_onnx), tmp_path / "cache" / "models"
+    models.mkdir(parents=True)
+    occupy(models / clip.sha256[:32])
+    take_part(clip.sha256, "a", "clip.onnx", 0, tiny_onnx.read_bytes())
+    take_whole(clip.sha256, "a", "clip.onnx")
+    file = models / clip.sha256[:32] / "clip.onnx"
+    assert not file.parent.is_symlink()
+    assert file.read_bytes() == tiny_onnx.read_bytes()
+    assert occupy is not _as_link or (models / "elsewhere" / "kept").exists()
     _place.cache_clear()
 
 

@@ -96,7 +96,10 @@ def take_part(sha256: str, sender: str, name: str, offset: int, data: bytes) -> 
 
 
 def take_whole(sha256: str, sender: str, name: str) -> None:
-    """All parts are here: from now on the model is. Raises ValueError where it is another one."""
+    """All parts are here: from now on the model is.
+
+    Raises ValueError where it is another one, OSError where there is no room for it.
+    """
     unfinished, folder = _unfinished(sha256, sender), _folder(sha256)
     try:
         if ClipOnnx(unfinished / name).sha256 != sha256:
@@ -104,11 +107,19 @@ def take_whole(sha256: str, sender: str, name: str) -> None:
         with _ONE_AT_A_TIME:
             _place.cache_clear()
             if _place(sha256, name) is None:  # another sender may have been faster
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
                 unfinished.rename(folder)
                 _place.cache_clear()
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _clear(place: Path) -> None:
+    """Makes room at `place`, whatever is there; what a link leads to stays. Raises OSError."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.unlink()
+    elif place.is_dir():
+        shutil.rmtree(place)
 
 
 def _unfinished(sha256: str, sender: str) -> Path:
