@@ -19,12 +19,13 @@ from servers import dask_fleet, free_ports
 
 import edge_sharpzo
 from edge_sharpzo.clip import ClipOnnx
+from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines import dask_client, fleet, fleet_session
 from edge_sharpzo.engines.address import addresses
 from edge_sharpzo.engines.fleet_worker import Answer, Job, _place, take_part, take_whole
 from edge_sharpzo.events import Event, Note, QueriesSpent
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import package_version
+from edge_sharpzo.system.machine import package_version, sums_bytes_exactly
 
 BUDGET = 400
 FEW = ("--shots", 6, "--budget", BUDGET, "--json")
@@ -347,6 +348,39 @@ def test_who_hangs_before_the_first_call_is_named(
     assert told == [f"{worker} hangs: others take its calls" for worker in hanging]
     assert all(there.hangs(worker) == (worker in hanging) for worker in says)
     assert there._fit == {"z", *(worker for worker in says if says[worker] is OURS)}
+
+
+@pytest.mark.parametrize(
+    ("exactly", "towers", "told"),
+    [
+        ({"a": True, "b": True}, True, []),
+        ({"a": False, "b": False}, False, []),
+        ({"a": False, "b": True, "c": False}, False, ["processor of a, c: all workers multiply"]),
+        ({"a": True, "b": True, "c": False}, False, ["the processor of c: all workers multiply"]),
+    ],
+)
+def test_integers_are_for_workers_that_all_can(
+    exactly: dict[str, bool],
+    towers: bool,
+    told: list[str],
+    eight_bits: Path,
+    tiny_onnx: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Processors(Workers):
+        def run(self, what: Any, *given: Any, workers: list[str], on_error: str) -> dict[str, Any]:
+            if what is not sums_bytes_exactly:
+                return super().run(what, *given, workers=workers, on_error=on_error)
+            return {worker: exactly[worker] for worker in workers}
+
+    for onnx, wanted, news in ((eight_bits, towers, told), (tiny_onnx, False, [])):
+        heard: list[str] = []
+        there = fleet_of(Processors(**dict.fromkeys(exactly, OURS)), onnx, heard, monkeypatch)
+        for integer in (True, False):
+            session = there.session(Tower.TEXT, integer, "0" * 64, lambda feeds: (1, 1))
+            assert session._job.integer == (wanted and integer)
+        assert len(heard) == len(news)
+        assert all(part in text for part, text in zip(news, heard, strict=True))
 
 
 @pytest.mark.parametrize(

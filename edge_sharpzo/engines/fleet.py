@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -17,13 +18,14 @@ from edge_sharpzo.engines.fleet_session import (
     SILENT,
     FleetSession,
     no_workers,
+    scheduler_gone,
 )
 from edge_sharpzo.engines.fleet_worker import Job, computed, take_part, take_whole
 from edge_sharpzo.engines.remote_clip import Shape
 from edge_sharpzo.engines.spread import EnginesLostError, Tell
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.machine import PACKAGE, package_version
-from edge_sharpzo.system.text import first_line
+from edge_sharpzo.system.machine import PACKAGE, package_version, sums_bytes_exactly
+from edge_sharpzo.system.text import first_line, some
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -64,8 +66,32 @@ class Fleet:
 
     def session(self, tower: Tower, integer: bool, sha256: str, shape: Shape) -> "FleetSession":
         """See `Engine`."""
+        integer = integer and self.in_integers(tower)
         job = Job(sha256, self.file.path.name, tower, integer, self.file.threads, package_version())
         return FleetSession(self, job, shape)
+
+    def in_integers(self, tower: Tower) -> bool:  # noqa: ARG002 - exports store all alike
+        """See `Engine`: where all workers can that there are at first; where some cannot is told.
+
+        One that joins later and cannot is refused. Raises UserError.
+        """
+        return self.file.has_bytes and self._workers_sum_exactly
+
+    @cached_property
+    def _workers_sum_exactly(self) -> bool:
+        try:
+            self.check_workers()
+            found = self._answers(sorted(self._fit & self.signs().keys()), sums_bytes_exactly)
+        except (OSError, TimeoutError) as error:
+            raise scheduler_gone(self.address) from error
+        cannot = [worker for worker, exactly in found.items() if exactly is not True]
+        if cannot and len(cannot) < len(found):
+            self.tell(
+                f"products of 8-bit integers do not fit the processor of {some(cannot)}: all "
+                "workers multiply in floating point, which is slower",
+                True,
+            )
+        return not cannot
 
     def send_model(self, worker: str, lacked_at: float) -> None:
         """Sends the model to a worker that lacked it, unless that has happened since.

@@ -32,7 +32,7 @@ class Job:
     sha256: str
     name: str  # of the model's file
     tower: str
-    integer: bool
+    integer: bool  # whether it has to take products in integers
     threads: int
     package: str  # version of this package where the run is
 
@@ -68,7 +68,10 @@ def computed(job: Job, feeds: Feeds) -> Answer:
 
 @lru_cache(maxsize=3)  # of one model
 def _session(place: Path, tower: str, integer: bool, threads: int) -> TowerSession:
-    return ClipOnnx(place, threads).session(Tower(tower), integer)
+    clip = ClipOnnx(place, threads)
+    if integer and not clip.in_integers(Tower(tower)):
+        raise UserError("the run multiplies 8-bit integers, which this processor cannot exactly")
+    return clip.session(Tower(tower), integer)
 
 
 @lru_cache(maxsize=8)

@@ -69,6 +69,8 @@ class RunConfig:
     # Background photos: contents and sketches, as of the photos tuned on.
     background_sha256: list[str] = field(default_factory=list)
     background_sketches: list[str] = field(default_factory=list)
+    # Towers that take products in integers, see `Clip.in_integers`; older versions did not say.
+    in_integers: list[str] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:
