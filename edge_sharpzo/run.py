@@ -187,6 +187,7 @@ def _config(task: Task) -> RunConfig:
             settings=settings_record(chosen.settings),
         ),
         model_sha256=task.clip.sha256,
+        in_integers=task.in_integers(),
         folders=found.folders,
         names=found.names,
         tuned_on=[],

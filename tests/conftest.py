@@ -112,6 +112,19 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 
 @pytest.fixture(scope="session")
+def eight_bits(
+    exported: Callable[[str], Exported], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The same model as `tiny_onnx`, with its weights in 8 bits."""
+    pytest.importorskip("torch")
+    from export.convert import export
+
+    out = tmp_path_factory.mktemp("int8") / "clip.onnx"
+    export(exported("vit").source, out, "int8")
+    return out
+
+
+@pytest.fixture(scope="session")
 def tiny_onnx(exported: Callable[[str], Exported]) -> Path:
     """The smallest ordinary model."""
     if IS_DEVICE:

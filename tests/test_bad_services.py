@@ -335,6 +335,51 @@ def contexts() -> tuple[trustme.CA, ssl.SSLContext]:
     return signer, context
 
 
+CERTIFICATE = trustme.CA().cert_pem.bytes()
+KEY = trustme.CA().private_key_pem.bytes()
+BEGIN, END = b"-----BEGIN CERTIFICATE-----\n", b"\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("scheme", ["kserve+tls", "kserve+https"])
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (BEGIN + b"\x00\xff garbage", "is damaged"),
+        (BEGIN + b"bm8gY2VydGlmaWNhdGU=" + END, "is damaged"),  # base64, of no certificate
+        (CERTIFICATE[: len(CERTIFICATE) // 2], "is damaged"),
+        (CERTIFICATE + BEGIN + b"!" + END, "is damaged"),  # the first one is whole
+        (b"", "holds no certificate"),
+        (KEY, "holds no certificate"),
+        (ssl.PEM_cert_to_DER_cert(CERTIFICATE.decode()), "holds no certificate"),
+        (b"how to get a BEGIN CERTIFICATE line", "holds no certificate"),
+        (None, "cannot be read"),  # a folder
+    ],
+    ids=["garbage", "base64", "cut", "second", "empty", "key", "der", "mention", "folder"],
+)
+def test_certificates_that_cannot_be_used_are_named(
+    content: bytes | None, why: str, scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.mkdir() if content is None else file.write_bytes(content)
+    monkeypatch.setenv(CERTIFICATES, str(file))
+    with pytest.raises(UserError, match=f"{CERTIFICATES} names {file}, which {why}"):
+        Service(addresses(f"{scheme}://127.0.0.1:1/clip"), print)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [CERTIFICATE, KEY + CERTIFICATE, b"# ours\n" + CERTIFICATE * 2],
+    ids=["alone", "key", "comment"],
+)
+@pytest.mark.parametrize("scheme", ["kserve+tls", "kserve+https"])
+def test_certificates_may_have_company(
+    scheme: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(content)
+    monkeypatch.setenv(CERTIFICATES, str(tmp_path / "ca.pem"))
+    Service(addresses(f"{scheme}://127.0.0.1:1/clip"), print)
+
+
 @pytest.mark.skipif(not find_spec("mlserver"), reason="MLServer is not for this Python")
 def test_encrypted_connections(
     tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

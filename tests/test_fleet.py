@@ -1,8 +1,11 @@
 """A real scheduler of Dask with real workers: the numbers of a run here, whoever comes and goes."""
 
 import signal
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event as Flag
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,13 @@ from servers import dask_fleet, free_ports
 
 import edge_sharpzo
 from edge_sharpzo.clip import ClipOnnx
+from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines import dask_client, fleet, fleet_session
+from edge_sharpzo.engines.address import addresses
 from edge_sharpzo.engines.fleet_worker import Answer, Job, _place, take_part, take_whole
 from edge_sharpzo.events import Event, Note, QueriesSpent
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import package_version, sums_bytes_exactly
 
 BUDGET = 400
 FEW = ("--shots", 6, "--budget", BUDGET, "--json")
@@ -213,6 +219,43 @@ def test_a_model_in_parts(tiny_onnx: Path, tmp_path: Path) -> None:
     _place.cache_clear()
 
 
+def _as_folder(place: Path) -> None:
+    (place / "deep").mkdir(parents=True)
+    (place / "clip.onnx").write_bytes(b"garbage")
+
+
+def _as_link(place: Path) -> None:
+    (place.parent / "elsewhere").mkdir()
+    (place.parent / "elsewhere" / "kept").touch()
+    place.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    "occupy",
+    [
+        Path.touch,
+        _as_folder,
+        _as_link,
+        lambda place: place.symlink_to(place),
+        lambda place: place.symlink_to("nowhere"),
+    ],
+    ids=["file", "folder", "link-to-folder", "link-to-itself", "dangling-link"],
+)
+def test_a_model_takes_its_place_whatever_is_there(
+    occupy: Callable[[Path], object], tiny_onnx: Path, tmp_path: Path
+) -> None:
+    clip, models = ClipOnnx(tiny_onnx), tmp_path / "cache" / "models"
+    models.mkdir(parents=True)
+    occupy(models / clip.sha256[:32])
+    take_part(clip.sha256, "a", "clip.onnx", 0, tiny_onnx.read_bytes())
+    take_whole(clip.sha256, "a", "clip.onnx")
+    file = models / clip.sha256[:32] / "clip.onnx"
+    assert not file.parent.is_symlink()
+    assert file.read_bytes() == tiny_onnx.read_bytes()
+    assert occupy is not _as_link or (models / "elsewhere" / "kept").exists()
+    _place.cache_clear()
+
+
 def test_a_worker_that_hangs_is_done_without(
     tiny_onnx: Path,
     photos: Path,
@@ -234,6 +277,168 @@ def test_a_worker_that_hangs_is_done_without(
         workers[0].send_signal(signal.SIGCONT)
     assert history(run) == history(local)
     assert any("hangs: others take its calls" in text for text in told)
+
+
+def test_a_worker_that_hangs_from_the_start_is_done_without(
+    tiny_onnx: Path, photos: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "SILENT", 3.0)
+    told: list[str] = []
+    with dask_fleet(tmp_path) as (port, _, workers):
+        with_workers = fleet._with_workers
+
+        def stopped(address: Any) -> Any:
+            client = with_workers(address)
+            client.wait_for_workers(2, timeout=30)
+            workers[1].send_signal(signal.SIGSTOP)
+            return client
+
+        def hear(event: Event) -> None:
+            if isinstance(event, Note):
+                told.append(event.text)
+
+        monkeypatch.setattr(fleet, "_with_workers", stopped)
+        run = tuned(photos, tiny_onnx, tmp_path / "run", port, hear)
+        workers[1].send_signal(signal.SIGCONT)
+    assert history(run) == history(local)
+    assert sum("hangs: others take its calls" in text for text in told) == 1
+
+
+OURS, LATE, UNREACHABLE, GONE = package_version(), "late", OSError("Timed out"), "gone"
+
+
+class Workers:
+    """A client of a scheduler whose workers are these, by what they say of the package."""
+
+    status = "running"
+
+    def __init__(self, **says: object):
+        self.says = says
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:  # noqa: ARG002
+        return {"workers": {worker: {"last_seen": 1.0} for worker in self.says}}
+
+    def run(self, what: Any, *given: Any, workers: list[str], on_error: str) -> dict[str, Any]:  # noqa: ARG002
+        (worker,) = workers
+        says = self.says[worker]
+        if says is LATE:
+            Flag().wait(3)
+        if says is GONE:
+            del self.says[worker]
+            return {worker: OSError("connection closed")}
+        return {worker: says}
+
+
+def fleet_of(
+    workers: Workers, onnx: Path, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> fleet.Fleet:
+    for name in ("SILENT", "PATIENCE"):
+        monkeypatch.setattr(fleet, name, 0.3)
+    monkeypatch.setattr(fleet, "_with_workers", lambda _: workers)
+    (address,) = addresses("dask://127.0.0.1:1")
+    return fleet.Fleet(address, ClipOnnx(onnx), lambda text, _: told.append(text))
+
+
+@pytest.mark.parametrize(
+    ("says", "hanging"),
+    [
+        ({"a": OURS, "b": OURS, "c": OURS}, []),
+        ({"a": LATE, "b": OURS}, ["a"]),
+        ({"a": OURS, "b": LATE, "c": OURS, "d": LATE}, ["b", "d"]),
+        ({"a": UNREACHABLE, "b": OURS}, ["a"]),
+        ({"a": OURS, "b": GONE}, []),
+    ],
+)
+def test_who_hangs_before_the_first_call_is_named(
+    says: dict[str, object], hanging: list[str], tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever joins later, too."""
+    workers, told = Workers(z=OURS), list[str]()
+    there = fleet_of(workers, tiny_onnx, told, monkeypatch)
+    there.check_workers()
+    workers.says |= says
+    for _ in range(2):  # once is enough
+        there.check_workers()
+    assert told == [f"{worker} hangs: others take its calls" for worker in hanging]
+    assert all(there.hangs(worker) == (worker in hanging) for worker in says)
+    assert there._fit == {"z", *(worker for worker in says if says[worker] is OURS)}
+
+
+@pytest.mark.parametrize(
+    ("exactly", "towers", "told"),
+    [
+        ({"a": True, "b": True}, True, []),
+        ({"a": False, "b": False}, False, []),
+        ({"a": False, "b": True, "c": False}, False, ["processor of a, c: all workers multiply"]),
+        ({"a": True, "b": True, "c": False}, False, ["the processor of c: all workers multiply"]),
+    ],
+)
+def test_integers_are_for_workers_that_all_can(
+    exactly: dict[str, bool],
+    towers: bool,
+    told: list[str],
+    eight_bits: Path,
+    tiny_onnx: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Processors(Workers):
+        def run(self, what: Any, *given: Any, workers: list[str], on_error: str) -> dict[str, Any]:
+            if what is not sums_bytes_exactly:
+                return super().run(what, *given, workers=workers, on_error=on_error)
+            return {worker: exactly[worker] for worker in workers}
+
+    for onnx, wanted, news in ((eight_bits, towers, told), (tiny_onnx, False, [])):
+        heard: list[str] = []
+        there = fleet_of(Processors(**dict.fromkeys(exactly, OURS)), onnx, heard, monkeypatch)
+        for integer in (True, False):
+            session = there.session(Tower.TEXT, integer, "0" * 64, lambda feeds: (1, 1))
+            assert session._job.integer == (wanted and integer)
+        assert len(heard) == len(news)
+        assert all(part in text for part, text in zip(news, heard, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [
+        ({"a": LATE}, "no worker of 127.0.0.1:1 has given a sign of life"),
+        ({"a": LATE, "b": UNREACHABLE, "c": LATE}, "no worker of 127.0.0.1:1"),
+        ({"a": "9.9.9", "b": LATE, "c": OURS}, "the worker a has edge-sharpzo 9.9.9"),
+        ({"a": PackageNotFoundError("edge-sharpzo"), "b": OURS}, "the worker a has no edge"),
+    ],
+)
+def test_who_does_not_fit_is_refused_before_the_first_call(
+    says: dict[str, object], why: str, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = fleet_of(Workers(**says), tiny_onnx, [], monkeypatch)
+    with pytest.raises(UserError, match=why):
+        there.check_workers()
+
+
+@pytest.mark.parametrize(
+    ("says", "why"),
+    [(LATE, "a hangs: others take its calls"), (GONE, None), (UNREACHABLE, "cannot take the")],
+)
+def test_who_hangs_while_the_model_is_sent_is_done_without(
+    says: object, why: str | None, tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    there = fleet_of(Workers(a=says, b=OURS), tiny_onnx, told, monkeypatch)
+    try:
+        there.send_model("a", 0.0)
+    except UserError as error:
+        told.append(str(error))
+    assert len(told) == (1 if why is None else 2)
+    assert why is None or why in told[-1]
+
+
+def test_a_scheduler_that_hangs_is_told(tiny_onnx: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers(a=OURS)
+    there = fleet_of(workers, tiny_onnx, [], monkeypatch)
+    job = Job("0" * 64, "clip.onnx", "text", False, 1, OURS)
+    session = fleet_session.FleetSession(there, job, lambda feeds: (1, 1))
+    monkeypatch.setattr(workers, "scheduler_info", lambda **_: Flag().wait(3))
+    with pytest.raises(UserError, match=r"scheduler at 127\.0\.0\.1:1 does not answer"):
+        session.run_all([{}])
 
 
 def test_other_digits_of_a_worker_are_told() -> None:

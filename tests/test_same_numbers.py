@@ -9,22 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Exported, write_photos
+from helpers import write_photos
 
 import edge_sharpzo
 from edge_sharpzo.photos import encode_photos, find_photos
-
-
-@pytest.fixture(scope="module")
-def eight_bits(
-    exported: Callable[[str], Exported], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    pytest.importorskip("torch")
-    from export.convert import export
-
-    out = tmp_path_factory.mktemp("int8") / "clip.onnx"
-    export(exported("vit").source, out, "int8")
-    return out
 
 
 def features_of(model: Path, files: list[Path]) -> dict[Path, bytes]:

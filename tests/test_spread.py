@@ -195,6 +195,41 @@ def test_a_no_is_believed_the_third_time() -> None:
     assert said["no"] == 3
 
 
+@pytest.mark.parametrize("by_turns", [False, True])
+@pytest.mark.parametrize(("count", "refusing"), [(2, {0}), (2, {1}), (3, {0, 2}), (5, {1, 2, 3})])
+def test_one_that_says_no_is_left_out(count: int, refusing: set[int], by_turns: bool) -> None:
+    told, said = Told(count, patience=60), Counter[int]()
+
+    def ask(number: int, call: int, _: float) -> np.ndarray:
+        said[number] += 1
+        if number in refusing:
+            raise RefusedError(f"host{number} serves another model")
+        time.sleep(0.004)
+        return told.answer(number, call)
+
+    while not all(told.spread.endpoints[number].lost for number in refusing):
+        assert told.run(ask, by_turns) == WANTED
+    assert all(said[number] >= spread.REFUSED_TRIES for number in refusing)
+    texts = sorted(text for text, warning in told.texts if warning)
+    digits = ", and numbers may differ in their last digits" if by_turns else ""
+    assert texts == [
+        f"host{n} is left out (host{n} serves another model): others take over{digits}"
+        for n in sorted(refusing)
+    ]
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_where_all_say_no_that_is_the_end(count: int) -> None:
+    told = Told(count, patience=60)
+
+    def ask(number: int, call: int, _: float) -> np.ndarray:  # noqa: ARG001
+        raise RefusedError("the token is wrong: set it")
+
+    with pytest.raises(RefusedError, match="the token is wrong: set it"):
+        told.run(ask)
+    assert len(told.texts) == count - 1
+
+
 def test_one_that_asks_for_time_is_given_it() -> None:
     told, when = Told(1, patience=5), list[float]()
 

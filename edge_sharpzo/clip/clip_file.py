@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_sharpzo.clip.card import parse_card
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.onnx.graph_file import read_graph
-from edge_sharpzo.clip.onnx.integer import multiply_in_integers
+from edge_sharpzo.clip.onnx.integer import has_bytes, multiply_in_integers
 from edge_sharpzo.clip.onnx.messages import ModelProto
 from edge_sharpzo.clip.onnx.parts import keep_output, weight_bytes
 from edge_sharpzo.clip.onnx.trust import check_model, locations
@@ -67,6 +67,7 @@ class ClipOnnx(Clip):
                 f"{self.path} has no output {missing[0]}: export it again with this version"
             )
         self._check_shapes(model)
+        self.has_bytes = has_bytes(model)  # whether weights are stored in 8 bits
         beside = sorted(locations(model.graph) - {self._file.name})
         self.files = [self._file, *(self.folder / name for name in beside)]
         self._stamps = self._stamped()
@@ -193,7 +194,12 @@ class ClipOnnx(Clip):
     @property
     def image_engine(self) -> str:
         """See `Clip`. With less memory large photos are decoded to a part."""
-        return f"{self.provider} {version('onnxruntime')} {self.memory.mb}"
+        integers = " integers" if self.in_integers(Tower.IMAGE) else ""
+        return f"{self.provider} {version('onnxruntime')} {self.memory.mb}{integers}"
+
+    def in_integers(self, tower: Tower) -> bool:  # noqa: ARG002 - exports store all alike
+        """See `Clip`: with weights in 8 bits, on a processor that sums their products exactly."""
+        return self.has_bytes and sums_bytes_exactly()
 
     def session(self, tower: Tower, integer: bool = False) -> Session:
         """A session of one tower.

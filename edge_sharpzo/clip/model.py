@@ -73,6 +73,13 @@ class Clip(ABC):
         Raises UserError where that is not to be had.
         """
 
+    @abstractmethod
+    def in_integers(self, tower: Tower) -> bool:
+        """Whether `session` of this tower takes products in integers where it may.
+
+        Its numbers are others then than in float32, by more than last digits. Raises UserError.
+        """
+
     @cached_property
     def prompts(self) -> "Prompts":
         """The tokenizer. Raises UserError for a damaged one."""

@@ -1,6 +1,7 @@
 """What opens a service: a token and certificates, out of the environment alone."""
 
 import os
+import ssl
 from pathlib import Path
 
 from edge_sharpzo.engines.address import Address
@@ -30,23 +31,31 @@ def headers(address: Address) -> dict[str, str]:
 
 
 def trusted_certificates() -> str | None:
-    """The file of certificates to trust; None for those that the system does.
+    """The file of certificates to trust, all of which can be read; None for the system's.
 
-    Raises UserError where there is no such file.
+    Raises UserError where there is no such file, or it is damaged.
     """
     file = os.environ.get(CERTIFICATES)
     if not file:
         return None
     try:
-        holds = b"BEGIN CERTIFICATE" in Path(file).read_bytes()
+        if b" CERTIFICATE-----" not in Path(file).read_bytes():
+            raise _unusable(
+                "holds no certificate in PEM, which begins with -----BEGIN CERTIFICATE-----"
+            )
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:  # an OSError, too
+        why = f"is damaged: OpenSSL cannot read all of its certificates ({error})"
+        raise _unusable(why) from error
     except OSError as error:
-        raise UserError(
-            f"{CERTIFICATES} names {file}, which cannot be read ({error.strerror}): set it again",
-            field="engine",
-        ) from error
-    if not holds:
-        raise UserError(
-            f"{CERTIFICATES} names {file}, which holds no certificate (PEM): set it again",
-            field="engine",
-        )
+        raise _unusable(f"cannot be read ({error.strerror})") from error
     return file
+
+
+def _unusable(why: str) -> UserError:
+    """What to tell of the file of certificates."""
+    return UserError(
+        f"{CERTIFICATES} names {os.environ[CERTIFICATES]}, which {why}: copy it there again, name "
+        "another file, or unset it",
+        field="engine",
+    )

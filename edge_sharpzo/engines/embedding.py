@@ -27,14 +27,20 @@ class Embedding:
         """Asks what its tensors are called. Raises UserError where it has others than it needs."""
         self._service, self._served = service, served
         model = f"{service.model}-{served}"
-        tensors = service.tensors(served)
+        found = service.tensors(served)
         what = f"{_KINDS[served]} as strings, BYTES [N]"
         cure = f"serve '{model}' with one input, {what}, and one output of features, FP32 [N, D]"
-        if tensors is None:
+        for number, each in found.items():
+            if each is None:
+                place = service.spread.endpoints[number].name
+                raise UserError(f"{place} takes strings, but has no '{model}': {cure}", "engine")
+        (inputs, outputs), *others = (each for each in found.values() if each)
+        if any(other != (inputs, outputs) for other in others):
             raise UserError(
-                f"{service.where} takes strings, but has no '{model}': {cure}", field="engine"
+                f"the endpoints {service.where} call the tensors of '{model}' differently: serve "
+                "one model at all",
+                field="engine",
             )
-        inputs, outputs = tensors
         features = [name for name, kind in outputs.items() if kind == "FP32"]
         if list(inputs.values()) != ["BYTES"] or len(features) != 1:
             told = "; ".join(

@@ -36,6 +36,14 @@ def no_workers(address: Address) -> EnginesLostError:
     )
 
 
+def scheduler_gone(address: Address) -> EnginesLostError:
+    """What to tell of a scheduler that has stopped."""
+    return EnginesLostError(
+        f"the scheduler at {address} does not answer any more: start it and its workers again",
+        field="engine",
+    )
+
+
 class FleetSession:
     """One tower on a fleet; a `TowerSession`."""
 
@@ -179,8 +187,4 @@ class FleetSession:
                 field="engine",
             ) from error
         except (CommClosedError, CancelledError, TimeoutError, OSError) as error:
-            raise EnginesLostError(
-                f"the scheduler at {self._fleet.address} does not answer any more: start it and "
-                "its workers again",
-                field="engine",
-            ) from error
+            raise scheduler_gone(self._fleet.address) from error

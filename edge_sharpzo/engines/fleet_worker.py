@@ -32,7 +32,7 @@ class Job:
     sha256: str
     name: str  # of the model's file
     tower: str
-    integer: bool
+    integer: bool  # whether it has to take products in integers
     threads: int
     package: str  # version of this package where the run is
 
@@ -68,7 +68,10 @@ def computed(job: Job, feeds: Feeds) -> Answer:
 
 @lru_cache(maxsize=3)  # of one model
 def _session(place: Path, tower: str, integer: bool, threads: int) -> TowerSession:
-    return ClipOnnx(place, threads).session(Tower(tower), integer)
+    clip = ClipOnnx(place, threads)
+    if integer and not clip.in_integers(Tower(tower)):
+        raise UserError("the run multiplies 8-bit integers, which this processor cannot exactly")
+    return clip.session(Tower(tower), integer)
 
 
 @lru_cache(maxsize=8)
@@ -96,7 +99,10 @@ def take_part(sha256: str, sender: str, name: str, offset: int, data: bytes) -> 
 
 
 def take_whole(sha256: str, sender: str, name: str) -> None:
-    """All parts are here: from now on the model is. Raises ValueError where it is another one."""
+    """All parts are here: from now on the model is.
+
+    Raises ValueError where it is another one, OSError where there is no room for it.
+    """
     unfinished, folder = _unfinished(sha256, sender), _folder(sha256)
     try:
         if ClipOnnx(unfinished / name).sha256 != sha256:
@@ -104,11 +110,19 @@ def take_whole(sha256: str, sender: str, name: str) -> None:
         with _ONE_AT_A_TIME:
             _place.cache_clear()
             if _place(sha256, name) is None:  # another sender may have been faster
-                shutil.rmtree(folder, ignore_errors=True)
+                _clear(folder)
                 unfinished.rename(folder)
                 _place.cache_clear()
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _clear(place: Path) -> None:
+    """Makes room at `place`, whatever is there; what a link leads to stays. Raises OSError."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.unlink()
+    elif place.is_dir():
+        shutil.rmtree(place)
 
 
 def _unfinished(sha256: str, sender: str) -> Path:

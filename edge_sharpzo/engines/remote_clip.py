@@ -25,6 +25,10 @@ class Engine(Protocol):
         """For messages."""
         ...
 
+    def in_integers(self, tower: Tower, /) -> bool:
+        """See `Clip`."""
+        ...
+
     def session(self, tower: Tower, integer: bool, sha256: str, shape: Shape, /) -> TowerSession:
         """A tower of the model that has this SHA-256; `integer` as in `Clip.session`.
 
@@ -80,19 +84,28 @@ class RemoteClip(Clip):
         """See `Clip`."""
         if self._file and not self._send_photos:
             return self._file.image_engine
-        return f"{self.where} {self.memory.mb}"
+        integers = " integers" if self.in_integers(Tower.IMAGE) else ""
+        return f"{self.where} {self.memory.mb}{integers}"
 
     def check_unchanged(self) -> None:
         """See `Clip`. Whatever an engine computes is checked as it comes."""
         if self._file:
             self._file.check_unchanged()
 
+    def in_integers(self, tower: Tower) -> bool:
+        """See `Clip`."""
+        here = self._file_of(tower)
+        return here.in_integers(tower) if here else self._engine.in_integers(tower)
+
     def session(self, tower: Tower, integer: bool = False) -> TowerSession:
         """See `Clip`."""
-        may_go = self._send_photos if tower is Tower.IMAGE else tower is Tower.TEXT
-        if self._file and not may_go:
-            return self._file.session(tower, integer)
-        assert may_go or not self._file
+        if here := self._file_of(tower):
+            return here.session(tower, integer)
         return self._engine.session(
             tower, integer, self.sha256, lambda feeds: self.output_shape(tower, feeds)
         )
+
+    def _file_of(self, tower: Tower) -> "ClipOnnx | None":
+        """The file, where this tower runs here; None where it runs on the engine."""
+        goes = self._send_photos if tower is Tower.IMAGE else tower is Tower.TEXT
+        return None if goes else self._file

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from edge_sharpzo.engines.spread import EnginesLostError, Spread, Tell
 from edge_sharpzo.engines.transport import FaultError, Transport, UnknownModelError
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
+from edge_sharpzo.system.text import some
 
+Found = TypeVar("Found")
 AT_START = 10.0  # seconds of patience before anything has answered
 _SERVED = {Tower.TEXT: Served.TEXT, Tower.TOKENS: Served.TOKENS, Tower.IMAGE: Served.IMAGE}
 MISSING = (
@@ -68,7 +71,9 @@ class Service:
     def session(self, tower: Tower, integer: bool, sha256: str, shape: Shape) -> ServedSession:
         """See `Engine`."""
         served = _SERVED[tower]
-        if served is Served.TEXT and integer and self.tensors(Served.TEXT_INTEGER):
+        if tower is Tower.IMAGE and len(self._places) > 1:
+            self.in_integers(tower)  # all alike, or none
+        if tower is Tower.TEXT and integer and self.in_integers(tower):
             served = Served.TEXT_INTEGER
         return ServedSession(self, served, sha256, shape)
 
@@ -104,21 +109,82 @@ class Service:
         model = self._name(number, served)
         return self._transports[number].infer(model, feeds, [output], seconds)[output]
 
-    def tensors(self, served: Served) -> tuple[dict[str, str], dict[str, str]] | None:
-        """Inputs and outputs of what is served, name -> type; None where it is not.
+    def in_integers(self, tower: Tower) -> bool:
+        """See `Engine`. The text tower does where all endpoints can; where some cannot is told.
 
-        Raises UserError where nothing answers.
+        Raises UserError where some encode photos in integers, and others do not.
         """
-        found: list[tuple[dict[str, str], dict[str, str]]] = []
+        if tower is Tower.TEXT:
+            return self._text_in_integers
+        can, cannot = self._integers
+        if can and cannot:
+            raise UserError(
+                f"{some(can)} would encode photos in integers and {some(cannot)} in floating "
+                "point, which gives other numbers: name endpoints on processors of one kind, or "
+                "encode photos here, with the model's file as `onnx` and without `send_photos`",
+                field="engine",
+            )
+        return bool(can)
 
-        def ask(number: int, _: None, seconds: float) -> np.ndarray:
-            with suppress(UnknownModelError):
-                model = self._name(number, served)
-                found.append(self._transports[number].tensors(model, seconds))
-            return np.array(())
+    @cached_property
+    def _text_in_integers(self) -> bool:
+        can, cannot = self._integers
+        if can and cannot:
+            self.tell(
+                f"{some(cannot)} serves no '{self.model}-{Served.TEXT_INTEGER}' as {some(can)} "
+                "does: all multiply in floating point, which is slower. A model served on a "
+                "processor with VNNI, or Arm's, has it",
+                True,
+            )
+        return bool(can) and not cannot
 
-        self.spread.run([None], ask)
-        return found[0] if found else None
+    @cached_property
+    def _integers(self) -> tuple[list[str], list[str]]:
+        """Endpoints that serve a tower with products in integers, and those that do not.
+
+        Its model says that of the whole repository: where it was written decides for both towers.
+        """
+        sides: tuple[list[str], list[str]] = ([], [])
+        for number, tensors in self.tensors(Served.TEXT_INTEGER).items():
+            sides[tensors is None].append(self.spread.endpoints[number].name)
+        return sides
+
+    def tensors(self, served: Served) -> dict[int, tuple[dict[str, str], dict[str, str]] | None]:
+        """Inputs and outputs of what is served, name -> type, by the numbers of the endpoints.
+
+        None where one does not serve it. Raises UserError where no endpoint answers.
+        """
+
+        def ask(number: int, seconds: float) -> tuple[dict[str, str], dict[str, str]] | None:
+            try:
+                return self._transports[number].tensors(self._name(number, served), seconds)
+            except UnknownModelError:
+                return None
+
+        return self._every(ask)
+
+    def _every(self, ask: Callable[[int, float], Found]) -> dict[int, Found]:
+        """What each endpoint answers, by its number; it has so many seconds.
+
+        One that does not answer is told and left for later. Raises UserError where none does, and
+        what `ask` does.
+        """
+        found: dict[int, Found] = {}
+        lost: EnginesLostError | None = None
+        for number, endpoint in enumerate(self.spread.endpoints):
+            if endpoint.lost and (found or number + 1 < len(self._places)):
+                continue
+            alone = Spread([endpoint.name], self.tell, AT_START)
+            try:
+                found[number] = _alone(alone, lambda seconds, n=number: ask(n, seconds))  # type: ignore[misc]
+            except EnginesLostError as error:
+                endpoint.lost, endpoint.why = True, alone.endpoints[0].why
+                lost = error
+                if found or number + 1 < len(self._places):
+                    self.tell(f"{endpoint.name} does not answer ({endpoint.why})", True)
+        if not found:
+            raise UserError(f"{lost}. It is started by `make serve-model`", "engine") from lost
+        return found
 
     def companion(self) -> Companion:
         """What the endpoints say of the model.
@@ -126,20 +192,7 @@ class Service:
         One that does not answer is told and left for later. Raises UserError where none does, where
         they serve different models, or not what is needed.
         """
-        found: dict[int, Companion] = {}
-        patience = AT_START
-        for number, endpoint in enumerate(self.spread.endpoints):
-            alone = Spread([endpoint.name], self.tell, patience)
-            try:
-                (card,) = alone.run([None], lambda _, __, seconds, n=number: self._card(n, seconds))  # type: ignore[misc]
-                found[number] = self._read(number, card)
-            except EnginesLostError as error:
-                endpoint.lost, endpoint.why = True, alone.endpoints[0].why
-                if number + 1 == len(self._places) and not found:
-                    raise UserError(
-                        f"{error}. It is started by `make serve-model`", field="engine"
-                    ) from error
-                self.tell(f"{endpoint.name} does not answer ({endpoint.why})", True)
+        found = self._every(lambda number, seconds: self._read(number, self._card(number, seconds)))
         return_freed_memory()  # of answers of megabytes
         first, *others = found.items()
         for number, other in others:
@@ -167,3 +220,15 @@ class Service:
                 "model again with `make serve-model`",
                 field="engine",
             ) from error
+
+
+def _alone(spread: Spread, ask: Callable[[float], Found]) -> Found:
+    """What the one endpoint of `spread` answers; it has so many seconds. Raises what `run` does."""
+    found: list[Found] = []
+
+    def asked(_: int, __: None, seconds: float) -> np.ndarray:
+        found.append(ask(seconds))
+        return np.array(())
+
+    spread.run([None], asked)
+    return found[-1]

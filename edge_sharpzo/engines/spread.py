@@ -74,12 +74,18 @@ class Endpoint:
         self.seconds.append(seconds)
         return was_told
 
-    def failed(self, fault: FaultError, patience: float, began: float) -> bool:
-        """Notes a fault of a call that `began` then; returns whether it is lost from now on."""
+    def failed(
+        self, fault: FaultError, patience: float, began: float, refused: bool = False
+    ) -> bool:
+        """Notes a fault of a call that `began` then; returns whether it is lost from now on.
+
+        `refused` is one that time does not mend: it is lost once it has said so often enough.
+        """
         now = time.monotonic()
         if self.failing_since is None:
             self.failing_since = began
         is_lost = now - self.failing_since >= patience and self.tries + 1 >= LOST_TRIES
+        is_lost = is_lost or (refused and self.tries + 1 >= REFUSED_TRIES)
         pause = LOST_PAUSE if is_lost else min(LONGEST_PAUSE, FIRST_PAUSE * 2**self.tries)
         # Many devices that lost one service at once do not come back at once. No result depends
         # on this draw.
@@ -120,8 +126,8 @@ class Spread:
 
         Whoever is free takes the next call; `by_turns` each has calls of its own, which another one
         computes only where it is lost. `ask` raises FaultError for what another try may mend, and
-        RefusedError where a service says no: said time after time, that ends all calls, as anything
-        else does at once.
+        RefusedError where a service says no: one that says so time after time is lost, and where no
+        other is left, that ends all calls, as anything else does at once.
 
         Raises EnginesLostError where no endpoint answers for as long as there is patience.
         """
@@ -219,6 +225,12 @@ class _Round:
                 endpoint.told = True
                 text = f"{endpoint.name} fails ({endpoint.why}): it is tried for"
                 self._tell(f"{text} {self._patience:.0f} s", True)
+
+    def _tell_of_lost(self, endpoint: Endpoint, how: str) -> None:
+        """Told at the end of the round."""
+        digits = ", and numbers may differ in their last digits" if self._by_turns else ""
+        text = f"{endpoint.name} is {how} ({endpoint.why}): others take over{digits}"
+        self.news.append((text, True))
 
     def _lost(self) -> EnginesLostError:
         told = "; ".join(f"{each.name}: {each.why}" for each in self._endpoints)
@@ -323,15 +335,11 @@ class _Round:
                 return False
             endpoint = self._endpoints[tried.number]
             endpoint.running -= 1
-            is_lost = endpoint.failed(fault, self._patience, tried.began)
-            if refused and endpoint.tries >= REFUSED_TRIES:
-                self._error = self._error or refused
-            if is_lost:
-                digits = ", and numbers may differ in their last digits" if self._by_turns else ""
+            if endpoint.failed(fault, self._patience, tried.began, refused is not None):
                 if not all(each.lost for each in self._endpoints):
-                    self.news.append(
-                        (f"{endpoint.name} is lost ({fault}): others take over{digits}", True)
-                    )
+                    self._tell_of_lost(endpoint, "left out" if refused else "lost")
+                elif refused:  # which names the cure
+                    self._error = self._error or refused
             others = any(other.index == tried.index for other in self._tries.values())
             if self._answers[tried.index] is None and not others:
                 self._waiting.appendleft(tried.index)

@@ -126,6 +126,10 @@ class StringsClip(Clip):
         calls = [texts[i : i + TEXTS] for i in range(0, len(texts), TEXTS)]
         return np.concatenate(self._features(self._texts, calls))
 
+    def in_integers(self, tower: Tower) -> bool:  # noqa: ARG002
+        """See `Clip`; the service does not say."""
+        return False
+
     def session(self, tower: Tower, integer: bool = False) -> TowerSession:  # noqa: ARG002
         """See `Clip`; photos alone."""
         if tower is not Tower.IMAGE:

@@ -2,6 +2,7 @@
 
 from edge_sharpzo.engines.address import Address, Scheme
 from edge_sharpzo.engines.credentials import CERTIFICATES, TOKEN
+from edge_sharpzo.engines.served import Served
 from edge_sharpzo.engines.transport import RefusedError, UnknownModelError
 
 _CERTIFICATE = ("certificate", "hostname verification", "handshake", "wrong_version_number", "ssl")
@@ -24,9 +25,11 @@ def refused(address: Address, status: str, text: str) -> RefusedError:
 
 def no_such_model(address: Address, model: str, text: str) -> UnknownModelError:
     """For a service without the model."""
+    cure = "look at the name behind the port, and whether all of `make serve-model` is served"
+    if model == f"{address.model}-{Served.TEXT_INTEGER}":
+        cure = "serve it on a processor like that of the run's other endpoints, or leave it out"
     return UnknownModelError(
-        f"{address} serves no model '{model}' ({_shortened(text)}): name the one that it serves "
-        f"behind the port, such as /{address.model}-text of `make serve-model`",
+        f"{address} serves no model '{model}' ({_shortened(text)}): {cure}",
         field="engine",
     )
 

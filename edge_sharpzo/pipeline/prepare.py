@@ -10,6 +10,7 @@ from edge_sharpzo.classifier.heads import DEFAULT_HEAD, check_head, head_named
 from edge_sharpzo.clip.encoders import encoder_maker
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import TunablePrompt, same_rows
+from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.opening import open_clip
 from edge_sharpzo.events import (
     Listener,
@@ -54,6 +55,11 @@ class Task:
     start_told: str = ""  # where the search starts
     # Token ids of words that have nothing to do with the classes, for "none of these".
     word_rows: list[list[int]] = field(default_factory=list)
+
+    def in_integers(self) -> list[str]:
+        """Towers that take products in integers in this run. Raises UserError."""
+        towers = (Tower.IMAGE, Tower.TEXT) if self.plan.integer else (Tower.IMAGE,)
+        return [tower.value for tower in towers if self.clip.in_integers(tower)]
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,9 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
     cause, started = None, "the run was started with"
     if stored.model != config.model:
         raise another_model(folder, config.options.engine)
+    if changed := _changed_products(stored, config):
+        cure = "go on with it where it was started, or on a processor of that kind"
+        raise UserError(f"cannot go on with {folder}: {changed}: {cure}, or tune again", "resume")
     if config.tuned_on and (changed := _changed_photos(stored, config)):
         cause = f"the photos are not those that {started} ({changed}): put them back"
     elif stored.names != config.names:
@@ -161,6 +164,21 @@ def check_unchanged(folder: Path, stored: RunConfig, config: RunConfig) -> None:
         )
     if cause:
         raise UserError(f"cannot go on with {folder}: {cause}, or tune again", "resume")
+
+
+def _changed_products(stored: RunConfig, config: RunConfig) -> str | None:
+    """What a tower would compute in another way now; None where nothing is known to."""
+    if stored.in_integers is None or config.in_integers is None:
+        return None
+    before, now = set(stored.in_integers), set(config.in_integers)
+    if not (changed := sorted(before ^ now)):
+        return None
+    ways = ("floating point", "integers")
+    was, is_now = (ways[changed[0] in towers] for towers in (before, now))
+    return (
+        f"the model's 8-bit weights were multiplied in {was} when the run was started, and would "
+        f"be in {is_now} here ({', '.join(changed)} tower), which gives other numbers"
+    )
 
 
 def _changed_classes(stored: RunConfig, config: RunConfig) -> str:

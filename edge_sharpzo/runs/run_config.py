@@ -72,6 +72,8 @@ class RunConfig:
     # Over the classes, and paths in the folder and contents of all photos, drawn or not; older
     # versions kept none.
     photos_sha256: str = ""
+    # Towers that take products in integers, see `Clip.in_integers`; older versions did not say.
+    in_integers: list[str] | None = None
     schema_version: int = SCHEMA_VERSION
 
     def photos(self) -> list[tuple[str, str]]:

@@ -3,6 +3,13 @@
 from edge_sharpzo.clip.onnx.messages import ModelProto, NodeProto, TensorProto, node
 
 
+def has_bytes(model: ModelProto) -> bool:
+    """Whether there is a product that `multiply_in_integers` would take otherwise."""
+    nodes = model.graph.node
+    weights = {each.output[0] for each in nodes if each.op_type == "DequantizeLinear"}
+    return any(each.op_type == "MatMul" and each.input[1] in weights for each in nodes)
+
+
 def multiply_in_integers(model: ModelProto) -> None:
     """Turns float products with 8-bit weights into products of 8-bit numbers, in place.
 
