@@ -5,8 +5,7 @@ A thread reads all the time, since a stream that nobody reads from grows stale.
 
 import time
 from collections.abc import Callable, Iterator
-from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Condition, Thread
 
 import numpy as np
 
@@ -79,18 +78,19 @@ class _Reader:
     def __init__(self, opened: Open):
         self.seen = time.monotonic()  # when it last read anything
         self._opened, self._ended = opened, False
-        self._wanted = Event()
-        self._box = SimpleQueue[np.ndarray | UserError]()
+        self._turn = Condition()  # of the two that follow
+        self._is_wanted = True
+        self._found: np.ndarray | UserError | None = None
         self._thread = Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def next(self) -> np.ndarray | None:
         """The next picture that comes; None where none does in a while. Raises UserError."""
-        self._wanted.set()
-        try:
-            found = self._box.get(timeout=BEAT)
-        except Empty:
-            return None
+        with self._turn:
+            if self._found is None:
+                self._is_wanted = True
+                self._turn.wait(BEAT)
+            found, self._found = self._found, None
         if isinstance(found, UserError):
             raise found
         return found
@@ -98,7 +98,6 @@ class _Reader:
     def close(self) -> None:
         """Ends the thread, if it can."""
         self._ended = True
-        self._wanted.set()
         self._thread.join(FAREWELL)
 
     def _read(self) -> None:
@@ -107,11 +106,15 @@ class _Reader:
                 if self._ended:
                     return
                 self.seen = time.monotonic()
-                if self._wanted.is_set() and (picture := get()) is not None:
-                    self._wanted.clear()
-                    self._box.put(picture)
-            self._box.put(UserError("it has ended"))
+                if self._is_wanted and (picture := get()) is not None:
+                    self._give(picture)
+            self._give(UserError("it has ended"))
         except UserError as error:
-            self._box.put(error)
+            self._give(error)
         except Exception as error:  # whatever a driver raises, it is opened again
-            self._box.put(UserError(first_line(error, 200)))
+            self._give(UserError(first_line(error, 200)))
+
+    def _give(self, found: np.ndarray | UserError) -> None:
+        with self._turn:
+            self._found, self._is_wanted = found, False
+            self._turn.notify()

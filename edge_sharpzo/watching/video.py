@@ -1,6 +1,7 @@
 """Pictures through PyAV: video files, streams and V4L2 cameras."""
 
 import errno
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import first_line, some
+from edge_sharpzo.system.text import some
 from edge_sharpzo.watching.live import Picture
 from edge_sharpzo.watching.sources import Frame, Frames, shown_address
 
@@ -43,37 +44,42 @@ def video_frames(path: Path, every: float, tell: Tell) -> Frames:
 
     What of it cannot be decoded is left out, and told at the end.
     """
-    from av.error import FFmpegError, InvalidDataError
-
-    number, damaged, due, is_any = 0, 0, None, False
+    number, damaged, due = 0, 0, float("-inf")
     with _opened(path, str(path), options=FILE) as container:
-        stream = container.streams.video[0]
-        packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                decoded = packet.decode() if packet else []
-            except FFmpegError as error:
-                if not isinstance(error, InvalidDataError):
-                    tell(f"{path} ends too early ({first_line(error, 120)})", True)
-                    break
+        for frame in _all_of(container, path, tell):
+            number += 1
+            if frame is None or frame.is_corrupt:
                 damaged += 1
                 continue
-            if packet is None:
-                break
-            for frame in decoded:
-                number, is_any = number + 1, True
-                moment = frame.time if frame.time is not None else 0.0
-                if due is not None and moment < due and every:
-                    continue
+            moment = frame.time or 0.0
+            if moment >= due or not every:
                 due = moment + every
                 yield Frame(number, str(path), _picture(frame))
-    if damaged:
-        tell(f"{damaged} packets of {path} are damaged and were left out", True)
-    if not is_any:
+    if damaged == number:
         raise UserError(
             f"{path} holds no picture that can be read: give another `source`", "source"
         )
+    if damaged:
+        tell(f"{damaged} frames of {path} are damaged and were left out", True)
+
+
+def _all_of(container: "InputContainer", path: Path, tell: Tell) -> Iterator["VideoFrame | None"]:
+    """Its frames; None for what cannot be decoded."""
+    from av.error import FFmpegError
+
+    packets = container.demux(container.streams.video[0])
+    while True:
+        try:
+            packet = next(packets, None)
+        except FFmpegError as error:
+            tell(f"{path} ends too early ({error.strerror})", True)
+            return
+        if packet is None:
+            return
+        try:
+            yield from packet.decode()
+        except FFmpegError:
+            yield None
 
 
 def stream(address: str) -> Iterator[Picture]:
@@ -112,11 +118,11 @@ def _first(packet: "Packet[VideoStream]") -> np.ndarray | None:
 
 def _decoded(packet: "Packet[VideoStream]") -> "list[VideoFrame]":
     """None of a damaged one: the next ones come."""
-    from av.error import InvalidDataError
+    from av.error import FFmpegError
 
     try:
         return packet.decode()
-    except InvalidDataError:
+    except FFmpegError:
         return []
 
 
@@ -126,6 +132,7 @@ def _opened(file: str | Path, name: str, **how: Any) -> Iterator["InputContainer
     import av
     from av.error import ExitError, FFmpegError
 
+    silent_at, is_open = time.monotonic() + TIMEOUT, False
     try:
         with av.open(str(file), "r", **how) as container:
             if not container.streams.video:
@@ -137,10 +144,12 @@ def _opened(file: str | Path, name: str, **how: Any) -> Iterator["InputContainer
                     "too large: give another `source`",
                     field="source",
                 )
+            is_open = True
             yield container
-    except ExitError as error:  # what a timeout looks like
-        raise UserError(f"{name} is silent for {TIMEOUT:.0f} s", field="source") from error
     except FFmpegError as error:
+        # What a timeout looks like: this error, or any other where a stream has not begun yet.
+        if isinstance(error, ExitError) or not (is_open or time.monotonic() < silent_at):
+            raise UserError(f"{name} is silent for {TIMEOUT:.0f} s", field="source") from error
         raise UserError(f"cannot read {name} ({_why(error)})", field="source") from error
 
 
