@@ -665,6 +665,8 @@ def test_answers_are_those_of_predict(place: Place) -> None:
 )
 def test_a_video_is_upright(turn: int, dark: str, tmp_path: Path) -> None:
     """As players show it: the stored picture, turned counterclockwise."""
+    if not hasattr(av.VideoStream, "set_display_rotation"):
+        pytest.skip("this PyAV reads how a video is turned, and cannot write it")
     file = video(tmp_path / "clip.mp4", ["red_things"], turn=turn)
     frame = next(frames_of(str(file), 1, lambda text, _: None))
     assert frame is not None
