@@ -4,8 +4,8 @@
     edge_sharpzo.Classifier.load(run.folder).predict(["photo.jpg"])
 
 Its parts, each of which imports only from those after it: `cli`, the command line; `watching`, a
-run at a camera; `api`, for scripts; `run` and `classify`, a run being made and at work; `pipeline`; `runs`; `classifier`;
-`tuning`; `photos`; `clip`; `system`.
+run at a camera; `api`, for scripts; `run` and `classify`, a run being made and at work; `pipeline`;
+`runs`; `classifier`; `tuning`; `photos`; `clip`; `system`.
 """
 
 import os
