@@ -58,10 +58,10 @@ class Classifier:
         >>> classifier.score(features)  # [N, D] cached features -> probabilities [N, K]
     """
 
-    def __init__(self, clip: Clip, prompt: TunedPrompt, folder: Path):
+    def __init__(self, clip: Clip, prompt: TunedPrompt, folder: Path, also: Sequence[str] = ()):
         """Use `load`."""
         self.folder = folder
-        self._clip, self._prompt = clip, prompt
+        self._clip, self._prompt, self._also = clip, prompt, list(also)
         self._tower = clip.image_tower()
         self._lock = Lock()
 
@@ -95,29 +95,27 @@ class Classifier:
         with os_errors_told():
             prompt = TunedPrompt.load(folder)
             place = Path(onnx) if onnx is not None else None
-            where = _where(folder, place, engine, send_photos)
             clip = open_clip(
-                *where,
+                *_where(folder, place, engine, send_photos),
                 threads=usable_threads(threads),
                 provider=CPU,
                 memory=MemoryLimit(),
                 tell=tell,
             )
-            known = clip.sha256
-        if known_as(known) != known_as(prompt.model_sha256):
-            raise UserError(
-                f"{clip.where} is not the model that {folder} was tuned for: add `onnx` with that "
-                "model, or `engine` where it is served, or tune again",
-                field="onnx",
-            )
-        if not prompt.fits(clip.card):
-            raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
-        if isinstance(clip, StringsClip):  # its SHA-256 is not of its weights
-            (row,) = clip.prompts.as_written(prompt.names[:1], prompt.template)
-            clip.check_made(bytes(row), prompt.text_features[0])
-        if more:
-            prompt = _with_names(clip, prompt, folder, more)
-        return cls(clip, prompt, folder)
+            return cls(clip, _ready(clip, prompt, folder, more), folder, more)
+
+    def renewed(self) -> Self:
+        """The classifier that the run's folder holds by now, with the model that is open here.
+
+        Both may be used beside each other; the model is in memory once. Raises UserError where the
+        run is not whole, or of another model.
+        """
+        with os_errors_told():
+            prompt = TunedPrompt.load(self.folder)
+            prompt = _ready(self._clip, prompt, self.folder, self._also)
+        made = type(self)(self._clip, prompt, self.folder, self._also)
+        made._tower, made._lock = self._tower, self._lock
+        return made
 
     def __repr__(self) -> str:
         return f"Classifier({str(self.folder)!r}, {len(self.labels)} classes)"
@@ -234,6 +232,22 @@ class Classifier:
         with os_errors_told():
             photos = labelled(self._prompt, root, strangers, mapping)
             return measured(self._clip, self._prompt, self.folder, photos, (progress, skipped))
+
+
+def _ready(clip: Clip, prompt: TunedPrompt, folder: Path, also: list[str]) -> TunedPrompt:
+    """A run's prompt with the classes `also`. Raises UserError unless the model is its own."""
+    if known_as(clip.sha256) != known_as(prompt.model_sha256):
+        raise UserError(
+            f"{clip.where} is not the model that {folder} was tuned for: add `onnx` with that "
+            "model, or `engine` where it is served, or tune again",
+            field="onnx",
+        )
+    if not prompt.fits(clip.card):
+        raise UserError(f"{folder / PROMPT} is damaged (not of its model's size): tune again")
+    if isinstance(clip, StringsClip):  # its SHA-256 is not of its weights
+        (row,) = clip.prompts.as_written(prompt.names[:1], prompt.template)
+        clip.check_made(bytes(row), prompt.text_features[0])
+    return _with_names(clip, prompt, folder, also) if also else prompt
 
 
 def _names(also: object) -> list[str]:

@@ -1,16 +1,9 @@
 """`classifier.onnx` says what `predict` says, without edge-sharpzo."""
 
 import json
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
-from threading import Thread
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -124,7 +117,7 @@ def odd_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_examples_answer_as_predict_does_for_odd_files(run: Path, odd_folder: Path) -> None:
+def test_the_example_answers_as_predict_does_for_odd_files(run: Path, odd_folder: Path) -> None:
     files = sorted(odd_folder.iterdir())
     told = json.loads(invoke("predict", run, *files, "--json").stdout)
     errors = {row["file"]: row["error"] for row in told if "error" in row}
@@ -141,105 +134,3 @@ def test_the_examples_answer_as_predict_does_for_odd_files(run: Path, odd_folder
     assert [line[:2] for line in lines] == [[row["file"], row["class"]] for row in answers]
     probabilities = [row["probability"] for row in answers]
     assert [float(line[2]) for line in lines] == pytest.approx(probabilities, abs=0.01)
-    watched = watch_once(run, odd_folder)
-    assert {row["file"]: row.get("error") for row in watched} == {
-        Path(row["file"]).name: row.get("error") for row in told
-    }
-    assert [row["probability"] for row in watched if "error" not in row] == pytest.approx(
-        probabilities, abs=0.01
-    )
-
-
-WATCHER = EXAMPLE.parent / "watch_folder.py"
-
-
-def watch_once(run: Path, folder: Path) -> list[dict[str, object]]:
-    done = subprocess.run(
-        [sys.executable, WATCHER, run / "classifier.onnx", folder, "--once"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def test_the_watcher_names_every_new_photo_once(run: Path, photos: Path, tmp_path: Path) -> None:
-    camera = tmp_path / "camera"
-    camera.mkdir()
-    for index, file in enumerate(sorted(photos.rglob("*.png"))[:4]):
-        (camera / f"{index}.png").write_bytes(file.read_bytes())
-    (camera / "torn.jpg").write_bytes(b"not a photo")
-    (camera / "notes.txt").write_text("hello")
-    (camera / "gone.jpg").symlink_to(camera / "nowhere.jpg")
-    (camera / "folder.jpg").mkdir()
-    os.mkfifo(camera / "pipe.jpg")
-    lines = watch_once(run, camera)
-    assert [line["file"] for line in lines] == ["0.png", "1.png", "2.png", "3.png", "torn.jpg"]
-    assert "error" in lines[-1]
-    told = json.loads(invoke("predict", run, *sorted(camera.glob("*.png")), "--json").stdout)
-    assert [line["class"] for line in lines[:-1]] == [t["class"] for t in told]
-
-
-@contextmanager
-def watching(run: Path, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
-    """A watcher at work, ten times as fast; gives a function that waits for a file's next line."""
-    script = (
-        "import runpy, sys, time; sys.argv = sys.argv[1:]; sleep = time.sleep; "
-        "time.sleep = lambda seconds: sleep(seconds / 10); "
-        "runpy.run_path(sys.argv[0], run_name='__main__')"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, WATCHER, run / "classifier.onnx", folder],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(WATCHER.parent)},
-    )
-    assert process.stdout is not None
-    lines: Queue[str] = Queue()
-    Thread(target=lambda: [lines.put(line) for line in process.stdout], daemon=True).start()
-
-    def next_line(name: str) -> dict[str, Any]:
-        while True:
-            told = json.loads(lines.get(timeout=60))
-            if told["file"] == name:
-                return told
-
-    try:
-        yield next_line
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
-
-
-def test_the_watcher_looks_again_at_what_was_written_anew(
-    run: Path, photos: Path, tmp_path: Path
-) -> None:
-    camera, classes = tmp_path / "camera", ("red_things", "blue_things", "green_things")
-    camera.mkdir()
-    shown = {name: (photos / "test" / name / "000.png").read_bytes() for name in classes}
-    truth = {
-        name: json.loads(
-            invoke("predict", run, photos / "test" / name / "000.png", "--json").stdout
-        )
-        for name in classes
-    }
-    with watching(run, camera) as next_line:
-        for name in (*classes, *classes):  # over itself
-            (camera / "latest.png").write_bytes(shown[name])
-            assert next_line("latest.png")["class"] == truth[name][0]["class"]
-        for name in classes:  # by renaming, as careful cameras do
-            (tmp_path / "new").write_bytes(shown[name])
-            (tmp_path / "new").replace(camera / "latest.png")
-            assert next_line("latest.png")["class"] == truth[name][0]["class"]
-        (camera / "slow.png").write_bytes(shown["red_things"][:2000])  # and then it stood still
-        assert "error" in next_line("slow.png")
-        with (camera / "slow.png").open("ab") as stream:
-            stream.write(shown["red_things"][2000:])
-        assert next_line("slow.png")["class"] == truth["red_things"][0]["class"]
-        (camera / "latest.png").unlink()
-        (tmp_path / "camera").rename(tmp_path / "away")
-        time.sleep(0.5)
-        (tmp_path / "away").rename(tmp_path / "camera")
-        (camera / "last.png").write_bytes(shown["blue_things"])
-        assert next_line("last.png")["class"] == truth["blue_things"][0]["class"]

@@ -246,6 +246,20 @@ def test_the_cost_of_a_service_was_measured() -> None:
     assert len(rows.splitlines()) == 4
 
 
+def test_what_the_guide_to_watching_shows_was_measured() -> None:
+    pytest.importorskip("av")
+    pytest.importorskip("paho.mqtt")
+    from benchmarks import video_readers, watch_soak
+
+    guide = (ROOT / "docs" / "watch.md").read_text(encoding="utf8")
+    soak, readers = (
+        json.loads((RESULTS / f"{name}.json").read_text(encoding="utf8"))
+        for name in ("watch_soak", "video_readers")
+    )
+    assert watch_soak.told(soak) in " ".join(guide.split())
+    assert video_readers.table(readers["results"]) in guide
+
+
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
     guide = ROOT / "docs" / "methods.md"
     rows = {name: (name, (1000, 5000, 20_000)) for name in METHODS}

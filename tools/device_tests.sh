@@ -20,7 +20,7 @@ core=(api commands dataset fusion heads left_out loop loss methods prompts recor
 # What the packages refuse, and what they do in numbers, with photos and in memory.
 edges=(background bad_cards bad_input bad_photos base_to_new calibration check classifier collect copies engine_address field
     graph_file hostile image_input images known memory noise opponents providers same_numbers spread start
-    text_tower without_photos)
+    text_tower watch watch_mqtt without_photos)
 if [ "$1" = lowest ]; then
     files=("${core[@]}" "${edges[@]}")
     files=("${files[@]/#/tests/test_}")

@@ -15,10 +15,11 @@ from edge_sharpzo.cli.terminal import say
 from edge_sharpzo.runs.options import TuneOptions, info_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
+from edge_sharpzo.watching.options import WatchOptions
 
 # Options by the names that the library's messages call them; the command line has more.
 _FIELDS = {each.name for each in fields(TuneOptions) if info_of(each.name).shown}
-_FIELDS |= {each.name for each in fields(SweepOptions)}
+_FIELDS |= {each.name for kind in (SweepOptions, WatchOptions) for each in fields(kind)}
 _FIELDS |= {
     "also",
     "csv",

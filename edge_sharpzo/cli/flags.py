@@ -14,6 +14,7 @@ from edge_sharpzo.cli.terminal import say
 from edge_sharpzo.runs.options import CHECK_OPTIONS, SWEEP_AXES, THREADS_HELP, TuneOptions, info_of
 from edge_sharpzo.sweeping.options import SweepOptions, flag_type
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.watching.options import WatchOptions
 
 if TYPE_CHECKING:
     from edge_sharpzo.classify import Classifier
@@ -104,6 +105,14 @@ def with_sweep_options(command: Callable[..., None]) -> Callable[..., None]:
     names = (*SWEEP_AXES, *(flag.name for flag in own))
     shared = [each for each in fields(TuneOptions) if each.name not in names]
     return _with_flags(command, own, [_flag(each) for each in shared if info_of(each.name).shown])
+
+
+def with_watch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command a flag for each field of `WatchOptions`, and those of `with_run_options`."""
+    own = [_flag(each) for each in fields(WatchOptions)]
+    own[0] = own[0].replace(default=inspect.Parameter.empty)
+    opening = list(inspect.signature(opened).parameters.values())[1:]
+    return _with_flags(command, [], [*own, *opening])
 
 
 def with_check_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,7 +8,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from edge_sharpzo.cli import check, collect, compare, doctor, evaluate, info, predict, sweep, tune
+from edge_sharpzo.cli import (
+    check,
+    collect,
+    compare,
+    doctor,
+    evaluate,
+    info,
+    predict,
+    sweep,
+    tune,
+    watch,
+)
 from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
 from edge_sharpzo.cli.terminal import drop, prepare, say, write
 from edge_sharpzo.system.errors import os_error_text
@@ -58,6 +69,7 @@ app = typer.Typer(
 )
 app.command("tune")(tune.command)
 app.command("predict")(predict.command)
+app.command("watch")(watch.command)
 app.command("eval")(evaluate.command)
 app.command("check")(check.command)
 app.command("info")(info.command)

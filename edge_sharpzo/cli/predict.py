@@ -1,7 +1,6 @@
 """`edge-sharpzo predict`: classifies photos with a finished run."""
 
 import codecs
-import math
 import os
 import sys
 from collections.abc import Generator
@@ -16,7 +15,7 @@ from edge_sharpzo.cli.flags import JsonFlag, opened, with_run_options
 from edge_sharpzo.cli.terminal import is_terminal, out, out_csv, out_json_list, say
 from edge_sharpzo.photos.left_out import grouped, told
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import percent
+from edge_sharpzo.system.text import percent, rounded_down
 
 if TYPE_CHECKING:
     from edge_sharpzo.classify import Classifier
@@ -85,7 +84,7 @@ def _rows(classifier: "Classifier", photos: list[Path], top: int) -> Generator[d
                 continue
             any_readable = True
             likely = list(answer.probabilities.items())[:top]
-            best = [{"class": name, "probability": _down(p, 6)} for name, p in likely]
+            best = [{"class": name, "probability": rounded_down(p, 6)} for name, p in likely]
             told = {"sure": answer.sure, "known": answer.known}
             yield {"file": str(photo), **best[0], **told, "top": best}
     if not any_readable:
@@ -94,18 +93,13 @@ def _rows(classifier: "Classifier", photos: list[Path], top: int) -> Generator[d
 
 def _line(row: dict[str, Any]) -> str:
     def said(entry: dict[str, Any]) -> str:
-        return f"{entry['class']} {percent(_down(entry['probability'], 3))}"
+        return f"{entry['class']} {percent(rounded_down(entry['probability'], 3))}"
 
     others = ", ".join(said(entry) for entry in row["top"][1:])
     doubt = "" if row["sure"] else "not sure: "
     if row["known"] is False:
         doubt = "none of these; nearest: "
     return f"{row['file']}: {doubt}{said(row)}" + (f"  ({others})" if others else "")
-
-
-def _down(share: float, digits: int) -> float:
-    """Rounded down and below 1: no answer is certain."""
-    return min(math.floor(share * 10**digits), 10**digits - 1) / 10**digits
 
 
 def _listed_on_stdin() -> list[Path]:

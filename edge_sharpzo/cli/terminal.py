@@ -128,6 +128,13 @@ def out_json(value: Any) -> None:
     write(f"{_json(value)}\n")
 
 
+def out_json_line(value: Any) -> None:
+    """On one line of stdout. Raises as `write` does."""
+    text = json.dumps(value, ensure_ascii=False)
+    is_plain = _fits(text) and shown(text) == text
+    write(f"{text if is_plain else json.dumps(value)}\n")
+
+
 def out_json_list(values: Iterable[Any]) -> None:
     """A list, each value as soon as it is there. It is closed where an interrupt ends it, too.
 
@@ -149,12 +156,17 @@ def out_json_list(values: Iterable[Any]) -> None:
 def _json(value: Any) -> str:
     """Readable where that is safe; JSON's own escapes keep every other name exactly as it is."""
     text = json.dumps(value, indent=1, ensure_ascii=False)
+    is_plain = _fits(text) and all(shown(line) == line for line in text.split("\n"))
+    return text if is_plain else json.dumps(value, indent=1)
+
+
+def _fits(text: str) -> bool:
+    """Whether stdout's encoding has all of it."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf8")
     except UnicodeEncodeError:
-        return json.dumps(value, indent=1)
-    is_plain = all(shown(line) == line for line in text.split("\n"))
-    return text if is_plain else json.dumps(value, indent=1)
+        return False
+    return True
 
 
 def out_table(lines: Sequence[Sequence[str]]) -> None:

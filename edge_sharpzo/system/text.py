@@ -1,5 +1,6 @@
 """Text for people."""
 
+import math
 import unicodedata
 from collections.abc import Sequence
 
@@ -11,6 +12,11 @@ JOINERS = "\u200c\u200d"  # such marks that scripts and emoji are written with
 def percent(value: float | None) -> str:
     """A share for people; a dash where there is none."""
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def rounded_down(share: float, digits: int) -> float:
+    """To so many digits, and below 1: no answer is certain."""
+    return min(math.floor(share * 10**digits), 10**digits - 1) / 10**digits
 
 
 def some(items: Sequence[str], most: int = 3) -> str:

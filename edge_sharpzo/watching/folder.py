@@ -1,0 +1,131 @@
+"""Photos that come into a folder: each is taken once, when its file stands still."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge_sharpzo.clip.images import UnreadableImageError, load_image
+from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.photos.scan import SUFFIXES
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.watching.sources import Frame, Frames
+
+STILL = 1.0  # seconds that a file has not changed for
+PATIENCE = 10.0  # and one that cannot be read: it may be half written, and its sender slow
+SHORTEST = 0.1  # seconds between two looks
+BEAT = 1.0  # seconds after which there is a moment for other things
+Stamp = tuple[int, int, int, int]  # what changes when a file is written or replaced
+
+
+def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
+    """The photos that come into `folder` from now on; those that lie there already are told of.
+
+    One that is written anew comes again. What lies in subfolders does not. A folder that goes away,
+    as a camera's card may, is waited for.
+    """
+    inbox = _Inbox(folder)
+    try:
+        passed_over = inbox.pass_over()
+    except OSError as error:
+        raise UserError(
+            f"cannot look into {folder} ({error.strerror}): give another `source`", "source"
+        ) from error
+    if passed_over:
+        tell(
+            f"{passed_over} photos lie in {folder} already: those that come from now on are "
+            "watched, `edge-sharpzo predict` takes the others",
+            False,
+        )
+    return _coming(inbox, max(every, SHORTEST), tell)
+
+
+def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
+    number, is_away = 0, False
+    while True:
+        try:
+            names = inbox.look()
+        except OSError as error:
+            if not is_away:
+                tell(f"cannot look into {inbox.folder} ({error.strerror}): it is waited for", True)
+            names, is_away = [], True
+        else:
+            if is_away:
+                tell(f"{inbox.folder} is back", False)
+            is_away = False
+        for name in names:
+            if (picture := inbox.taken(name)) is not None:
+                number += 1
+                yield Frame(number, str(inbox.folder / name), picture)
+        until = time.monotonic() + every
+        while (left := until - time.monotonic()) > 0:
+            yield None
+            time.sleep(min(left, BEAT))
+
+
+class _Inbox:
+    """What of a folder has been taken, and what is being written."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        # Hashes of name and stamp: of a folder with a million photos, 60 MB.
+        self._taken = set[int]()
+        self._waiting = dict[str, tuple[Stamp, float]]()  # and since when it stands still
+
+    def pass_over(self) -> int:
+        """Counts what is there as taken; how much that is. Raises OSError."""
+        self._taken = {hash(entry) for entry in self._photos()}
+        return len(self._taken)
+
+    def look(self) -> list[str]:
+        """Which photos have come and stand still, the oldest first. Raises OSError."""
+        now, taken = time.monotonic(), set[int]()
+        waiting = dict[str, tuple[Stamp, float]]()
+        for name, stamp in self._photos():
+            if (key := hash((name, stamp))) in self._taken:
+                taken.add(key)
+                continue
+            before, since = self._waiting.get(name, (None, now))
+            waiting[name] = (stamp, since if before == stamp else now)
+        self._taken, self._waiting = taken, waiting
+        ready = [name for name, (_, since) in waiting.items() if now - since >= STILL]
+        return sorted(ready, key=lambda name: (waiting[name][0][2], name))
+
+    def taken(self, name: str) -> np.ndarray | str | None:
+        """The photo, or why it cannot be read; None where it is still being written, or gone."""
+        stamp, since = self._waiting[name]
+        picture: np.ndarray | str
+        try:
+            picture = np.asarray(load_image(self.folder / name))
+        except UnreadableImageError as error:
+            if time.monotonic() - since < PATIENCE:
+                return None
+            picture = str(error)
+        if _stamp(self.folder / name) != stamp:
+            return None
+        self._taken.add(hash((name, stamp)))
+        del self._waiting[name]
+        return picture
+
+    def _photos(self) -> list[tuple[str, Stamp]]:
+        with os.scandir(self.folder) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
+            ]
+        stamps = ((name, _stamp(self.folder / name)) for name in names)
+        return [(name, stamp) for name, stamp in stamps if stamp]
+
+
+def _stamp(file: Path) -> Stamp | None:
+    """None where there is no file, or none any more."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,0 +1,223 @@
+"""Answers and states for an MQTT broker, which may go away and come back."""
+
+import hashlib
+import json
+import re
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.machine import package_version
+from edge_sharpzo.system.text import first_line
+from edge_sharpzo.watching.broker import PASSWORD, Broker
+from edge_sharpzo.watching.consensus import NONE_OF_THESE
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client
+    from paho.mqtt.reasoncodes import ReasonCode
+
+QUEUE = 3600  # answers that wait for a broker: an hour's, one a second
+KEEPALIVE = 30  # seconds; a broker that hangs is noticed after one and a half times that
+LONGEST_PAUSE = 30  # seconds between two tries to connect
+FAREWELL = 5.0  # seconds at the end for what is still to be delivered
+
+
+def check_extra() -> None:
+    """Raises UserError where the client is not installed."""
+    if find_spec("paho") is None or find_spec("paho.mqtt") is None:
+        raise UserError("`mqtt` needs paho-mqtt: pip install 'edge-sharpzo[mqtt]'", field="mqtt")
+
+
+class Mqtt:
+    """A connection that is made, and made again, in the background.
+
+    Under the broker's topic lie each answer (the topic itself), `state` and `availability`, both
+    retained; Home Assistant finds the state by a message of its discovery. Answers wait while the
+    broker is away, up to `QUEUE`; further ones are dropped and counted. A context manager: leaving
+    it takes leave of the broker.
+    """
+
+    def __init__(self, broker: Broker, labels: Sequence[str], tell: Tell):
+        """`labels` are the classes. Raises UserError where the client is not installed."""
+        check_extra()
+        self._broker, self._tell = broker, tell
+        self._labels, self._state = list(labels), dict[str, Any]()
+        self._sent = _Sent()
+        self._dropped = 0
+        self._is_new = False  # a connection by which nothing has arrived yet
+        self._trouble = ""  # the last that was told
+        self._client = self._made()
+
+    def _made(self) -> "Client":
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        # By its name the broker knows that a new connection takes the place of a dead one, whose
+        # last will must not come later.
+        client = Client(CallbackAPIVersion.VERSION2, f"edge-sharpzo-{secrets.token_hex(6)}")
+        if self._broker.user is not None:
+            client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.is_encrypted:
+            client.tls_set()
+        client.will_set(self._topic("availability"), "offline", qos=1, retain=True)
+        client.max_queued_messages_set(0)  # `QUEUE` is counted here
+        client.reconnect_delay_set(1, LONGEST_PAUSE)
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
+        return client
+
+    def __enter__(self) -> Self:
+        if self._broker.shows_password:
+            self._tell(
+                f"the password goes to {self._broker} unencrypted: mqtts:// encrypts it", True
+            )
+        self._client.connect_async(self._broker.host, self._broker.port, KEEPALIVE)
+        self._client.loop_start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._client.is_connected():
+            self._publish(self._topic("availability"), "offline")
+            until = time.monotonic() + FAREWELL
+            while self._client.is_connected() and self._sent.any() and time.monotonic() < until:
+                time.sleep(0.01)
+        self._client.disconnect()
+        self._client.loop_stop()
+        if lost := self._sent.answers() + self._dropped:
+            self._tell(f"{lost} answers were not delivered to {self._broker}", True)
+
+    def use(self, labels: Sequence[str]) -> None:
+        """The classes are others from now on."""
+        self._labels = list(labels)
+        if self._client.is_connected():
+            self._announce()
+
+    def answer(self, row: dict[str, Any]) -> None:
+        """Sends an answer; one that changes the state, that too."""
+        if self._sent.answers() < QUEUE:
+            self._publish(self._broker.topic, json.dumps(row), is_answer=True)
+        else:
+            self._dropped += 1
+            if self._dropped == 1:
+                self._tell(
+                    f"{QUEUE:,} answers wait for {self._broker}: further ones are dropped until "
+                    "it is back",
+                    True,
+                )
+        if row["changed"] or not self._state:
+            self._state = {key: row[key] for key in ("state", "time")}
+            if self._client.is_connected():  # else it is told when it is
+                self._publish(self._topic("state"), json.dumps(self._state))
+
+    def _topic(self, name: str) -> str:
+        return f"{self._broker.topic}/{name}"
+
+    def _publish(self, topic: str, text: str, is_answer: bool = False) -> None:
+        """Delivered at least once; all but answers are retained."""
+        self._sent.add(self._client.publish(topic, text, 1, not is_answer).mid, is_answer)
+
+    def _announce(self) -> None:
+        """Tells Home Assistant what there is."""
+        topic = self._broker.topic
+        name = f"edge_sharpzo_{re.sub(r'[^A-Za-z0-9_-]+', '_', topic)}"
+        name += f"_{hashlib.sha256(topic.encode()).hexdigest()[:6]}"  # topics that look alike
+        about = {"name": "edge-sharpzo", "sw_version": package_version()}
+        config = {
+            "name": "State",
+            "unique_id": name,
+            "state_topic": self._topic("state"),
+            "value_template": "{{ value_json.state }}",
+            "json_attributes_topic": topic,
+            "availability_topic": self._topic("availability"),
+            "device_class": "enum",
+            "options": [*self._labels, NONE_OF_THESE],
+            "device": {"identifiers": [name], "name": topic, "manufacturer": about["name"]},
+            "origin": about,
+        }
+        self._publish(f"homeassistant/sensor/{name}/state/config", json.dumps(config))
+
+    # What follows is called from the client's thread.
+
+    def _on_connect(
+        self, _client: "Client", _data: Any, _flags: Any, code: "ReasonCode", _more: Any
+    ) -> None:
+        if code.is_failure:
+            self._told(f"{self._broker} refuses ({code}): look at the user and {PASSWORD}")
+            return
+        waiting, dropped, self._dropped = self._sent.answers(), self._dropped, 0
+        self._announce()
+        self._publish(self._topic("availability"), "online")
+        self._is_new = True
+        if self._trouble:
+            less = f", {dropped} were dropped" if dropped else ""
+            self._tell(f"{self._broker} is there: {waiting} answers waited{less}", bool(dropped))
+        self._trouble = ""
+
+    def _on_connect_fail(self, _client: "Client", _data: Any) -> None:
+        error = sys.exc_info()[1]  # the client is about to catch it
+        if not self._trouble:
+            why = f" ({first_line(error, 120)})" if error else ""
+            self._told(f"no broker answers at {self._broker}{why}")
+
+    def _on_disconnect(
+        self, _client: "Client", _data: Any, _flags: Any, code: "ReasonCode", _more: Any
+    ) -> None:
+        if code.is_failure and not self._trouble:
+            self._told(f"{self._broker} went away")
+
+    def _on_publish(
+        self, _client: "Client", _data: Any, number: int, _code: "ReasonCode", _more: Any
+    ) -> None:
+        self._sent.arrived(number)
+        if self._is_new and self._state:  # behind what is sent again: that may tell older ones
+            self._publish(self._topic("state"), json.dumps(self._state))
+        self._is_new = False
+
+    def _told(self, trouble: str) -> None:
+        """Says once what is wrong while it stays so."""
+        if trouble != self._trouble:
+            self._tell(f"{trouble}. Answers wait, and it is tried again", True)
+        self._trouble = trouble
+
+
+class _Sent:
+    """Messages that were given to the client and whose arrival is not known; for two threads.
+
+    The lock is not held while the client is called, which has locks of its own: a message may
+    arrive before it is known here.
+    """
+
+    def __init__(self) -> None:
+        self._on_the_way = dict[int, bool]()  # number of the message -> whether it is an answer
+        self._early = set[int]()
+        self._lock = Lock()
+
+    def add(self, number: int, is_answer: bool) -> None:
+        """It was given to the client."""
+        with self._lock:
+            if number in self._early:
+                self._early.discard(number)
+            else:
+                self._on_the_way[number] = is_answer
+
+    def arrived(self, number: int) -> None:
+        """The broker has it."""
+        with self._lock:
+            if self._on_the_way.pop(number, None) is None:
+                self._early.add(number)
+
+    def answers(self) -> int:
+        """How many of them are answers, or a few less: not those that tell a state."""
+        with self._lock:
+            return sum(self._on_the_way.values())
+
+    def any(self) -> bool:
+        """Whether there is one."""
+        with self._lock:
+            return bool(self._on_the_way)

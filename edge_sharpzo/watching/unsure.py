@@ -1,0 +1,91 @@
+"""Keeps photos that the classifier was unsure of, for somebody to label."""
+
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edge_sharpzo.clip.sketch import SIDE
+from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.photos.near_duplicates import near_duplicates
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import write_atomic
+
+MOST_PHOTOS, MOST_BYTES = 500, 250_000_000  # that the folder may hold
+RECENT = 16  # saved photos that a new one must not be nearly the same as
+QUALITY = 95  # of the JPEG
+
+
+class Unsure:
+    """A folder for such photos, which holds no more than a card can take."""
+
+    def __init__(self, folder: Path, tell: Tell):
+        """Makes the folder. Raises UserError where that cannot be."""
+        self._folder, self._tell = folder, tell
+        self._features: deque[np.ndarray] = deque(maxlen=RECENT)
+        self._sketches: deque[np.ndarray] = deque(maxlen=RECENT)
+        self._told = ""  # why nothing is saved, which is said once
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._holds()
+        except OSError as error:
+            raise UserError(
+                f"cannot save to {folder} ({error.strerror}): give another `save_to`", "save_to"
+            ) from error
+
+    def keep(self, picture: np.ndarray, features: np.ndarray, frame: int) -> None:
+        """Saves a picture [H, W, 3], uint8, as a JPEG, unless it is nearly the same as another.
+
+        `features` [D] are the classifier's, L2-normalised. Where it cannot be saved, that is told,
+        and the watching goes on.
+        """
+        image = Image.fromarray(picture)
+        sketch = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
+        sketch = sketch.transpose(2, 0, 1).ravel()
+        if self._is_known(features, sketch):
+            return
+        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{frame:06}.jpg"
+        try:
+            photos, size = self._holds()
+            if photos >= MOST_PHOTOS or size >= MOST_BYTES:
+                self._say(
+                    f"{self._folder} holds {photos} photos of {size // 1_000_000} MB, as many as "
+                    "it may: label them or move them away, and more are saved"
+                )
+                return
+            write_atomic(
+                self._folder / name, lambda part: image.save(part, "JPEG", quality=QUALITY)
+            )
+        except OSError as error:
+            self._say(
+                f"cannot save to {self._folder} ({error.strerror or error}): photos that are "
+                "unsure are not kept until there is room"
+            )
+            return
+        self._features.append(features)
+        self._sketches.append(sketch)
+        self._told = ""
+
+    def _is_known(self, features: np.ndarray, sketch: np.ndarray) -> bool:
+        """Whether one of the last that were saved is nearly the same."""
+        for known, drawn in zip(self._features, self._sketches, strict=True):
+            pair = np.stack([known, features]), np.stack([drawn, sketch])
+            if near_duplicates(*pair, (0, 1)):
+                return True
+        return False
+
+    def _holds(self) -> tuple[int, int]:
+        """How many photos lie in the folder, and their bytes. Raises OSError."""
+        sizes = [
+            file.stat().st_size
+            for file in self._folder.iterdir()
+            if file.is_file() and not file.name.startswith(".")
+        ]
+        return len(sizes), sum(sizes)
+
+    def _say(self, why: str) -> None:
+        if why.split("(")[0] != self._told.split("(")[0]:
+            self._tell(why, True)
+        self._told = why
