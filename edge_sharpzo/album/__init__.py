@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from edge_sharpzo.system.lazy import exports
 
 if TYPE_CHECKING:
-    from edge_sharpzo.album.album import Added, Album, Outcome, Step
+    from edge_sharpzo.album.album import Added, Album
     from edge_sharpzo.album.contents import AlbumPhoto, ClassFolder, Contents
     from edge_sharpzo.album.errors import DiskFullError, InUseError, NameTakenError, NotThereError
+    from edge_sharpzo.album.opened import Outcome, Step
 
 __all__ = [
     "Added",
@@ -37,7 +38,7 @@ __getattr__ = exports(
         "InUseError": "errors",
         "NameTakenError": "errors",
         "NotThereError": "errors",
-        "Outcome": "album",
-        "Step": "album",
+        "Outcome": "opened",
+        "Step": "opened",
     },
 )

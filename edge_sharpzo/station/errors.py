@@ -6,8 +6,10 @@ from collections.abc import Mapping
 import msgspec
 from starlette.responses import Response
 
+from edge_sharpzo.album import DiskFullError, InUseError, NameTakenError, NotThereError
 from edge_sharpzo.system.errors import UserError, os_error_text
 
+OF_BODY = ("name", "to", "into", "display", "template")  # fields that the client has sent
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -49,8 +51,14 @@ def as_asked_error(error: Exception) -> AskedError:
     match error:
         case AskedError():
             return error
-        case UserError():
+        case NotThereError():
+            return AskedError(404, str(error), error.field)
+        case DiskFullError():
+            return AskedError(507, str(error), error.field)
+        case NameTakenError() | InUseError():
             return AskedError(409, str(error), error.field)
+        case UserError():
+            return AskedError(422 if error.field in OF_BODY else 409, str(error), error.field)
         case OSError() if error.errno in FULL:
             return AskedError(507, "the disk is full: make room, then do it again")
         case OSError():
