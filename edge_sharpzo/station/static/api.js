@@ -10,7 +10,8 @@ export class Failure extends Error {
   }
 }
 
-const NO_ANSWER = "The station does not answer. See whether it still runs on the device, then try again.";
+const NO_ANSWER =
+  "The station does not answer. See whether it still runs on the device, then try again.";
 const MARK = { "X-Edge-Sharpzo": "1" }; // another site's page cannot send this
 
 /** @param {string} text the body of an answer */
@@ -19,10 +20,14 @@ function understood(status, text) {
   try {
     answer = JSON.parse(text);
   } catch {
-    throw new Failure(`The station's answer cannot be read (status ${status}). Load this page anew.`, status);
+    throw new Failure(
+      `The station's answer cannot be read (status ${status}). Load this page anew.`,
+      status,
+    );
   }
   if (status < 400) return answer;
-  const { cause = `The station refused this (status ${status}).`, field = null } = answer.error ?? {};
+  const { cause = `The station refused this (status ${status}).`, field = null } =
+    answer.error ?? {};
   throw new Failure(cause, status, field);
 }
 
@@ -60,7 +65,8 @@ export function send(path, form, progress = () => {}, signal = undefined) {
     const request = new XMLHttpRequest();
     request.open("POST", path);
     request.setRequestHeader("X-Edge-Sharpzo", "1");
-    request.upload.onprogress = (event) => event.lengthComputable && progress(event.loaded / event.total);
+    request.upload.onprogress = (event) =>
+      event.lengthComputable && progress(event.loaded / event.total);
     request.onload = () => {
       try {
         resolve(understood(request.status, request.responseText));

@@ -13,7 +13,11 @@ const MOST = 100;
 
 /** A button that records while it is held, by pointer or by key. */
 function holdButton(camera, sent) {
-  const button = h("button", { type: "button", class: "main hold", autofocus: true }, "Hold to record a burst");
+  const button = h(
+    "button",
+    { type: "button", class: "main hold", autofocus: true },
+    "Hold to record a burst",
+  );
   let files = [];
   let holding = false;
   async function record() {
@@ -42,7 +46,8 @@ function holdButton(camera, sent) {
     button.setPointerCapture(event.pointerId);
     record();
   });
-  for (const ended of ["pointerup", "pointercancel", "blur"]) button.addEventListener(ended, release);
+  for (const ended of ["pointerup", "pointercancel", "blur"])
+    button.addEventListener(ended, release);
   button.addEventListener("contextmenu", (event) => event.preventDefault());
   button.addEventListener("keydown", (event) => {
     if (!isPress(event)) return;
@@ -56,14 +61,22 @@ function holdButton(camera, sent) {
 async function dialogWith(found, name, title) {
   let camera = await found[0].open();
   const stage = h("div", { class: "stage" }, camera.element);
-  const report = h("p", { class: "soft", role: "status" }, "Move the thing, or the camera, while you hold: photos that are nearly the same are left out. A short press takes one photo.");
+  const report = h(
+    "p",
+    { class: "soft", role: "status" },
+    "Move the thing, or the camera, while you hold: photos that are nearly the same are left out. A short press takes one photo.",
+  );
   const sent = async (files) => {
     report.textContent = `Sending ${count(files.length, "photo")} …`;
     const { added, near_duplicates: near } = await upload(name, files, { burst: true });
     report.textContent = `${count(added, "photo")} added${near ? `, ${near} left out as nearly the same` : ""}. Hold again for more.`;
     speak(report.textContent);
   };
-  const pick = h("select", { "aria-label": "Which camera" }, found.map((each, i) => h("option", { value: i }, each.name)));
+  const pick = h(
+    "select",
+    { "aria-label": "Which camera" },
+    found.map((each, i) => h("option", { value: i }, each.name)),
+  );
   pick.addEventListener("change", async () => {
     try {
       const other = await found[Number(pick.value)].open();
@@ -74,10 +87,24 @@ async function dialogWith(found, name, title) {
       fail(error);
     }
   });
-  open(`Camera: ${title}`, () => [found.length > 1 && pick, stage, h("div", { class: "inline actions" }, holdButton(() => camera, sent)), report].filter(Boolean), {
-    wide: true,
-    closed: () => camera.stop(),
-  });
+  open(
+    `Camera: ${title}`,
+    () =>
+      [
+        found.length > 1 && pick,
+        stage,
+        h(
+          "div",
+          { class: "inline actions" },
+          holdButton(() => camera, sent),
+        ),
+        report,
+      ].filter(Boolean),
+    {
+      wide: true,
+      closed: () => camera.stop(),
+    },
+  );
 }
 
 /**
@@ -88,7 +115,11 @@ export async function photograph(name, title) {
   const { found, why } = await cameras();
   if (!found.length && isPhone()) {
     const { photos } = photosOf(await ask({ camera: true }));
-    if (photos.length) await upload(name, photos.map(({ file }) => file));
+    if (photos.length)
+      await upload(
+        name,
+        photos.map(({ file }) => file),
+      );
     return;
   }
   try {

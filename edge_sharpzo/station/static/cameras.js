@@ -17,8 +17,10 @@ export const browserHasCamera = () => Boolean(navigator.mediaDevices?.getUserMed
 export const isPhone = () => matchMedia("(pointer: coarse)").matches;
 
 const REASONS = {
-  NotAllowedError: "The browser may not use the camera. Allow it in the browser's settings for this page, then try again.",
-  NotFoundError: "This machine has no camera that the browser can see. Plug one in, or choose photos instead.",
+  NotAllowedError:
+    "The browser may not use the camera. Allow it in the browser's settings for this page, then try again.",
+  NotFoundError:
+    "This machine has no camera that the browser can see. Plug one in, or choose photos instead.",
   NotReadableError: "The camera is used by another program. Close that, then try again.",
   OverconstrainedError: "This camera has no mode that the page can use. Choose photos instead.",
 };
@@ -27,11 +29,21 @@ const REASONS = {
 export async function browserCamera() {
   let stream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: false, video: { facingMode: "environment", width: { ideal: 1280 } } });
+    stream = await navigator.mediaDevices.getUserMedia({
+      audio: false,
+      video: { facingMode: "environment", width: { ideal: 1280 } },
+    });
   } catch (error) {
-    throw Object.assign(new Error(REASONS[error.name] ?? `The camera does not start: ${error.message}`), { status: 0 });
+    throw Object.assign(
+      new Error(REASONS[error.name] ?? `The camera does not start: ${error.message}`),
+      { status: 0 },
+    );
   }
-  const video = h("video", { autoplay: true, playsinline: true, "aria-label": "What the camera sees" });
+  const video = h("video", {
+    autoplay: true,
+    playsinline: true,
+    "aria-label": "What the camera sees",
+  });
   video.muted = true;
   video.srcObject = stream;
   await video.play();
@@ -53,7 +65,9 @@ async function frame() {
   const answer = await fetch("/api/camera/frame", { cache: "no-store" });
   if (!answer.ok) {
     const said = await answer.json().catch(() => ({}));
-    throw Object.assign(new Error(said.error?.cause ?? "The device's camera gives no picture."), { status: answer.status });
+    throw Object.assign(new Error(said.error?.cause ?? "The device's camera gives no picture."), {
+      status: answer.status,
+    });
   }
   return answer.blob();
 }

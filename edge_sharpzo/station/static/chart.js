@@ -27,7 +27,10 @@ export function lossCurve(history) {
   const most = last.queries || 1;
   const x = (queries) => LEFT + ((WIDTH - LEFT - RIGHT) * queries) / most;
   const y = (loss) => TOP + ((HEIGHT - TOP - BOTTOM) * (highest - loss)) / span;
-  const right = last.val_accuracy === null || last.val_accuracy === undefined ? "" : ` ${percent(last.val_accuracy)} of the photos that judge it are right.`;
+  const right =
+    last.val_accuracy === null || last.val_accuracy === undefined
+      ? ""
+      : ` ${percent(last.val_accuracy)} of the photos that judge it are right.`;
   const said = `After ${last.queries.toLocaleString("en")} queries the loss is ${short(last.loss)}; it began at ${short(first.loss)}.${right}`;
   return s(
     "svg",
@@ -35,10 +38,20 @@ export function lossCurve(history) {
     s("line", { class: "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(lowest), y2: y(lowest) }),
     s("line", { class: "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(highest), y2: y(highest) }),
     s("text", { x: LEFT - 6, y: y(highest) + 4, "text-anchor": "end" }, short(highest)),
-    lowest < highest && s("text", { x: LEFT - 6, y: y(lowest) + 4, "text-anchor": "end" }, short(lowest)),
+    lowest < highest &&
+      s("text", { x: LEFT - 6, y: y(lowest) + 4, "text-anchor": "end" }, short(lowest)),
     s("text", { x: LEFT, y: HEIGHT - 8 }, "0"),
-    s("text", { x: WIDTH - RIGHT, y: HEIGHT - 8, "text-anchor": "end" }, `${last.queries.toLocaleString("en")} queries`),
-    s("polyline", { class: "curve", points: points.map(({ queries, loss }) => `${x(queries).toFixed(1)},${y(loss).toFixed(1)}`).join(" ") }),
+    s(
+      "text",
+      { x: WIDTH - RIGHT, y: HEIGHT - 8, "text-anchor": "end" },
+      `${last.queries.toLocaleString("en")} queries`,
+    ),
+    s("polyline", {
+      class: "curve",
+      points: points
+        .map(({ queries, loss }) => `${x(queries).toFixed(1)},${y(loss).toFixed(1)}`)
+        .join(" "),
+    }),
     s("circle", { class: "dot", cx: x(last.queries), cy: y(last.loss), r: 4 }),
   );
 }

@@ -33,23 +33,92 @@ export function editClass(cls, { addFolder }) {
         fail(error);
       }
     };
-    const display = h("input", { id: "display", value: cls.display || cls.name, autocomplete: "off", maxlength: 200, required: true });
+    const display = h("input", {
+      id: "display",
+      value: cls.display || cls.name,
+      autocomplete: "off",
+      maxlength: 200,
+      required: true,
+    });
     const effect = h("p", { class: "soft", role: "status" });
-    showEffect(display, effect, (text) => (text && text !== cls.display ? { class: cls.name, display: text } : null));
-    const rename = h("input", { id: "rename", value: cls.name, autocomplete: "off", maxlength: 80, required: true });
-    const into = h("select", { id: "into", required: true }, h("option", { value: "" }, "Choose a class"), others.map((each) => h("option", { value: each.name }, each.display || each.name)));
+    showEffect(display, effect, (text) =>
+      text && text !== cls.display ? { class: cls.name, display: text } : null,
+    );
+    const rename = h("input", {
+      id: "rename",
+      value: cls.name,
+      autocomplete: "off",
+      maxlength: 80,
+      required: true,
+    });
+    const into = h(
+      "select",
+      { id: "into", required: true },
+      h("option", { value: "" }, "Choose a class"),
+      others.map((each) => h("option", { value: each.name }, each.display || each.name)),
+    );
     return [
-      form("Words", "What the model reads for this class. Say what is to be seen: “ripe tomato” rather than “tray 3”.",
-        h("div", {}, h("label", { for: "display" }, "Display name"), h("div", { class: "inline" }, display, h("button", {}, "Use this name")), effect), null,
-        () => change("display", { display: display.value.trim() }, `The class reads “${display.value.trim()}” now.`)),
-      form("Folder", `Its photos lie in the folder “${cls.name}”.`,
-        h("div", {}, h("label", { for: "rename" }, "Name of the folder"), h("div", { class: "inline" }, rename, h("button", {}, "Rename"))), null,
-        () => change("rename", { to: rename.value.trim() }, `Renamed to “${rename.value.trim()}”.`)),
-      others.length > 0 && form("Merge", `Puts its ${count(cls.photos, "photo")} into another class, and this class is gone.`,
-        h("div", {}, h("label", { for: "into" }, "Into which class"), h("div", { class: "inline" }, into, h("button", {}, "Merge"))), null,
-        () => change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`)),
-      h("div", { class: "form" }, h("h3", {}, "A whole folder"), h("p", { class: "soft" }, "Adds all photos of a folder on this machine to the class."),
-        h("button", { type: "button", click: () => { dialog.close(); addFolder(); } }, "Add a folder")),
+      form(
+        "Words",
+        "What the model reads for this class. Say what is to be seen: “ripe tomato” rather than “tray 3”.",
+        h(
+          "div",
+          {},
+          h("label", { for: "display" }, "Display name"),
+          h("div", { class: "inline" }, display, h("button", {}, "Use this name")),
+          effect,
+        ),
+        null,
+        () =>
+          change(
+            "display",
+            { display: display.value.trim() },
+            `The class reads “${display.value.trim()}” now.`,
+          ),
+      ),
+      form(
+        "Folder",
+        `Its photos lie in the folder “${cls.name}”.`,
+        h(
+          "div",
+          {},
+          h("label", { for: "rename" }, "Name of the folder"),
+          h("div", { class: "inline" }, rename, h("button", {}, "Rename")),
+        ),
+        null,
+        () => change("rename", { to: rename.value.trim() }, `Renamed to “${rename.value.trim()}”.`),
+      ),
+      others.length > 0 &&
+        form(
+          "Merge",
+          `Puts its ${count(cls.photos, "photo")} into another class, and this class is gone.`,
+          h(
+            "div",
+            {},
+            h("label", { for: "into" }, "Into which class"),
+            h("div", { class: "inline" }, into, h("button", {}, "Merge")),
+          ),
+          null,
+          () =>
+            change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
+        ),
+      h(
+        "div",
+        { class: "form" },
+        h("h3", {}, "A whole folder"),
+        h("p", { class: "soft" }, "Adds all photos of a folder on this machine to the class."),
+        h(
+          "button",
+          {
+            type: "button",
+            click: () => {
+              dialog.close();
+              addFolder();
+            },
+          },
+          "Add a folder",
+        ),
+      ),
     ].filter(Boolean);
   });
 }

@@ -36,31 +36,68 @@ export class Column {
     this.place = place;
     this.heading = h("h2", { tabindex: -1 });
     this.figures = h("p", { class: "soft" });
-    const where = { isAside: place.kind === "set-aside", isBackground: place.kind === "background" };
+    const where = {
+      isAside: place.kind === "set-aside",
+      isBackground: place.kind === "background",
+    };
     this.grid = new Grid(title(now(), place), selection, (photos, at) => view(photos, at, where));
-    this.more = h("button", { type: "button", class: "quiet", hidden: true, click: () => this.showMore() });
-    this.element = h("section", { class: "card column" }, h("div", { class: "column-top" }, h("div", {}, this.heading, this.figures), this.edit()), this.buttons(), this.grid.element, this.more);
+    this.more = h("button", {
+      type: "button",
+      class: "quiet",
+      hidden: true,
+      click: () => this.showMore(),
+    });
+    this.element = h(
+      "section",
+      { class: "card column" },
+      h("div", { class: "column-top" }, h("div", {}, this.heading, this.figures), this.edit()),
+      this.buttons(),
+      this.grid.element,
+      this.more,
+    );
     this.element.column = this;
     watcher.observe(this.element);
   }
 
   edit() {
     if (this.place.kind !== "class") return null;
-    this.editButton = h("button", { type: "button", class: "plain", click: () => editClass(this.cls, { addFolder: () => this.add({ folder: true }) }) }, icon("edit"));
+    this.editButton = h(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        click: () => editClass(this.cls, { addFolder: () => this.add({ folder: true }) }),
+      },
+      icon("edit"),
+    );
     return this.editButton;
   }
 
   buttons() {
     if (this.place.kind !== "class") return null;
-    this.addButton = h("button", { type: "button", click: () => this.add({}) }, icon("add"), "Photos");
-    this.cameraButton = h("button", { type: "button", click: () => photograph(this.place.name, title(now(), this.place)) }, icon("camera"), "Camera");
+    this.addButton = h(
+      "button",
+      { type: "button", click: () => this.add({}) },
+      icon("add"),
+      "Photos",
+    );
+    this.cameraButton = h(
+      "button",
+      { type: "button", click: () => photograph(this.place.name, title(now(), this.place)) },
+      icon("camera"),
+      "Camera",
+    );
     return h("div", { class: "inline adding" }, this.addButton, this.cameraButton);
   }
 
   async add(how) {
     const { photos, others } = photosOf(await ask(how));
     if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
-    if (photos.length) await upload(this.place.name, photos.map(({ file }) => file));
+    if (photos.length)
+      await upload(
+        this.place.name,
+        photos.map(({ file }) => file),
+      );
   }
 
   seen(isSeen) {
@@ -84,7 +121,10 @@ export class Column {
     this.editButton?.setAttribute("aria-label", `Change the class ${name}`);
     this.addButton?.setAttribute("aria-label", `Add photos to ${name}`);
     this.cameraButton?.setAttribute("aria-label", `Camera for ${name}`);
-    const folder = cls && cls.name !== name && cls.name.replaceAll("_", " ") !== name ? ` · folder ${cls.name}` : "";
+    const folder =
+      cls && cls.name !== name && cls.name.replaceAll("_", " ") !== name
+        ? ` · folder ${cls.name}`
+        : "";
     const heldOut = cls?.held_out ? `, ${cls.held_out} held out` : "";
     this.figures.textContent = `${count(number, "photo")}${heldOut}${folder}`;
     this.total = number;
@@ -98,7 +138,9 @@ export class Column {
     if (this.shown === version && !again) return;
     this.shown = version;
     try {
-      const { photos, total } = await get(`/api/photos?${query(this.place)}&offset=0&limit=${this.wanted}`);
+      const { photos, total } = await get(
+        `/api/photos?${query(this.place)}&offset=0&limit=${this.wanted}`,
+      );
       if (version !== this.shown) return; // a newer question is under way
       this.total = total;
       this.grid.show(photos);
@@ -109,7 +151,7 @@ export class Column {
     }
     const left = this.total - this.grid.photos.length;
     this.more.hidden = left <= 0;
-    this.more.textContent = `Show ${Math.min(left, MORE)} more of ${left}`;
+    this.more.textContent = left > MORE ? `Show ${MORE} more of ${left}` : `Show ${left} more`;
   }
 
   remove() {

@@ -10,7 +10,11 @@ import { h, icon } from "./dom.js";
 export function open(title, content, { wide = false, closed = () => {} } = {}) {
   const from = document.activeElement;
   const heading = h("h2", { id: "dialog-title", tabindex: -1 }, title);
-  const close = h("button", { type: "button", class: "plain", "aria-label": "Close" }, icon("close"));
+  const close = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Close" },
+    icon("close"),
+  );
   const dialog = h("dialog", { "aria-labelledby": "dialog-title", class: wide ? "wide" : "" });
   dialog.append(
     h("div", { class: "dialog-top" }, heading, close),

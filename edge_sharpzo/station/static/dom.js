@@ -20,7 +20,9 @@ function filled(element, attributes, children) {
       element.setAttribute(name, String(value));
     }
   }
-  const there = children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+  const there = children
+    .flat()
+    .filter((child) => child !== null && child !== undefined && child !== false);
   element.append(...there.map((child) => (child instanceof Node ? child : String(child))));
   return element;
 }
@@ -35,7 +37,11 @@ export const s = (tag, attributes = {}, ...children) =>
 
 /** An icon of icons.svg; the text beside it says what it means. */
 export const icon = (name) =>
-  s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `/static/icons.svg#${name}` }));
+  s(
+    "svg",
+    { class: "icon", "aria-hidden": "true" },
+    s("use", { href: `/static/icons.svg#${name}` }),
+  );
 
 /** The element of this id, which the page's template has. */
 export const by = (id) => /** @type {HTMLElement} */ (document.getElementById(id));

@@ -24,13 +24,32 @@ function sameClass(name) {
 function askWhere(folders) {
   const rows = [...folders].map(([folder, files]) => {
     const known = folder && sameClass(folder);
-    const list = h("select", { "aria-label": `Class for ${folder || "the single photos"}` },
+    const list = h(
+      "select",
+      { "aria-label": `Class for ${folder || "the single photos"}` },
       !folder && h("option", { value: "" }, "Choose a class"),
       folder && !known && h("option", { value: `new ${folder}` }, `New class “${folder}”`),
-      now().classes.map((each) => h("option", { value: `old ${each.name}` }, each.display || each.name)),
-      h("option", { value: "skip" }, "Leave out"));
+      now().classes.map((each) =>
+        h("option", { value: `old ${each.name}` }, each.display || each.name),
+      ),
+      h("option", { value: "skip" }, "Leave out"),
+    );
     if (known) list.value = `old ${known.name}`;
-    return { list, files, row: h("li", {}, h("span", {}, folder ? `Folder “${folder}”` : "Single photos", h("span", { class: "soft" }, `, ${count(files.length, "photo")}`)), list) };
+    return {
+      list,
+      files,
+      row: h(
+        "li",
+        {},
+        h(
+          "span",
+          {},
+          folder ? `Folder “${folder}”` : "Single photos",
+          h("span", { class: "soft" }, `, ${count(files.length, "photo")}`),
+        ),
+        list,
+      ),
+    };
   });
   open("Where do these photos go?", (dialog) => {
     const go = async () => {
@@ -52,7 +71,14 @@ function askWhere(folders) {
         await upload(name, files);
       }
     };
-    return [h("ul", { class: "where" }, rows.map(({ row }) => row)), h("button", { type: "button", class: "main", click: go, autofocus: true }, "Add them")];
+    return [
+      h(
+        "ul",
+        { class: "where" },
+        rows.map(({ row }) => row),
+      ),
+      h("button", { type: "button", class: "main", click: go, autofocus: true }, "Add them"),
+    ];
   });
 }
 
@@ -61,11 +87,15 @@ async function take(transfer, column) {
   if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
   if (!photos.length) return;
   if (column?.place.kind === "class") {
-    await upload(column.place.name, photos.map(({ file }) => file));
+    await upload(
+      column.place.name,
+      photos.map(({ file }) => file),
+    );
     return;
   }
   const folders = new Map();
-  for (const { file, folder } of photos) folders.set(folder, [...(folders.get(folder) ?? []), file]);
+  for (const { file, folder } of photos)
+    folders.set(folder, [...(folders.get(folder) ?? []), file]);
   askWhere(folders);
 }
 
@@ -90,6 +120,7 @@ export function takeDrops(selection) {
     const column = event.target.closest?.(".column")?.column;
     mark(null);
     if (isFiles(event)) take(event.dataTransfer, column).catch(fail);
-    else if (column) move([...selection.chosen.keys()], column.place).then((done) => done && selection.clear());
+    else if (column)
+      move([...selection.chosen.keys()], column.place).then((done) => done && selection.clear());
   });
 }

@@ -40,7 +40,8 @@ export class Grid {
     this.tiles = kept;
     photos.forEach((photo, i) => {
       const tile = kept.get(photo.id);
-      if (this.element.children[i] !== tile) this.element.insertBefore(tile, this.element.children[i] ?? null);
+      if (this.element.children[i] !== tile)
+        this.element.insertBefore(tile, this.element.children[i] ?? null);
       this.described(tile, photo, i);
     });
     this.current = Math.max(0, Math.min(this.current, photos.length - 1));
@@ -52,8 +53,21 @@ export class Grid {
 
   made(photo) {
     const box = h("input", { type: "checkbox", "aria-describedby": "tile-keys" });
-    const image = h("img", { src: `/api/photos/${photo.id}/thumbnail`, alt: "", loading: "lazy", draggable: "false", width: 256, height: 256 });
-    const tile = h("li", { class: "tile", draggable: "true" }, image, h("span", { class: "choose" }, box), h("span", { class: "mark", "aria-hidden": "true" }));
+    const image = h("img", {
+      src: `/api/photos/${photo.id}/thumbnail`,
+      alt: "",
+      loading: "lazy",
+      draggable: "false",
+      width: 256,
+      height: 256,
+    });
+    const tile = h(
+      "li",
+      { class: "tile", draggable: "true" },
+      image,
+      h("span", { class: "choose" }, box),
+      h("span", { class: "mark", "aria-hidden": "true" }),
+    );
     const index = () => this.photos.findIndex((each) => each.id === photo.id);
     image.addEventListener("error", () => tile.classList.add("broken"));
     box.addEventListener("click", (event) => this.choose(index(), box.checked, event.shiftKey));
@@ -82,7 +96,9 @@ export class Grid {
 
   described(tile, photo, i) {
     const said = remarks(photo);
-    tile.querySelector("input").setAttribute("aria-label", [`Photo ${i + 1} of ${this.label}`, ...said].join(". "));
+    tile
+      .querySelector("input")
+      .setAttribute("aria-label", [`Photo ${i + 1} of ${this.label}`, ...said].join(". "));
     tile.title = said.join("\n");
     tile.querySelector(".mark").textContent = photo.suspect ? "?" : photo.misread_as ? "≠" : "";
     tile.classList.toggle("suspect", Boolean(photo.suspect));
@@ -97,7 +113,9 @@ export class Grid {
   }
 
   choose(index, on, toAnchor) {
-    const [from, to] = toAnchor ? [Math.min(index, this.anchor), Math.max(index, this.anchor)] : [index, index];
+    const [from, to] = toAnchor
+      ? [Math.min(index, this.anchor), Math.max(index, this.anchor)]
+      : [index, index];
     this.anchor = index;
     this.selection.set(this.photos.slice(from, to + 1), on);
   }
@@ -120,12 +138,23 @@ export class Grid {
     const tops = [...this.element.children].map((tile) => tile.offsetTop);
     const across = Math.max(1, tops.filter((top) => top === tops[0]).length);
     const last = this.photos.length - 1;
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -last, End: last };
+    const steps = {
+      ArrowLeft: -1,
+      ArrowRight: 1,
+      ArrowUp: -across,
+      ArrowDown: across,
+      Home: -last,
+      End: last,
+    };
     if (event.key === "Enter") this.enlarge(this.photos, this.current);
     else if (!(event.key in steps)) return;
     else {
       const to = this.current + steps[event.key];
-      const inside = event.key.startsWith("Arrow") ? (to >= 0 && to <= last ? to : this.current) : Math.max(0, Math.min(to, last));
+      const inside = event.key.startsWith("Arrow")
+        ? to >= 0 && to <= last
+          ? to
+          : this.current
+        : Math.max(0, Math.min(to, last));
       this.focus(inside);
     }
     event.preventDefault();

@@ -15,25 +15,54 @@ let spoken = "";
 /** What the card says in each state: a heading, a text, the button. */
 function texts(learn, ready) {
   const button = learn.resumable ? "Go on" : "Learn";
-  const stopped = ["Stopped, and kept", "The best prompt so far is kept, and it goes on from here when you press the button.", "Go on"];
+  const stopped = [
+    "Stopped, and kept",
+    "The best prompt so far is kept, and it goes on from here when you press the button.",
+    "Go on",
+  ];
   switch (learn.state) {
     case "encoding":
-      return ["Reading photos", "Each new photo goes through the model once; what it saw there is kept.", "Stop"];
+      return [
+        "Reading photos",
+        "Each new photo goes through the model once; what it saw there is kept.",
+        "Stop",
+      ];
     case "tuning":
       return ["Learning", "You can leave this page, or close it: learning goes on.", "Stop"];
     case "done":
-      return ["Learnt", "The classifier is made. Look at what it gets wrong, or add photos and learn again.", "Learn again"];
+      return [
+        "Learnt",
+        "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
+        "Learn again",
+      ];
     case "failed":
-      return ["That did not work", learn.why ?? "The station gave no reason; its log says more.", button];
+      return [
+        "That did not work",
+        learn.why ?? "The station gave no reason; its log says more.",
+        button,
+      ];
     case "elsewhere":
-      return ["Learning elsewhere", learn.why ?? "Another program is learning with this run folder. This page goes on when it is done.", "Learn"];
+      return [
+        "Learning elsewhere",
+        learn.why ??
+          "Another program is learning with this run folder. This page goes on when it is done.",
+        "Learn",
+      ];
     case "stopped":
       return stopped;
     default:
       if (learn.resumable) return stopped;
       return ready
-        ? ["Ready to learn", "Everything is there. It takes a few minutes on a small device.", "Learn"]
-        : ["Photos first", "Learning needs two classes with photos. Add them on the page Photos.", "Learn"];
+        ? [
+            "Ready to learn",
+            "Everything is there. It takes a few minutes on a small device.",
+            "Learn",
+          ]
+        : [
+            "Photos first",
+            "Learning needs two classes with photos. Add them on the page Photos.",
+            "Learn",
+          ];
   }
 }
 
@@ -46,7 +75,9 @@ function progress(learn) {
   else bar.value = 100 * share;
   const left = Number.isFinite(learn.seconds_left) ? `${duration(learn.seconds_left)} left` : null;
   const unit = learn.state === "encoding" ? "photos" : "queries";
-  const done = learn.of ? `${learn.queries.toLocaleString("en")} of ${learn.of.toLocaleString("en")} ${unit}` : null;
+  const done = learn.of
+    ? `${learn.queries.toLocaleString("en")} of ${learn.of.toLocaleString("en")} ${unit}`
+    : null;
   by("learn-figures").textContent = [learn.stage, done, left].filter(Boolean).join(" · ");
   const tenth = share === null ? "" : percent(Math.floor(share * 10) / 10);
   if (`${learn.state} ${tenth}` !== spoken) {
@@ -68,7 +99,11 @@ function show(state) {
   go.classList.toggle("main", !going);
   by("learn-again").hidden = going || !learn.resumable;
   by("learn-auto").checked = Boolean(learn.auto);
-  const quick = { none: "It waits for photos.", working: "It is being made just now.", ready: "It is up to date." };
+  const quick = {
+    none: "It waits for photos.",
+    working: "It is being made just now.",
+    ready: "It is up to date.",
+  };
   by("quick").textContent = quick[state.look?.state] ?? "";
   progress(learn);
   const points = (learn.history ?? []).filter(({ loss }) => Number.isFinite(loss));
@@ -90,7 +125,9 @@ by("learn-go").addEventListener("click", () => {
   return ask("/api/learn", { again: now().learn.state === "done" });
 });
 by("learn-again").addEventListener("click", () => ask("/api/learn", { again: true }));
-by("learn-auto").addEventListener("change", (event) => ask("/api/learn/auto", { on: event.target.checked }));
+by("learn-auto").addEventListener("change", (event) =>
+  ask("/api/learn/auto", { on: event.target.checked }),
+);
 
 // The state tells how far learning is, not the whole curve: that is asked for when it went on.
 let drawn = "";

@@ -34,13 +34,52 @@ function card(entry, entries, done) {
   };
   const enlarge = () => view(entries, entries.indexOf(entry));
   item.append(
-    h("button", { type: "button", class: "thumb", "aria-label": `Enlarge this ${about}`, click: enlarge }, h("img", { src: `/api/photos/${entry.id}/thumbnail`, alt: "", loading: "lazy", width: 256, height: 256 })),
-    h("div", { class: "mend-side" },
+    h(
+      "button",
+      { type: "button", class: "thumb", "aria-label": `Enlarge this ${about}`, click: enlarge },
+      h("img", {
+        src: `/api/photos/${entry.id}/thumbnail`,
+        alt: "",
+        loading: "lazy",
+        width: 256,
+        height: 256,
+      }),
+    ),
+    h(
+      "div",
+      { class: "mend-side" },
       h("p", {}, h("strong", {}, name(entry.class)), h("span", { class: "soft" }, entry.caption)),
-      h("div", { class: "inline" },
-        entry.other && h("button", { type: "button", click: go(ofClass(entry.other)) }, `It is ${name(entry.other)}`),
-        h("button", { type: "button", class: "quiet", "aria-label": `None of these: ${about}`, click: go(BACKGROUND) }, "None of these"),
-        h("button", { type: "button", class: "quiet", "aria-label": `Set aside: ${about}`, click: go(SET_ASIDE) }, "Set aside"))),
+      h(
+        "div",
+        { class: "inline" },
+        entry.other &&
+          h(
+            "button",
+            { type: "button", click: go(ofClass(entry.other)) },
+            `It is ${name(entry.other)}`,
+          ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-label": `None of these: ${about}`,
+            click: go(BACKGROUND),
+          },
+          "None of these",
+        ),
+        h(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-label": `Set aside: ${about}`,
+            click: go(SET_ASIDE),
+          },
+          "Set aside",
+        ),
+      ),
+    ),
   );
   return item;
 }
@@ -64,14 +103,44 @@ export function mendList(title, why, entries, { level = "h2", done = () => {} } 
   };
   more.addEventListener("click", () => show()?.querySelector("button").focus());
   show();
-  return h("section", { class: "card" }, h(level, { tabindex: -1 }, title, h("span", { class: "soft" }, ` ${entries.length}`)), h("p", { class: "soft" }, why), list, more);
+  return h(
+    "section",
+    { class: "card" },
+    h(level, { tabindex: -1 }, title, h("span", { class: "soft" }, ` ${entries.length}`)),
+    h("p", { class: "soft" }, why),
+    list,
+    more,
+  );
 }
 
 /** Entries of a list that /api/look gives. */
-export const misread = ({ id, class: own, said, probability }) => ({ id, class: own, other: said, misread_as: said, caption: `read as ${shown(now(), said)}, ${percent(probability)}` });
-export const suspect = ({ id, class: own, looks_like: other, probability }) => ({ id, class: own, other, suspect: other, caption: `looks like ${shown(now(), other)}, ${percent(probability)}` });
-export const unsure = ({ id, class: own, said, probability }) => ({ id, class: own, sure: false, other: said && said !== own ? said : undefined, caption: `not sure: ${said ? `${shown(now(), said)}, ` : ""}${percent(probability)}` });
-export const refused = ({ id, class: own }) => ({ id, class: own, known: false, caption: "taken for none of these" });
+export const misread = ({ id, class: own, said, probability }) => ({
+  id,
+  class: own,
+  other: said,
+  misread_as: said,
+  caption: `read as ${shown(now(), said)}, ${percent(probability)}`,
+});
+export const suspect = ({ id, class: own, looks_like: other, probability }) => ({
+  id,
+  class: own,
+  other,
+  suspect: other,
+  caption: `looks like ${shown(now(), other)}, ${percent(probability)}`,
+});
+export const unsure = ({ id, class: own, said, probability }) => ({
+  id,
+  class: own,
+  sure: false,
+  other: said && said !== own ? said : undefined,
+  caption: `not sure: ${said ? `${shown(now(), said)}, ` : ""}${percent(probability)}`,
+});
+export const refused = ({ id, class: own }) => ({
+  id,
+  class: own,
+  known: false,
+  caption: "taken for none of these",
+});
 
 /** Groups of photos that are nearly the same: all but the first of each go aside with one click. */
 export function twins(groups, done) {
@@ -83,8 +152,37 @@ export function twins(groups, done) {
       item.remove();
       done();
     };
-    item.append(...ids.slice(0, 6).map((id) => h("img", { src: `/api/photos/${id}/thumbnail`, alt: "", loading: "lazy", width: 256, height: 256 })), ids.length > 6 && h("span", { class: "soft" }, `and ${ids.length - 6} more`) || "", h("button", { type: "button", click: go }, `Keep one of ${ids.length}`));
+    item.append(
+      ...ids
+        .slice(0, 6)
+        .map((id) =>
+          h("img", {
+            src: `/api/photos/${id}/thumbnail`,
+            alt: "",
+            loading: "lazy",
+            width: 256,
+            height: 256,
+          }),
+        ),
+      (ids.length > 6 && h("span", { class: "soft" }, `and ${ids.length - 6} more`)) || "",
+      h("button", { type: "button", click: go }, `Keep one of ${ids.length}`),
+    );
     return item;
   };
-  return h("section", { class: "card" }, h("h2", { tabindex: -1 }, "Nearly the same", h("span", { class: "soft" }, ` ${count(groups.length, "group")}`)), h("p", { class: "soft" }, "Several photos of one scene teach little more than one, and flatter the figures above. The others are set aside."), h("ul", { class: "twin-list" }, groups.slice(0, 40).map(row)));
+  return h(
+    "section",
+    { class: "card" },
+    h(
+      "h2",
+      { tabindex: -1 },
+      "Nearly the same",
+      h("span", { class: "soft" }, ` ${count(groups.length, "group")}`),
+    ),
+    h(
+      "p",
+      { class: "soft" },
+      "Several photos of one scene teach little more than one, and flatter the figures above. The others are set aside.",
+    ),
+    h("ul", { class: "twin-list" }, groups.slice(0, 40).map(row)),
+  );
 }

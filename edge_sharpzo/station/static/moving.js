@@ -39,7 +39,9 @@ export function moveButtons(ids, { isAside, isBackground = false, done = () => {
     "select",
     { "aria-label": "Move to a class" },
     h("option", { value: "" }, "Move to …"),
-    (now()?.classes ?? []).map((each) => h("option", { value: each.name }, each.display || each.name)),
+    (now()?.classes ?? []).map((each) =>
+      h("option", { value: each.name }, each.display || each.name),
+    ),
   );
   // Arrow keys choose in a closed list too: so the button moves, not the choice.
   const button = h("button", { type: "button", disabled: true }, "Move");

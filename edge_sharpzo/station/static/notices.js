@@ -14,7 +14,11 @@ function show(kind, text, { keep = false } = {}) {
     { class: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
     h("p", {}, text),
   );
-  const close = h("button", { type: "button", class: "plain", "aria-label": "Close this message" }, icon("close"));
+  const close = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Close this message" },
+    icon("close"),
+  );
   close.addEventListener("click", () => {
     notice.remove();
     by("main").focus();

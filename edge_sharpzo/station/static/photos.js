@@ -24,13 +24,18 @@ function arranged(parent, places) {
     const known = columns.get(key(place));
     const column = known ?? new Column(place, selection);
     columns.set(key(place), column);
-    if (parent.children[i] !== column.element) parent.insertBefore(column.element, parent.children[i] ?? null);
+    if (parent.children[i] !== column.element)
+      parent.insertBefore(column.element, parent.children[i] ?? null);
     column.update(cls, number);
   });
 }
 
 function show(state) {
-  const classes = state.classes.map((cls) => ({ place: ofClass(cls.name), cls, number: cls.photos }));
+  const classes = state.classes.map((cls) => ({
+    place: ofClass(cls.name),
+    cls,
+    number: cls.photos,
+  }));
   const others = [
     { place: BACKGROUND, cls: null, number: state.background },
     { place: SET_ASIDE, cls: null, number: state.set_aside },
@@ -48,7 +53,11 @@ function show(state) {
   by("wording").hidden = classes.length === 0;
   const photos = state.classes.reduce((sum, cls) => sum + cls.photos, 0);
   by("tile-keys").hidden = photos === 0;
-  by("summary").textContent = [`${count(photos, "photo")} in ${count(classes.length, "class", "classes")}`, state.data, ...(state.notes ?? [])].join(" · ");
+  by("summary").textContent = [
+    `${count(photos, "photo")} in ${count(classes.length, "class", "classes")}`,
+    state.data,
+    ...(state.notes ?? []),
+  ].join(" · ");
   by("template-now").textContent = state.template;
   if (document.activeElement !== by("template")) by("template").value = state.template;
 }
@@ -68,7 +77,11 @@ function showChosen() {
   const isBackground = chosen.every((photo) => columns.get("background")?.grid.tiles.has(photo.id));
   bar.replaceChildren(
     h("strong", {}, `${count(chosen.length, "photo")} chosen`),
-    ...moveButtons(() => [...selection.chosen.keys()], { isAside, isBackground, done: () => selection.clear() }),
+    ...moveButtons(() => [...selection.chosen.keys()], {
+      isAside,
+      isBackground,
+      done: () => selection.clear(),
+    }),
     h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
   );
   speak(`${count(chosen.length, "photo")} chosen. Buttons at the end of the page move them.`);
@@ -106,7 +119,9 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) selection.clear();
 });
 
-showEffect(by("template"), by("template-effect"), (text) => (text && text !== now()?.template ? { template: text } : null));
+showEffect(by("template"), by("template-effect"), (text) =>
+  text && text !== now()?.template ? { template: text } : null,
+);
 selection.addEventListener("change", showChosen);
 takeDrops(selection);
 watch(show);

@@ -29,7 +29,11 @@ async function back(which) {
 function learning({ learn }) {
   const pill = by("learning");
   const share = learn.of ? learn.queries / learn.of : 0;
-  const texts = { encoding: "Reading photos", tuning: `Learning ${percent(share)}`, failed: "Learning failed" };
+  const texts = {
+    encoding: "Reading photos",
+    tuning: `Learning ${percent(share)}`,
+    failed: "Learning failed",
+  };
   pill.textContent = texts[learn.state] ?? "";
   pill.hidden = !pill.textContent;
 }

@@ -60,7 +60,11 @@ export function refresh() {
 function heard(event) {
   const said = JSON.parse(event.data);
   const known = state && said.version === state.version && said.look?.state === state.look.state;
-  if (known && said.look?.version === state.look.version && said.learn?.state === state.learn.state) {
+  if (
+    known &&
+    said.look?.version === state.look.version &&
+    said.learn?.state === state.learn.state
+  ) {
     state = { ...state, learn: { ...state.learn, ...said.learn } };
     changed();
   } else {

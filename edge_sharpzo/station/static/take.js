@@ -9,7 +9,8 @@ import { watch } from "./state.js";
 import { size } from "./words.js";
 
 const MEANT = {
-  "classifier.onnx": "The classifier: a photo in, probabilities and “none of these” out. Runs without edge-sharpzo.",
+  "classifier.onnx":
+    "The classifier: a photo in, probabilities and “none of these” out. Runs without edge-sharpzo.",
   "labels.txt": "The names of the classes, in the order of the probabilities.",
   "run.zip": "The whole run: all of these, the report, the tuned prompt, what it was asked for.",
 };
@@ -23,10 +24,30 @@ async function show(state) {
   try {
     const { ready, files, command, why } = await get("/api/take");
     by("take").hidden = !ready;
-    by("take-text").textContent = ready ? "Made by the last time that it learnt. Take it to wherever it is to work." : (why ?? "There is nothing to take yet. Press Learn on the page Learn; when it is done, the files are here.");
+    by("take-text").textContent = ready
+      ? "Made by the last time that it learnt. Take it to wherever it is to work."
+      : (why ??
+        "There is nothing to take yet. Press Learn on the page Learn; when it is done, the files are here.");
     if (!ready) return;
     by("files").replaceChildren(
-      ...files.map(({ name, bytes }) => h("li", {}, h("div", {}, h("strong", {}, name), h("span", { class: "soft" }, MEANT[name] ?? "")), h("a", { class: "button", href: `/api/take/${encodeURIComponent(name)}`, download: name, "aria-label": `Download ${name}` }, "Download", bytes ? h("small", {}, ` ${size(bytes)}`) : ""))),
+      ...files.map(({ name, bytes }) =>
+        h(
+          "li",
+          {},
+          h("div", {}, h("strong", {}, name), h("span", { class: "soft" }, MEANT[name] ?? "")),
+          h(
+            "a",
+            {
+              class: "button",
+              href: `/api/take/${encodeURIComponent(name)}`,
+              download: name,
+              "aria-label": `Download ${name}`,
+            },
+            "Download",
+            bytes ? h("small", {}, ` ${size(bytes)}`) : "",
+          ),
+        ),
+      ),
     );
     by("command").textContent = command;
   } catch (error) {

@@ -30,8 +30,12 @@ function portions(files) {
 /** "3 photos added to hat; 1 was there already" */
 function outcome(name, sum) {
   const parts = [`${count(sum.added, "photo")} added to “${name}”`];
-  if (sum.copies) parts.push(`${sum.copies} left out, since ${sum.copies === 1 ? "it is" : "they are"} there already`);
-  if (sum.near_duplicates) parts.push(`${sum.near_duplicates} of the burst left out as nearly the same`);
+  if (sum.copies)
+    parts.push(
+      `${sum.copies} left out, since ${sum.copies === 1 ? "it is" : "they are"} there already`,
+    );
+  if (sum.near_duplicates)
+    parts.push(`${sum.near_duplicates} of the burst left out as nearly the same`);
   return `${parts.join("; ")}.`;
 }
 
@@ -44,11 +48,17 @@ function refusals(refused) {
 function progressNotice(name, files, stop) {
   const bar = h("progress", { max: 1, value: 0, "aria-label": `Sending photos to ${name}` });
   const text = h("p", {}, `Sending ${count(files.length, "photo")} to “${name}” …`);
-  const notice = h("div", { class: "notice", role: "status" }, h("div", {}, text, bar), h("button", { type: "button", click: stop }, "Stop"));
+  const notice = h(
+    "div",
+    { class: "notice", role: "status" },
+    h("div", {}, text, bar),
+    h("button", { type: "button", click: stop }, "Stop"),
+  );
   by("notices").append(notice);
   return {
     done: (share) => (bar.value = share),
-    waiting: () => (text.textContent = `The station looks at ${count(files.length, "photo")} for “${name}” …`),
+    waiting: () =>
+      (text.textContent = `The station looks at ${count(files.length, "photo")} for “${name}” …`),
     share: () => percent(bar.value),
     remove: () => notice.remove(),
   };
@@ -62,7 +72,15 @@ function progressNotice(name, files, stop) {
 export async function upload(className, files, { burst = false } = {}) {
   const tooLarge = files.filter((file) => file.size > LARGEST);
   const good = files.filter((file) => file.size <= LARGEST);
-  const sum = { added: 0, copies: 0, near_duplicates: 0, refused: tooLarge.map((file) => ({ file: file.name, why: `${size(file.size)}, more than the 25 MB that a photo may have` })) };
+  const sum = {
+    added: 0,
+    copies: 0,
+    near_duplicates: 0,
+    refused: tooLarge.map((file) => ({
+      file: file.name,
+      why: `${size(file.size)}, more than the 25 MB that a photo may have`,
+    })),
+  };
   const name = shown(now(), className);
   const stopper = new AbortController();
   const notice = progressNotice(name, good, () => stopper.abort());
@@ -80,12 +98,14 @@ export async function upload(className, files, { burst = false } = {}) {
       };
       const answer = await send(path, form, progress, stopper.signal);
       sent += part;
-      for (const figure of ["added", "copies", "near_duplicates"]) sum[figure] += answer[figure] ?? 0;
+      for (const figure of ["added", "copies", "near_duplicates"])
+        sum[figure] += answer[figure] ?? 0;
       sum.refused.push(...(answer.refused ?? []));
       toldBy(answer);
     }
   } catch (error) {
-    if (error.name === "AbortError") tell("Stopped. What had arrived before stays; Undo takes it back.");
+    if (error.name === "AbortError")
+      tell("Stopped. What had arrived before stays; Undo takes it back.");
     fail(error);
   }
   notice.remove();

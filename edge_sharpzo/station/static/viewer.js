@@ -9,7 +9,8 @@ import { now } from "./state.js";
 /** What there is to say of a photo. */
 export function remarks(photo) {
   const name = (each) => shown(now(), each);
-  const suspect = typeof photo.suspect === "string" ? ` – it looks like ${name(photo.suspect)}` : "";
+  const suspect =
+    typeof photo.suspect === "string" ? ` – it looks like ${name(photo.suspect)}` : "";
   return [
     photo.suspect && `Look at this label${suspect}`,
     photo.misread_as && `Read as ${name(photo.misread_as)}`,
@@ -27,8 +28,16 @@ export function view(photos, at, where = {}) {
   const picture = h("img", { class: "large" });
   const words = h("p", { class: "soft", role: "status" });
   const step = (by) => () => show(Math.min(Math.max(at + by, 0), photos.length - 1));
-  const before = h("button", { type: "button", class: "plain", "aria-label": "Photo before", click: step(-1) }, icon("before"));
-  const after = h("button", { type: "button", class: "plain", "aria-label": "Photo after", click: step(1) }, icon("after"));
+  const before = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Photo before", click: step(-1) },
+    icon("before"),
+  );
+  const after = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Photo after", click: step(1) },
+    icon("after"),
+  );
 
   function show(index) {
     at = index;
@@ -42,17 +51,25 @@ export function view(photos, at, where = {}) {
   }
 
   const ids = () => [photos[at].id];
-  open(photos[at].name ?? "Photo", (dialog) => {
-    dialog.addEventListener("keydown", (event) => {
-      if (event.target.closest("select")) return;
-      if (event.key === "ArrowLeft") step(-1)();
-      if (event.key === "ArrowRight") step(1)();
-    });
-    show(at);
-    return [
-      h("div", { class: "viewer" }, before, picture, after),
-      words,
-      h("div", { class: "inline actions" }, moveButtons(ids, { isAside: false, ...where, done: () => dialog.close() })),
-    ];
-  }, { wide: true });
+  open(
+    photos[at].name ?? "Photo",
+    (dialog) => {
+      dialog.addEventListener("keydown", (event) => {
+        if (event.target.closest("select")) return;
+        if (event.key === "ArrowLeft") step(-1)();
+        if (event.key === "ArrowRight") step(1)();
+      });
+      show(at);
+      return [
+        h("div", { class: "viewer" }, before, picture, after),
+        words,
+        h(
+          "div",
+          { class: "inline actions" },
+          moveButtons(ids, { isAside: false, ...where, done: () => dialog.close() }),
+        ),
+      ];
+    },
+    { wide: true },
+  );
 }

@@ -27,7 +27,10 @@ export function showEffect(input, place, asked) {
       return;
     }
     place.textContent = "Trying these words …";
-    const text = await get(`/api/words?${new URLSearchParams(question)}`).then(said, (error) => error.message);
+    const text = await get(`/api/words?${new URLSearchParams(question)}`).then(
+      said,
+      (error) => error.message,
+    );
     if (mine === newest) place.textContent = text;
   });
   input.addEventListener("input", ask);

@@ -1,7 +1,8 @@
 /** Numbers as people read them. */
 
 /** "1 photo", "12 photos" */
-export const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+export const count = (n, one, many = `${one}s`) =>
+  `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
 /** A share as "83 %"; one that is not quite nothing or all does not read as if it were. */
 export function percent(share) {
@@ -13,7 +14,8 @@ export function percent(share) {
 }
 
 /** {right, share, plus_minus} as "83 % ± 6" */
-export const accuracy = (score) => `${percent(score.share)} ± ${Math.round(100 * score.plus_minus)}`;
+export const accuracy = (score) =>
+  `${percent(score.share)} ± ${Math.round(100 * score.plus_minus)}`;
 
 /** Seconds as "about 4 minutes" */
 export function duration(seconds) {
