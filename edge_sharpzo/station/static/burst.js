@@ -5,6 +5,8 @@ import { open } from "./dialog.js";
 import { h } from "./dom.js";
 import { ask, photosOf } from "./files.js";
 import { fail, speak } from "./notices.js";
+import { title } from "./places.js";
+import { now } from "./state.js";
 import { upload } from "./uploads.js";
 import { count } from "./words.js";
 
@@ -58,7 +60,7 @@ function holdButton(camera, sent) {
   return button;
 }
 
-async function dialogWith(found, name, title) {
+async function dialogWith(found, place) {
   let camera = await found[0].open();
   const stage = h("div", { class: "stage" }, camera.element);
   const report = h(
@@ -68,7 +70,7 @@ async function dialogWith(found, name, title) {
   );
   const sent = async (files) => {
     report.textContent = `Sending ${count(files.length, "photo")} …`;
-    const { added, near_duplicates: near } = await upload(name, files, { burst: true });
+    const { added, near_duplicates: near } = await upload(place, files, { burst: true });
     report.textContent = `${count(added, "photo")} added${near ? `, ${near} left out as nearly the same` : ""}. Hold again for more.`;
     speak(report.textContent);
   };
@@ -88,7 +90,7 @@ async function dialogWith(found, name, title) {
     }
   });
   open(
-    `Camera: ${title}`,
+    `Camera: ${title(now(), place)}`,
     () =>
       [
         found.length > 1 && pick,
@@ -108,23 +110,23 @@ async function dialogWith(found, name, title) {
 }
 
 /**
- * Photos of a class by camera: live where that is allowed, else by the phone's camera app.
- * @param {string} name the class @param {string} title what it is called
+ * Photos by camera: live where that is allowed, else by the phone's camera app.
+ * @param {import("./places.js").Place} place where they go
  */
-export async function photograph(name, title) {
+export async function photograph(place) {
   const { found, why } = await cameras();
   if (!found.length && isPhone()) {
     const { photos } = photosOf(await ask({ camera: true }));
     if (photos.length)
       await upload(
-        name,
+        place,
         photos.map(({ file }) => file),
       );
     return;
   }
   try {
     if (!found.length) throw Object.assign(new Error(noCamera(why)), { status: 0 });
-    await dialogWith(found, name, title);
+    await dialogWith(found, place);
   } catch (error) {
     fail(error);
   }

@@ -15,6 +15,10 @@ import { count } from "./words.js";
 
 const FIRST = 12;
 const MORE = 48;
+const MEANT = {
+  background: ": what the camera sees besides. They teach it to answer “none of these”.",
+  "set-aside": ": nothing learns from them, and nothing is deleted.",
+};
 
 const watcher = new IntersectionObserver(
   (entries) => {
@@ -74,7 +78,7 @@ export class Column {
   }
 
   buttons() {
-    if (this.place.kind !== "class") return null;
+    if (this.place.kind === "set-aside") return null;
     this.addButton = h(
       "button",
       { type: "button", click: () => this.add({}) },
@@ -83,7 +87,7 @@ export class Column {
     );
     this.cameraButton = h(
       "button",
-      { type: "button", click: () => photograph(this.place.name, title(now(), this.place)) },
+      { type: "button", click: () => photograph(this.place) },
       icon("camera"),
       "Camera",
     );
@@ -95,7 +99,7 @@ export class Column {
     if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
     if (photos.length)
       await upload(
-        this.place.name,
+        this.place,
         photos.map(({ file }) => file),
       );
   }
@@ -126,7 +130,8 @@ export class Column {
         ? ` · folder ${cls.name}`
         : "";
     const heldOut = cls?.held_out ? `, ${cls.held_out} held out` : "";
-    this.figures.textContent = `${count(number, "photo")}${heldOut}${folder}`;
+    const meant = MEANT[this.place.kind] ?? "";
+    this.figures.textContent = `${count(number, "photo")}${heldOut}${folder}${meant}`;
     this.total = number;
     if (this.isSeen) this.load();
   }

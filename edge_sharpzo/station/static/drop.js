@@ -7,6 +7,7 @@ import { dropped, photosOf } from "./files.js";
 import { DRAGGED } from "./grid.js";
 import { move } from "./moving.js";
 import { fail } from "./notices.js";
+import { ofClass } from "./places.js";
 import { now, refresh } from "./state.js";
 import { upload } from "./uploads.js";
 import { count } from "./words.js";
@@ -68,7 +69,7 @@ function askWhere(folders) {
           fail(error);
           continue;
         }
-        await upload(name, files);
+        await upload(ofClass(name), files);
       }
     };
     return [
@@ -86,9 +87,9 @@ async function take(transfer, column) {
   const { photos, others } = photosOf(await dropped(transfer));
   if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
   if (!photos.length) return;
-  if (column?.place.kind === "class") {
+  if (column && column.place.kind !== "set-aside") {
     await upload(
-      column.place.name,
+      column.place,
       photos.map(({ file }) => file),
     );
     return;

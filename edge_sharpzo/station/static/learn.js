@@ -92,7 +92,7 @@ function show(state) {
   const going = GOING.has(learn.state);
   const [title, text, button] = texts(learn, ready);
   if (by("learn-title").textContent !== title) by("learn-title").textContent = title;
-  by("learn-text").textContent = text;
+  by("learn-text").textContent = [text, ...(learn.told ?? []).map((each) => `${each}.`)].join(" ");
   const go = /** @type {HTMLButtonElement} */ (by("learn-go"));
   go.textContent = button;
   go.disabled = learn.state === "elsewhere" || !(ready || going);

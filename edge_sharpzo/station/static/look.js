@@ -32,7 +32,7 @@ function score(text, value, { main = false, was = null } = {}) {
       h("small", {}, `± ${Math.round(100 * value.plus_minus)}`),
     ),
     change,
-    h("span", { class: "soft" }, `${value.right} of ${look.photos} right`),
+    h("span", { class: "soft" }, `${value.right} of ${value.photos} right`),
   );
 }
 
@@ -133,7 +133,13 @@ function show(was) {
         )
       : "",
   );
-  by("matrix").replaceChildren(matrix(look.classes, look.confusion, pressed));
+  by("matrix").replaceChildren(
+    matrix(
+      look.classes.map(({ name }) => name),
+      look.confusion,
+      pressed,
+    ),
+  );
   showCell();
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
     mendList(title, why, look[field].map(entry)),
@@ -167,18 +173,23 @@ async function load(version) {
   }
 }
 
+/** What there is to say while there is nothing new to see. */
+function waiting({ state: how, why, done, of }) {
+  if (how === "none")
+    return `There is nothing to look at yet: ${why ?? "two classes need photos"}. Photos come in on the page Photos.`;
+  if (how !== "working") return "";
+  return of
+    ? `Looking at photos: ${done} of ${of} …`
+    : "Learning from the photos as they are now …";
+}
+
 watch((state) => {
   const { state: how, version } = state.look;
-  const waiting =
-    how === "working"
-      ? "Learning from the photos as they are now …"
-      : how === "none"
-        ? "There is nothing to look at yet: two classes need photos. Add them on the page Photos."
-        : "";
-  const why = state.look.why ?? "";
-  const text = [waiting, how === "ready" ? "" : why].filter(Boolean).join(" ");
+  const text = waiting(state.look);
   if (by("look-wait").textContent !== text) by("look-wait").textContent = text;
   by("look").classList.toggle("is-old", how === "working");
   if (how === "none") by("look").hidden = true;
-  if (how === "ready" && version !== shownVersion) load(version);
+  // A run that has ended brings the tuned prompt's figures.
+  const mark = `${version} ${state.learn.state === "done"}`;
+  if (how === "ready" && mark !== shownVersion) load(mark);
 });

@@ -153,17 +153,15 @@ export function twins(groups, done) {
       done();
     };
     item.append(
-      ...ids
-        .slice(0, 6)
-        .map((id) =>
-          h("img", {
-            src: `/api/photos/${id}/thumbnail`,
-            alt: "",
-            loading: "lazy",
-            width: 256,
-            height: 256,
-          }),
-        ),
+      ...ids.slice(0, 6).map((id) =>
+        h("img", {
+          src: `/api/photos/${id}/thumbnail`,
+          alt: "",
+          loading: "lazy",
+          width: 256,
+          height: 256,
+        }),
+      ),
       (ids.length > 6 && h("span", { class: "soft" }, `and ${ids.length - 6} more`)) || "",
       h("button", { type: "button", click: go }, `Keep one of ${ids.length}`),
     );

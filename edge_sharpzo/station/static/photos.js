@@ -39,7 +39,7 @@ function show(state) {
   const others = [
     { place: BACKGROUND, cls: null, number: state.background },
     { place: SET_ASIDE, cls: null, number: state.set_aside },
-  ].filter(({ number }) => number > 0);
+  ].filter(({ place, number }) => number > 0 || (place === BACKGROUND && classes.length > 0));
   const wanted = new Set([...classes, ...others].map(({ place }) => key(place)));
   for (const [name, column] of columns) {
     if (wanted.has(name)) continue;

@@ -6,6 +6,7 @@ import { fail, tell } from "./notices.js";
 /** @type {any} what /api/state said last */
 let state = null;
 let lost = null;
+let soon = 0;
 const listeners = new Set();
 
 /** The state as it is known; null before the first answer. */
@@ -39,6 +40,9 @@ async function ask() {
       tell("The station is back.");
     }
     changed();
+    // What is being learnt just now is there in a moment: sooner than the next event.
+    clearTimeout(soon);
+    if (state.look.state === "working") soon = setTimeout(refresh, 250);
   } catch (error) {
     lost ??= fail(error);
   }

@@ -3,7 +3,7 @@
 import { send } from "./api.js";
 import { by, h } from "./dom.js";
 import { fail, tell, toldBy } from "./notices.js";
-import { shown } from "./places.js";
+import { query, title } from "./places.js";
 import { now, refresh } from "./state.js";
 import { count, percent, size } from "./words.js";
 
@@ -65,11 +65,11 @@ function progressNotice(name, files, stop) {
 }
 
 /**
- * @param {string} className
+ * @param {import("./places.js").Place} place a class, or the background
  * @param {File[]} files
  * @param {{burst?: boolean}} how a burst's near-duplicates are left out
  */
-export async function upload(className, files, { burst = false } = {}) {
+export async function upload(place, files, { burst = false } = {}) {
   const tooLarge = files.filter((file) => file.size > LARGEST);
   const good = files.filter((file) => file.size <= LARGEST);
   const sum = {
@@ -81,7 +81,7 @@ export async function upload(className, files, { burst = false } = {}) {
       why: `${size(file.size)}, more than the 25 MB that a photo may have`,
     })),
   };
-  const name = shown(now(), className);
+  const name = title(now(), place);
   const stopper = new AbortController();
   const notice = progressNotice(name, good, () => stopper.abort());
   const bytes = good.reduce((total, file) => total + file.size, 0);
@@ -91,7 +91,7 @@ export async function upload(className, files, { burst = false } = {}) {
       const form = new FormData();
       for (const file of portion) form.append("photos", file, file.name);
       const part = portion.reduce((total, file) => total + file.size, 0);
-      const path = `/api/photos?class=${encodeURIComponent(className)}${burst ? "&burst=1" : ""}`;
+      const path = `/api/photos?${query(place)}${burst ? "&burst=1" : ""}`;
       const progress = (share) => {
         notice.done((sent + share * part) / bytes);
         if (share === 1) notice.waiting();

@@ -6,8 +6,9 @@ import { count, percent } from "./words.js";
 
 function said({ before, after, photos }) {
   if (!photos) return "Words show their effect as soon as there are photos.";
-  const change = after > before ? "better" : after < before ? "worse" : "as before";
-  return `By words alone ${percent(after)} of ${count(photos, "photo")} would be right; now it is ${percent(before)} (${change}).`;
+  const more = after.right - before.right;
+  const change = more > 0 ? `${more} more than` : more < 0 ? `${-more} fewer than` : "as many as";
+  return `By words alone ${percent(after.share)} of ${count(photos, "photo")} would be right: ${change} with the words of now (${percent(before.share)}).`;
 }
 
 /**
