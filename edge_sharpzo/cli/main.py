@@ -8,7 +8,18 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from edge_sharpzo.cli import check, collect, compare, doctor, evaluate, info, predict, sweep, tune
+from edge_sharpzo.cli import (
+    check,
+    collect,
+    compare,
+    doctor,
+    evaluate,
+    info,
+    predict,
+    station,
+    sweep,
+    tune,
+)
 from edge_sharpzo.cli.boundary import INTERRUPTED, user_errors
 from edge_sharpzo.cli.terminal import drop, prepare, say, write
 from edge_sharpzo.system.errors import os_error_text
@@ -62,6 +73,7 @@ app.command("eval")(evaluate.command)
 app.command("check")(check.command)
 app.command("info")(info.command)
 app.command("compare")(compare.command)
+app.command("station")(station.command)
 app.command("sweep")(sweep.command)
 app.command("collect")(collect.command)
 app.command("doctor")(doctor.command)

@@ -19,6 +19,7 @@ TOO_DEEP = "in folders that are too deep"
 OUTSIDE = "outside the class folders"
 NO_CLASS = "of folders that are no class of the run"
 HIDDEN = "that are hidden or the system's"
+SET_ASIDE = "that were set aside"
 EXAMPLES = 5  # of each reason, that are named
 
 

@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from edge_sharpzo.photos.left_out import HIDDEN, OUTSIDE, TOO_DEEP, UNREADABLE, LeftOut, of_kind
+from edge_sharpzo.photos.left_out import (
+    HIDDEN,
+    OUTSIDE,
+    SET_ASIDE,
+    TOO_DEEP,
+    UNREADABLE,
+    LeftOut,
+    of_kind,
+)
 from edge_sharpzo.system.errors import UserError
 
 SUFFIXES = {
@@ -16,6 +24,8 @@ OTHER_KINDS = {
 }
 # What systems and version control leave in a folder that has nothing in it.
 MARKS = {".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".keep", ".gitignore"}
+OWN_FOLDER = ".station"  # of what the station keeps; no file in it is the user's
+ASIDE_FOLDER = ".set-aside"  # of photos that were set aside
 SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -79,9 +89,17 @@ class Scan:
     def _leave_out_hidden(self, folder: Path) -> None:
         """Nor is what its hidden folders hold."""
         for hidden in _folders(folder):
-            if _is_clutter(hidden.name) and not hidden.is_symlink() and self._enter(hidden):
-                files = (file for file in sorted(hidden.rglob("*")) if not file.is_dir())
-                self.left_out += [LeftOut(file, HIDDEN) for file in files]
+            if not is_clutter(hidden.name) or hidden.name == OWN_FOLDER or hidden.is_symlink():
+                continue
+            if self._enter(hidden):
+                files = [file for file in sorted(hidden.rglob("*")) if not file.is_dir()]
+                aside = hidden.name == ASIDE_FOLDER
+                self.left_out += [
+                    (_no_photo(file) or LeftOut(file, SET_ASIDE))
+                    if aside
+                    else LeftOut(file, HIDDEN)
+                    for file in files
+                ]
 
     def has_entered(self, folder: Path) -> bool:
         """Whether the walk has been in this folder."""
@@ -101,7 +119,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _no_photo(file: Path) -> LeftOut | None:
     """Why `file` is no photo, by its name and its kind; None where it is one."""
-    if _is_clutter(file.name):
+    if is_clutter(file.name):
         return LeftOut(file, HIDDEN)
     if file.suffix.lower() not in SUFFIXES:
         return LeftOut(file, of_kind(file))
@@ -110,7 +128,7 @@ def _no_photo(file: Path) -> LeftOut | None:
 
 def subfolders(folder: Path) -> list[Path]:
     """Sorted; hidden ones and clutter left out."""
-    return [sub for sub in _folders(folder) if not _is_clutter(sub.name)]
+    return [sub for sub in _folders(folder) if not is_clutter(sub.name)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -156,5 +174,6 @@ def _holds_photos(folder: Path) -> bool:
     return any(_no_photo(file) is None for place in places for file in _files(place))
 
 
-def _is_clutter(name: str) -> bool:
+def is_clutter(name: str) -> bool:
+    """Whether a file or folder of that name is hidden, or what systems leave."""
     return name.startswith(".") or name.lower() in ("__macosx", "thumbs.db", "desktop.ini")

@@ -52,13 +52,13 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
         with part.open("rb") as stream:
             os.fsync(stream.fileno())
         part.replace(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Makes a rename last through a power cut, where the system can."""
     with suppress(OSError):  # Windows opens no folders
         handle = os.open(folder, os.O_RDONLY)

@@ -6,7 +6,7 @@ This folder needs NumPy and pillow alone and imports nothing of the package arou
 
 from .limits import MAX_BYTES, UnreadableImageError
 from .loading import Photo, load_image, why_no_file
-from .opening import FORMATS
+from .opening import FORMATS, kind_of
 from .preprocessing import preprocess, resized
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "MAX_BYTES",
     "Photo",
     "UnreadableImageError",
+    "kind_of",
     "load_image",
     "preprocess",
     "resized",

@@ -45,7 +45,7 @@ def open_photo(file: BinaryIO, most_bytes: int) -> tuple[Image.Image, int]:
     size. Raises UnreadableImageError for what is no photo or takes more; whatever pillow raises.
     """
     head = file.read(32)
-    kind = _kind(head)
+    kind = kind_of(head)
     if kind is None:
         raise UnreadableImageError(_what_else(head))
     length = file.seek(0, 2)
@@ -76,7 +76,8 @@ def _what_else(head: bytes) -> str:
     return "a film, no photo"
 
 
-def _kind(head: bytes) -> str | None:
+def kind_of(head: bytes) -> str | None:
+    """Which of FORMATS a file is that begins with `head`, 32 bytes; None for no photo."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:

@@ -1,0 +1,237 @@
+"""A data folder that can be changed: steps, each undoable, over the plain folders."""
+
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_sharpzo.album import adding, files
+from edge_sharpzo.album.contents import AlbumPhoto, ClassFolder, Contents, path_id, read_contents
+from edge_sharpzo.album.errors import NotThereError
+from edge_sharpzo.album.opened import INCOMING, OpenFolder, Outcome, Step
+from edge_sharpzo.album.plan import Plan
+from edge_sharpzo.album.steps import Steps, find_class
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import is_line
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of photos that were added."""
+
+    step: Step | None
+    told: list[str]
+    photos: list[AlbumPhoto]  # those that are new
+    copies: list[Path]  # given files whose bytes the album, or a file before them, has already
+    refused: list[tuple[Path, str]]  # given files that are no photos, and why
+
+
+class Album(OpenFolder):
+    """A data folder, locked while it is open. Its methods may be called from several threads.
+
+    Every method that changes something raises UserError where it refuses (NotThereError for a class
+    or photo that is not there, NameTakenError, DiskFullError), and then nothing was changed. What a
+    hand does to the folder meanwhile is no error: it is in the outcome's `told`.
+    """
+
+    @classmethod
+    def open(cls, root: Path, address: str = "") -> "Album":
+        """Locks the folder `root`, finishes a step that a dead process began, clears its leftovers.
+
+        `address` is told to others that try. Raises InUseError, and UserError where `root` is no
+        folder or cannot be written to.
+        """
+        return cls(root, address)
+
+    # What is there.
+
+    def contents(self) -> Contents:
+        """One walk through the folder. Raises UserError, as for two folders `train`."""
+        with self._guard:
+            names, template, notes = dict[str, str](), "", list[str]()
+            try:
+                names = self._settings.names()
+                template = self._settings.template() or ""
+            except UserError as error:
+                notes.append(str(error))
+            found = read_contents(self.root, names, [template])
+            found.notes.extend(notes)
+            return found
+
+    def classes(self) -> list[ClassFolder]:
+        """The classes, sorted by name."""
+        return self.contents().classes
+
+    def background(self) -> list[AlbumPhoto]:
+        """Photos of none of the classes."""
+        return self.contents().background
+
+    def set_aside(self) -> list[AlbumPhoto]:
+        """Photos that were set aside."""
+        return self.contents().set_aside
+
+    def version(self) -> str:
+        """Of the contents; 16 hex digits."""
+        return self.contents().version
+
+    def photo(self, photo_id: str) -> AlbumPhoto:
+        """The photo of that id, wherever it lies. Raises NotThereError."""
+        found = next((p for p in self.contents().photos() if p.id == photo_id), None)
+        if found is None:
+            raise NotThereError("there is no such photo (any more): load the page again")
+        return found
+
+    @property
+    def template(self) -> str | None:
+        """The template that was chosen, None where none was. Raises UserError."""
+        return self._settings.template()
+
+    def names_file(self) -> Path | None:
+        """What to give a run as `class_names`: of classes that are there; None where none is named.
+
+        Raises UserError, OSError.
+        """
+        with self._guard:
+            return self._settings.names_file({each.name for each in self.classes()})
+
+    # Steps.
+
+    def new_class(self, name: str) -> Outcome:
+        """Makes an empty class; its folder is called `name`, without spaces around it."""
+        with self._guard:
+            name, plan = self._steps().new_class(name)
+            return self._take(f"new class '{name}'", plan)
+
+    def rename(self, class_name: str, to: str) -> Outcome:
+        """Renames a class: its folders in all parts, and those of its photos set aside."""
+        with self._guard:
+            contents = self.contents()
+            known = find_class(contents, class_name)
+            to, plan = self._steps(contents).rename(known, to)
+            return self._take(f"'{known.name}' renamed to '{to}'", plan)
+
+    def merge(self, class_name: str, into: str) -> Outcome:
+        """Moves all photos of a class to those of another, part by part; the class is gone then."""
+        with self._guard:
+            contents = self.contents()
+            known, other = (find_class(contents, name) for name in (class_name, into))
+            plan = self._steps(contents).merge(known, other)
+            return self._take(f"'{known.name}' merged into '{other.name}'", plan)
+
+    def display(self, class_name: str, name: str) -> Outcome:
+        """Has prompts call a class `name`; empty: as its folder is called."""
+        with self._guard:
+            contents = self.contents()
+            known = find_class(contents, class_name)
+            name, plan = self._steps(contents).display(known, name)
+            return self._take(f"'{known.name}' is called '{name}'", plan)
+
+    def set_template(self, template: str) -> Outcome:
+        """Chooses the template of prompts; empty: none. Whether it suits a model is not checked."""
+        if not is_line(template):
+            raise UserError("a template is one line of text", field="template")
+        with self._guard:
+            plan = Plan(self.root)
+            plan.template(self._settings.template(), template or None)
+            return self._take(f"the template is '{template}'" if template else "no template", plan)
+
+    def incoming(self) -> Path:
+        """A new path to write a photo to that is to be added."""
+        return self._own / INCOMING / uuid.uuid4().hex
+
+    def add(self, given: Sequence[Path], class_name: str | None) -> Added:
+        """Adds photos that were written to `incoming`; `class_name` None: to the background.
+
+        They get names of their own, go to TRAIN, and are gone from `incoming` afterwards, whatever
+        became of them. A photo whose bytes are among those set aside is new.
+        """
+        if any(path.parent != self._own / INCOMING for path in given):
+            raise ValueError("photos to add have to be written to paths of `incoming`")
+        try:
+            with self._guard:
+                return self._add(given, class_name)
+        finally:
+            for path in given:
+                with suppress(OSError):
+                    files.drop(path)
+
+    def _add(self, given: Sequence[Path], class_name: str | None) -> Added:
+        contents = self.contents()
+        folder = self._steps(contents).home(class_name)
+        try:
+            found = adding.sort(given, (p for p in contents.photos() if not p.aside))
+        except OSError as error:
+            raise UserError(f"the photos cannot be kept ({error.strerror})") from error
+        plan = Plan(self.root)
+        targets = [plan.add_file(path, folder / name) for path, name in found.new]
+        where = f"'{folder.name}'" if class_name is not None else "the background"
+        outcome = self._take(f"{_photos(len(targets))} added to {where}", plan)
+        ids = {path_id(path.relative_to(self.root)) for path in targets}
+        photos = [p for p in self.contents().photos() if p.id in ids] if ids else []
+        return Added(outcome.step, outcome.told, photos, found.copies, found.refused)
+
+    def move(self, photo_ids: Sequence[str], class_name: str) -> Outcome:
+        """Moves photos, from wherever they lie, to a class; each stays in its part."""
+        with self._guard:
+            contents = self.contents()
+            known = find_class(contents, class_name)
+            photos, missing = _of_ids(contents, photo_ids)
+            plan = self._steps(contents).move(photos, known)
+            return self._take(f"{_moved(plan)} moved to '{known.name}'", plan, missing)
+
+    def move_to_background(self, photo_ids: Sequence[str]) -> Outcome:
+        """Moves photos to those of none of the classes; each stays in its part."""
+        with self._guard:
+            contents = self.contents()
+            photos, missing = _of_ids(contents, photo_ids)
+            plan = self._steps(contents).move_to_background(photos)
+            return self._take(f"{_moved(plan)} moved to the background", plan, missing)
+
+    def move_aside(self, photo_ids: Sequence[str]) -> Outcome:
+        """Sets photos aside: nothing learns from them or shows them as a class's."""
+        with self._guard:
+            contents = self.contents()
+            photos, missing = _of_ids(contents, photo_ids)
+            plan = self._steps(contents).move_aside(photos)
+            return self._take(f"{_moved(plan)} set aside", plan, missing)
+
+    def put_back(self, photo_ids: Sequence[str]) -> Outcome:
+        """Moves photos that were set aside to where they lay."""
+        with self._guard:
+            contents = self.contents()
+            photos, missing = _of_ids(contents, photo_ids)
+            plan = self._steps(contents).put_back(photos)
+            return self._take(f"{_moved(plan)} put back", plan, missing)
+
+    def _steps(self, contents: Contents | None = None) -> Steps:
+        """Plans for what is there. Raises UserError."""
+        return Steps(self.root, contents or self.contents(), self._settings.names())
+
+    def _take(self, text: str, plan: Plan, missing: int = 0) -> Outcome:
+        """A new step, where there is anything to do."""
+        gone = [f"{_photos(missing)} that you chose: no longer there"] if missing else []
+        if not plan.operations:
+            return Outcome(None, [*gone, *plan.told])
+        outcome = self._write(text, plan)
+        return Outcome(outcome.step, [*gone, *outcome.told])
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count} photos"
+
+
+def _moved(plan: Plan) -> str:
+    return _photos(plan.moves())
+
+
+def _of_ids(contents: Contents, photo_ids: Sequence[str]) -> tuple[list[AlbumPhoto], int]:
+    """The photos of those ids in the order of listing, and how many are not there.
+
+    Raises NotThereError where none is.
+    """
+    wanted = set(photo_ids)
+    found = [photo for photo in contents.photos() if photo.id in wanted]
+    if wanted and not found:
+        raise NotThereError("none of these photos is there any more: load the page again")
+    return found, len(wanted) - len(found)

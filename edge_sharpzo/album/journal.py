@@ -1,0 +1,230 @@
+"""The journal of a data folder: what each step is about to do, then that it is done.
+
+A line of JSON each, flushed to disk before anything else happens. What a step consists of stays in
+the file until it is undone, so that a long life takes little memory.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from edge_sharpzo.album import files
+from edge_sharpzo.album.errors import DiskFullError
+from edge_sharpzo.album.operations import Operation, as_json, from_json
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import parse_json
+
+JOURNAL = "journal.jsonl"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class Entry:
+    """A line of the journal that says what a step is about to do."""
+
+    id: int
+    time: str
+    text: str
+    undoes: int | None = None  # the step that it undoes
+    redoes: int | None = None  # or does again
+    place: tuple[int, int] = (0, 0)  # of its line: first byte, length
+    skipped: list[int] = field(default_factory=list)  # which operations were not done
+
+
+class Journal:
+    """The file, and the entries that can be undone or done again."""
+
+    def __init__(self, folder: Path):
+        """Reads the journal in `folder`, or begins one. Raises UserError, OSError."""
+        self._path = folder / JOURNAL
+        self.steps: list[Entry] = []
+        self.unfinished: Entry | None = None
+        self.damaged = 0  # lines that are no entry
+        # A step, and the entry that did or undid it last.
+        self._done: list[tuple[Entry, Entry]] = []
+        self._undone: list[tuple[Entry, Entry]] = []
+        self._last_id = 0
+        self._owed = b""  # a line that could not be written: the disk was full
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._handle = os.open(self._path, flags, 0o644)
+        try:
+            if not stat.S_ISREG(os.fstat(self._handle).st_mode):
+                raise UserError(f"{self._path} is no file: move it away")
+            self._read()
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def close(self) -> None:
+        """Closes the file; what is owed to it is tried once more."""
+        with suppress(UserError):  # the step is finished once more when the folder is opened
+            self._settle()
+        os.close(self._handle)
+
+    def begin(
+        self,
+        text: str,
+        operations: Sequence[Operation],
+        undoes: int | None = None,
+        redoes: int | None = None,
+    ) -> Entry:
+        """Writes down what is about to be done. Raises UserError; then nothing was written."""
+        self._check_in_place()
+        self._settle()
+        time = datetime.now().astimezone().isoformat(timespec="seconds")
+        entry = Entry(self._last_id + 1, time, text, undoes, redoes)
+        value = {"id": entry.id, "time": time, "text": text, "undoes": undoes, "redoes": redoes}
+        value["operations"] = [as_json(each) for each in operations]
+        line = _line(value)
+        entry.place = (os.lseek(self._handle, 0, os.SEEK_END), len(line))
+        try:
+            files.append(self._handle, line)
+        except OSError as error:
+            raise self._refused(error) from error
+        self._take(entry)
+        return entry
+
+    def end(self, entry: Entry, skipped: list[int]) -> None:
+        """Writes down that it is done, but for the operations `skipped`.
+
+        Where that fails it is owed: the next step begins with it.
+        """
+        entry.skipped, self.unfinished = skipped, None
+        line = _line({"done": entry.id, "skipped": skipped})
+        try:
+            files.append(self._handle, line)
+        except OSError:
+            self._owed = line
+
+    def operations(self, entry: Entry) -> list[Operation]:
+        """What the step is about to do, or did. Raises UserError where the file lost it."""
+        first, length = entry.place
+        try:
+            return [
+                from_json(each) for each in json.loads(self._bytes(first, length))["operations"]
+            ]
+        except (OSError, ValueError) as error:
+            raise UserError(f"{self._path} cannot be read any more ({error})") from error
+
+    def to_undo(self) -> tuple[Entry, Entry] | None:
+        """The newest step that is not undone, and the entry that did it last."""
+        return self._done[-1] if self._done else None
+
+    def to_redo(self) -> tuple[Entry, Entry] | None:
+        """The step that was undone last, and the entry that undid it."""
+        return self._undone[-1] if self._undone else None
+
+    def done_ids(self) -> set[int]:
+        """The steps that are not undone; a new step leaves those that are so for good."""
+        return {step.id for step, _ in self._done}
+
+    def _settle(self) -> None:
+        if self._owed:
+            try:
+                files.append(self._handle, self._owed)
+            except OSError as error:
+                raise self._refused(error) from error
+            self._owed = b""
+
+    def _check_in_place(self) -> None:
+        try:
+            same = os.path.samestat(os.fstat(self._handle), self._path.lstat())
+        except OSError:
+            same = False
+        if not same:
+            raise UserError(
+                f"{self._path} was moved or deleted: put it back, or start again with a new one"
+            )
+
+    def _refused(self, error: OSError) -> UserError:
+        if error.errno in FULL:
+            return DiskFullError(
+                f"the disk of {self._path.parent.parent} is full: nothing was changed. Make room"
+            )
+        return UserError(f"cannot write to {self._path} ({error.strerror}): nothing was changed")
+
+    def _bytes(self, first: int, length: int) -> bytes:
+        data = b""
+        while length > len(data) and (more := os.pread(self._handle, length - len(data), first)):
+            data, first = data + more, first + len(more)
+        return data
+
+    def _read(self) -> None:
+        """All entries; a last line that was not written whole is cut off."""
+        end = 0
+        with os.fdopen(os.dup(self._handle), "rb") as stream:
+            for line in stream:
+                if line.endswith(b"\n"):
+                    self._read_line(line, end)
+                    end += len(line)
+        if end < os.fstat(self._handle).st_size:
+            os.ftruncate(self._handle, end)
+
+    def _read_line(self, line: bytes, first: int) -> None:
+        try:
+            value = parse_json(line.decode())
+            if "done" in value:
+                self._end_of(value)
+                return
+            for each in value["operations"]:
+                from_json(each)
+            entry = Entry(*(_field(value, *each) for each in _FIELDS))
+            entry.place = (first, len(line))
+        except (ValueError, TypeError, KeyError):
+            self.damaged += 1
+            return
+        self._take(entry)
+
+    def _end_of(self, value: dict[str, Any]) -> None:
+        """Takes note that the last step was done."""
+        entry, skipped = self.unfinished, value["skipped"]
+        if entry is None or entry.id != value["done"]:
+            raise ValueError("the end of no step")
+        entry.skipped = [place for place in skipped if isinstance(place, int)]
+        self.unfinished = None
+
+    def _take(self, entry: Entry) -> None:
+        """A new last entry: what can be undone and done again after it."""
+        self._last_id, self.unfinished = max(self._last_id, entry.id), entry
+        if entry.undoes is not None:
+            _pass_on(self._done, self._undone, entry.undoes, entry)
+        elif entry.redoes is not None:
+            _pass_on(self._undone, self._done, entry.redoes, entry)
+        else:
+            self.steps.append(entry)
+            self._done.append((entry, entry))
+            self._undone.clear()
+
+
+_FIELDS: tuple[tuple[str, Any], ...] = (
+    *(("id", int), ("time", str), ("text", str)),
+    *(("undoes", int | None), ("redoes", int | None)),
+)
+
+
+def _field(value: dict[str, Any], name: str, kind: Any) -> Any:
+    if not isinstance(value[name], kind):
+        raise ValueError(f"no {name}")
+    return value[name]
+
+
+def _pass_on(
+    source: list[tuple[Entry, Entry]],
+    target: list[tuple[Entry, Entry]],
+    step_id: int,
+    entry: Entry,
+) -> None:
+    """Moves the step on top of one pile to the other, done or undone by `entry`."""
+    if source and source[-1][0].id == step_id:
+        target.append((source.pop()[0], entry))
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"  # a path that is no text becomes an escape

@@ -1,0 +1,203 @@
+"""What a step consists of: operations that may be done twice, and that say why one was not done.
+
+After a kill nobody knows which of them were done, so all are done again.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edge_sharpzo.album import files
+from edge_sharpzo.album.settings import Settings
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import shown, some
+
+GONE = "no longer there"
+TAKEN = "not moved, since there is another of that name now"
+NOT_EMPTY = "not removed, since something lies there"
+LINK = "left where they are, since they are links or lie behind one"
+
+
+@dataclass(frozen=True)
+class Move:
+    """A file or a folder moves; paths are relative to the data folder."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True)
+class Add(Move):
+    """A photo that is new moves in. There is nowhere to move it back to."""
+
+
+@dataclass(frozen=True)
+class Make:
+    """A folder is made."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Remove:
+    """An empty folder is removed."""
+
+    folder: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class's display name changes; None is none."""
+
+    class_name: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Template:
+    """The template of prompts changes; None is none."""
+
+    before: str | None
+    after: str | None
+
+
+Operation = Move | Add | Make | Remove | Name | Template
+_KINDS: dict[str, type[Operation]] = {
+    "move": Move,
+    "add": Add,
+    "make": Make,
+    "remove": Remove,
+    "name": Name,
+    "template": Template,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+def as_json(operation: Operation) -> list[str | None]:
+    """For the journal."""
+    return [_NAMES[type(operation)], *astuple(operation)]
+
+
+def from_json(value: Any) -> Operation:
+    """Of the journal, which anybody may have written. Raises ValueError."""
+    try:
+        name, *fields = value
+        operation = _KINDS[name](*fields)
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError("no operation of an album") from error
+    optional = isinstance(operation, Name | Template)
+    if not all(isinstance(each, str) or (optional and each is None) for each in fields):
+        raise ValueError("no operation of an album")
+    if isinstance(operation, Move | Make | Remove) and not all(map(_is_inside, fields)):
+        raise ValueError("an operation outside the folder")
+    return operation
+
+
+def _is_inside(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return (
+        bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
+    )
+
+
+def do_all(
+    operations: Sequence[Operation], root: Path, settings: Settings
+) -> tuple[list[int], list[str]]:
+    """Does `operations` in order. Returns the places of those that were not done, and what to tell.
+
+    One that cannot be done is passed over; the others are done.
+    """
+    skipped, why = [], dict[str, list[str]]()
+    for place, operation in enumerate(operations):
+        if reason := _do(operation, root, settings):
+            skipped.append(place)
+            why.setdefault(reason, []).append(shown(_what(operation)))
+    changed = {parent for operation in operations for parent in _parents(operation)}
+    files.flush_folders(root / parent for parent in changed)
+    return skipped, [f"{some(names)}: {reason}" for reason, names in why.items()]
+
+
+def _what(operation: Operation) -> str:
+    match operation:
+        case Move(source, _):
+            return source
+        case Make(folder) | Remove(folder):
+            return folder
+        case Name(class_name, _, _):
+            return f"the name of {class_name}"
+        case _:
+            return "the template"
+
+
+def _parents(operation: Operation) -> Iterable[PurePosixPath]:
+    if isinstance(operation, Move | Make | Remove):
+        return (PurePosixPath(path).parent for path in astuple(operation))
+    return ()
+
+
+def _do(operation: Operation, root: Path, settings: Settings) -> str | None:
+    """Why it could not be done, None where it is."""
+    try:
+        match operation:
+            case Move(source, target):
+                return _move(root, source, target)
+            case Make(folder):
+                return _make(root, folder)
+            case Remove(folder):
+                return _remove(root, folder)
+            case Name(class_name, _, after):
+                settings.name(class_name, after)
+            case Template(_, after):
+                settings.set_template(after)
+    except OSError as error:
+        return f"failed ({error.strerror or error})"
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _move(root: Path, source: str, target: str) -> str | None:
+    if is_linked(root, source) or is_linked(root, target):
+        return LINK
+    try:
+        files.move(root / source, root / target)
+    except FileExistsError:
+        return TAKEN if os.path.lexists(root / source) else None
+    except FileNotFoundError:
+        if os.path.lexists(root / source):
+            raise
+        return None if os.path.lexists(root / target) else GONE
+    return None
+
+
+def _make(root: Path, folder: str) -> str | None:
+    if is_linked(root, folder):
+        return LINK
+    try:
+        files.make_folder(root / folder)
+    except FileExistsError:
+        return None if (root / folder).is_dir() else TAKEN
+    return None
+
+
+def _remove(root: Path, folder: str) -> str | None:
+    if is_linked(root, folder):
+        return LINK
+    try:
+        files.remove_folder(root / folder)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        if (root / folder).is_dir() and any((root / folder).iterdir()):
+            return NOT_EMPTY
+        raise
+    return None
+
+
+def is_linked(root: Path, path: str) -> bool:
+    """Whether `path` in `root` is a link or lies behind one."""
+    pure = PurePosixPath(path)
+    return any((root / each).is_symlink() for each in (pure, *pure.parents[:-1]))
