@@ -11,7 +11,6 @@ import typer
 
 from edge_sharpzo.cli.boundary import as_flags, user_errors
 from edge_sharpzo.cli.flags import ThreadsFlag
-from edge_sharpzo.cli.interrupts import Signals
 from edge_sharpzo.cli.terminal import is_terminal, out, say, write
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown
@@ -54,9 +53,13 @@ def command(
             given = TuneOptions(onnx=onnx, threads=threads, max_memory=max_memory)
         return_large_arrays_at_once()
         with _listening(host, port) as listener:
-            # Quoted in full where one types it: what others wrote is escaped.
-            with Desk.opened(data, run, given, lambda text: say(as_flags(text))) as desk:
-                _serve(desk, listener, host, signals)
+            desk = Desk.opened(data, run, given, lambda text: say(as_flags(text)))
+            ending = _Ending(desk)
+            signals.search = ending  # until the last checkpoint is written
+            with desk:
+                _serve(desk, listener, host, ending)
+        if ending.asked:
+            raise KeyboardInterrupt
 
 
 def _check_installed() -> None:
@@ -112,7 +115,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
     )
 
 
-def _serve(desk: "Desk", listener: socket.socket, host: str, signals: Signals) -> None:
+def _serve(desk: "Desk", listener: socket.socket, host: str, ending: "_Ending") -> None:
     """Answers until a signal comes."""
     import uvicorn
 
@@ -143,30 +146,26 @@ def _serve(desk: "Desk", listener: socket.socket, host: str, signals: Signals) -
         timeout_graceful_shutdown=GRACE,
         h11_max_incomplete_event_size=64_000,
     )
-    server = Server(config)
+    server = ending.server = Server(config)
     _tell(address, token)
-    ending = _Ending(server, desk)
-    signals.search = ending  # type: ignore[assignment]
-    try:
+    if not ending.asked:
         server.run(sockets=[listener])
-    finally:
-        signals.search = None
-    if ending.asked:
-        raise KeyboardInterrupt
 
 
 class _Ending:
     """Hears of signals: the server ends its answers, and then the rest ends."""
 
-    def __init__(self, server: "uvicorn.Server", desk: "Desk"):
-        self._server, self._desk = server, desk
+    def __init__(self, desk: "Desk"):
+        self._desk = desk
+        self.server: uvicorn.Server | None = None
         self.asked = False
 
     def ask(self) -> None:
         """A signal has come."""
         self.asked = True
         self._desk.closing.set()
-        self._server.should_exit = True
+        if self.server:
+            self.server.should_exit = True
 
 
 def _reached_at(host: str) -> str:

@@ -1,5 +1,7 @@
 """The API's endpoints, in one list: the routes and the OpenAPI file are made of it."""
 
+from starlette.responses import Response
+
 from edge_sharpzo.station import learn_api, photos_api, take_api
 from edge_sharpzo.station.answers import (
     AddAsked,
@@ -27,7 +29,6 @@ from edge_sharpzo.station.answers import (
 )
 from edge_sharpzo.station.calls import Asked, Endpoint
 from edge_sharpzo.station.desk import Desk
-from starlette.responses import Response
 
 GET, POST = "GET", "POST"
 CHANGING = (409, 507)
@@ -204,9 +205,7 @@ ENDPOINTS = (
         statuses=(404, 409),
     ),
     Endpoint(GET, "/api/camera", "Whether the device has a camera", camera, CameraAnswer),
-    Endpoint(
-        GET, "/api/camera/frame", "What it sees now", frame, "image/jpeg", statuses=(409,)
-    ),
+    Endpoint(GET, "/api/camera/frame", "What it sees now", frame, "image/jpeg", statuses=(409,)),
     Endpoint(
         GET,
         "/api/events",

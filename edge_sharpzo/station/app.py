@@ -39,9 +39,7 @@ def made_app(desk: Desk, names: Iterable[str], tokens: Tokens | None) -> Starlet
         desk.log(f"{request.method} {request.url.path}: {told.status} {told.cause}")
         return told.response()
 
-    endpoints = [
-        Route(each.path, handler(desk, each), methods=[each.method]) for each in ENDPOINTS
-    ]
+    endpoints = [Route(each.path, handler(desk, each), methods=[each.method]) for each in ENDPOINTS]
     return Starlette(
         routes=[*endpoints, Route("/api/openapi.json", described), *page_routes()],
         middleware=[Middleware(Guard, names=names, tokens=tokens)],

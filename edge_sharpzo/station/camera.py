@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
@@ -77,7 +77,7 @@ class Camera:
             self._lock.notify_all()
 
 
-def _frames(video: Path) -> Iterator["Image"]:
+def _frames(video: Path) -> Generator["Image"]:
     if find_spec("picamera2"):
         from picamera2 import Picamera2
 

@@ -16,6 +16,7 @@ from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.classify import Classifier, Prediction
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
 from edge_sharpzo.clip.model import Clip
+from edge_sharpzo.photos.scan import OWN_FOLDER
 from edge_sharpzo.pipeline.prepare import open_model
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
@@ -106,14 +107,17 @@ class Desk:
 
     def options(self) -> TuneOptions:
         """Those of a run on the album as it is now."""
-        return replace(
-            self._base, template=self.template, class_names=self.album.names_file()
-        )
+        return replace(self._base, template=self.template, class_names=self.album.names_file())
 
     @property
     def data(self) -> Path:
         """The photos' folder."""
         return self._base.data
+
+    @property
+    def own(self) -> Path:
+        """The station's own folder in it."""
+        return self.data / OWN_FOLDER
 
     def contents(self, fresh: float = FRESH) -> Contents:
         """What lies in the folder; at most so many seconds old, but for steps made here."""

@@ -1,8 +1,9 @@
 """The one image tower of the station: open while it is used, closed soon after."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from threading import RLock, Timer
-from typing import Self
+from typing import Any, Self
 
 from edge_sharpzo.clip.image_tower import ImageTower, Seen
 from edge_sharpzo.clip.images import Photo
@@ -49,8 +50,8 @@ class Eyes(ImageTower):
                 found = list(
                     super().each(
                         photos[first : first + AT_ONCE],
-                        lambda index, reason, first=first: skipped(first + index, reason),
-                        lambda done, first=first: progress(first + done),
+                        partial(_behind, skipped, first),
+                        partial(_behind, progress, first),
                     )
                 )
                 self._stay()
@@ -71,3 +72,8 @@ class Eyes(ImageTower):
         self._timer = Timer(self._idle, self.close)
         self._timer.daemon = True
         self._timer.start()
+
+
+def _behind(hears: Callable[..., object], first: int, number: int, *more: Any) -> None:
+    """Tells of a photo by its number among all."""
+    hears(first + number, *more)

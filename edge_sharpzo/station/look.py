@@ -166,7 +166,9 @@ class Look:
         threshold, top = self.prompt.calibration.threshold, self.judged.probabilities.max(axis=1)
         doubted = np.flatnonzero(top < (threshold or 0.0))
         refused = set(self.refused())
-        return [int(i) for i in doubted[np.argsort(top[doubted], kind="stable")] if i not in refused]
+        return [
+            int(i) for i in doubted[np.argsort(top[doubted], kind="stable")] if i not in refused
+        ]
 
     def wanting(self) -> list[str]:
         """Classes that need photos, the neediest first."""
@@ -177,7 +179,7 @@ class Look:
         return [self.folders[i] for i in [*few, *more]]
 
     def nearest(self, features: np.ndarray, most: int) -> list[tuple[Path, int, float]]:
-        """Path, label and cosine of the photos learnt from that are most like one's features [D]."""
+        """Path, label and cosine of the photos learnt from that are most like features [D]."""
         cosines = self.features[: self.learnt] @ features
         order = np.argsort(-cosines, kind="stable")[:most]
         paths, labels = self.every.paths, self.every.labels

@@ -38,7 +38,7 @@ def openapi(endpoints: tuple[Endpoint, ...]) -> dict[str, Any]:
         if shape is not None and not isinstance(shape, str)
     ]
     unique = list(dict.fromkeys([*shapes, ErrorAnswer]))
-    refs, schemas = msgspec.json.schema_components(unique, REF)
+    refs, schemas = msgspec.json.schema_components(unique, ref_template=REF)
     by_shape = dict(zip(unique, refs, strict=True))
     paths: dict[str, Any] = {}
     for each in endpoints:
@@ -72,7 +72,10 @@ def _operation(
         body = {"application/json": {"schema": by_shape[endpoint.body]}}
         made["requestBody"] = {"required": True, "content": body}
     if endpoint.takes_files:
-        made["requestBody"] = {"required": True, "content": {"multipart/form-data": _form(endpoint)}}
+        made["requestBody"] = {
+            "required": True,
+            "content": {"multipart/form-data": _form(endpoint)},
+        }
     return made
 
 

@@ -45,7 +45,7 @@ LATER = "private, max-age=0, must-revalidate"
 
 def step_answer(step: Step | None) -> StepAnswer | None:
     """A step as it is answered."""
-    return step and StepAnswer(step.id, step.time, shown(step.text), step.undone)
+    return None if step is None else StepAnswer(step.id, step.time, shown(step.text), step.undone)
 
 
 def done(desk: Desk, outcome: Outcome) -> Done:

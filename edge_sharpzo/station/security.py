@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import error_response
-from edge_sharpzo.station.tokens import COOKIE, TooManyError, Tokens
+from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
 READING = ("GET", "HEAD")

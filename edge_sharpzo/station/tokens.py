@@ -18,6 +18,10 @@ MOST_WRONG, WITHIN = 20, 600.0  # wrong ones, in so many seconds: then none is l
 COOKIE = "edge-sharpzo"
 
 
+class TooManyError(Exception):
+    """Too many wrong tokens came."""
+
+
 class Tokens:
     """Compares what visitors bring with the token, in constant time, and not for ever."""
 
@@ -44,10 +48,6 @@ class Tokens:
                 return True
             self._wrong.append(now)
             return False
-
-
-class TooManyError(Exception):
-    """Too many wrong tokens came."""
 
 
 def _same(given: str, right: str) -> bool:

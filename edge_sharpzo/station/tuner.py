@@ -166,6 +166,10 @@ class Tuner:
                 progress.told.append(str(error))
             else:
                 return
+        self._begin_anew(progress)
+
+    def _begin_anew(self, progress: "_Progress") -> None:
+        """A run of the album as it is now, in a folder of its own."""
         progress.history = []
         if place := self.folder.put_away():
             progress.told.append(f"the run of before is in {place}")

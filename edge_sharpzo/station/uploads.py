@@ -59,7 +59,7 @@ class Received:
             raise AskedError(415, "send a form: multipart/form-data, with a boundary")
         self._wanted, self._most, self._place = wanted.encode(), most, place
         self.uploads: list[Upload] = []
-        self._part, self._stream, self._bytes = _Part(), None, 0
+        self._part, self._bytes = _Part(), 0
         self._stream: BinaryIO | None = None
         self._ended = False
         self._parser = MultipartParser(
