@@ -79,11 +79,13 @@ class Station:
 
 @contextmanager
 def station(
-    onnx: Path, data: Path, run: Path, tokens: Tokens | None = None, **options: Any
+    onnx: Path | None, data: Path, run: Path, tokens: Tokens | None = None, **options: Any
 ) -> Iterator[Station]:
     """Serves the folder `data`."""
     log: list[str] = []
-    given = TuneOptions(onnx=onnx, threads=1, **options)
+    if onnx:
+        options["onnx"] = onnx
+    given = TuneOptions(threads=1, **options)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with Desk.opened(data, run, given, log.append) as desk:

@@ -180,6 +180,26 @@ def test_a_station_that_ends_leaves_a_run_that_goes_on(
     assert same(run, wanted)
 
 
+def test_the_page_goes_on_under_the_commands_options(
+    photos: Path, tiny_onnx: Path, run: Path, tmp_path: Path
+) -> None:
+    """Parts of its own, fewer shots, another seed and budget: in the next run too."""
+    data = Path(shutil.copytree(photos, tmp_path / "parts"))
+    options = ["--shots", 4, "--seed", 3, "--budget", 400, "--template", "one {}"]
+    given = ["--onnx", tiny_onnx, "--data", data, "--out", run, *options]
+    assert invoke("tune", *given).exit_code == 0
+    with station(None, data, run) as served:
+        state = served.settled()
+        assert (state["learn"]["state"], state["learn"]["up_to_date"]) == ("done", True)
+        assert state["template"] == "one {}"
+        served.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+        served.post("/api/learn", {"again": True})
+        assert ended(served)["up_to_date"]
+    config = json.loads((run / "config.json").read_text())
+    chosen = [config["options"][name] for name in ("shots", "seed", "budget", "template")]
+    assert chosen == [4, 3, 400, "one {}"]
+
+
 def test_one_at_a_time(served: Station, tiny_onnx: Path, data: Path, run: Path) -> None:
     served.post("/api/learn", {})
     answer = served.post("/api/learn", {})
@@ -272,9 +292,8 @@ def test_a_stopped_run_of_other_photos_is_put_away(
     assert (run.with_name("run-1") / FILE).exists()  # it can still go on, with its photos
     config = json.loads((run / "config.json").read_text())
     assert ("red stuff" in config["names"]) == (change == "name")
-    assert config["options"]["template"] == (
-        "one {}" if change == "template" else "a photo of a {}."
-    )
+    wanted = "one {}" if change == "template" else "a photo of a {}."
+    assert config["options"]["template"] == wanted
 
 
 def test_photos_that_change_while_they_are_read(
@@ -306,7 +325,7 @@ def test_what_fails_is_said_and_the_page_goes_on(
 ) -> None:
     from edge_sharpzo import run as tuning
 
-    def full(*what: object, **more: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
