@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_sharpzo.album import adding, files
@@ -44,6 +44,11 @@ class Album(OpenFolder):
         """
         return cls(root, address)
 
+    def __init__(self, root: Path, address: str = ""):
+        """Use `open`."""
+        super().__init__(root, address)
+        self._known: dict[str, AlbumPhoto] = {}  # by id, as they were listed last
+
     # What is there.
 
     def contents(self) -> Contents:
@@ -57,6 +62,7 @@ class Album(OpenFolder):
                 notes.append(str(error))
             found = read_contents(self.root, names, [template])
             found.notes.extend(notes)
+            self._known = {photo.id: photo for photo in found.photos()}
             return found
 
     def classes(self) -> list[ClassFolder]:
@@ -77,10 +83,15 @@ class Album(OpenFolder):
 
     def photo(self, photo_id: str) -> AlbumPhoto:
         """The photo of that id, wherever it lies. Raises NotThereError."""
-        found = next((p for p in self.contents().photos() if p.id == photo_id), None)
-        if found is None:
-            raise NotThereError("there is no such photo (any more): load the page again")
-        return found
+        with suppress(OSError):
+            if found := self._known.get(photo_id):  # an id is a path's, so it lies there or nowhere
+                stat = found.path.stat()
+                return replace(found, size=stat.st_size, modified=stat.st_mtime_ns)
+        with self._guard:
+            self.contents()
+            if found := self._known.get(photo_id):
+                return found
+        raise NotThereError("there is no such photo (any more): load the page again")
 
     @property
     def template(self) -> str | None:

@@ -20,7 +20,7 @@ from edge_sharpzo.system.text import as_spoken, folded, is_line, shown
 TRAIN, VAL, TEST = "train", "val", "test"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AlbumPhoto:
     """A photo's file, as it was when it was listed."""
 
@@ -164,20 +164,24 @@ def whence(
 
 
 def _stated(root: Path, paths: Iterable[Path], name: str | None, part: str) -> list[AlbumPhoto]:
-    photos = []
+    photos, behind = [], len(os.fsencode(root)) + (root != root.parent)
     for path in paths:
         try:
             stat = path.stat()
         except OSError:  # gone meanwhile
             continue
-        photo_id = path_id(path.relative_to(root))
+        photo_id = _id(os.fsencode(path)[behind:])
         photos.append(AlbumPhoto(photo_id, path, name, part, stat.st_size, stat.st_mtime_ns))
     return photos
 
 
 def path_id(path: Path) -> str:
     """By what a photo is addressed whose path in the data folder is `path`."""
-    return hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    return _id(os.fsencode(path))
+
+
+def _id(path: bytes) -> str:
+    return hashlib.sha256(path).hexdigest()[:16]
 
 
 def _shown(root: Path, path: Path) -> str:

@@ -7,6 +7,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 
 from edge_sharpzo.system.storage import flush_folder
@@ -20,9 +21,16 @@ def move(source: Path, target: Path) -> None:
 
     Raises FileNotFoundError, FileExistsError where `target` is there, or another OSError.
     """
-    if source.is_dir() and target.is_dir() and source.samefile(target):
-        source.rename(target)  # another case, where the file system does not tell cases apart
-        return
+    try:
+        _rename(source, target)
+    except FileExistsError:
+        # It is there in another case, where the file system does not tell cases apart.
+        if not (source.is_dir() and target.is_dir() and source.samefile(target)):
+            raise
+        source.rename(target)
+
+
+def _rename(source: Path, target: Path) -> None:
     rename = _rename_if_free()
     if rename is not None:
         if rename(_HERE, os.fsencode(source), _HERE, os.fsencode(target), _NO_REPLACE) == 0:
@@ -35,6 +43,7 @@ def move(source: Path, target: Path) -> None:
     source.rename(target)
 
 
+@cache
 def _rename_if_free() -> Callable[[int, bytes, int, bytes, int], int] | None:
     """Linux's renameat2, which looks and renames in one; None where there is none."""
     try:

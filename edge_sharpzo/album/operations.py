@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_sharpzo.album import files
 from edge_sharpzo.album.settings import Settings
+from edge_sharpzo.photos.scan import ASIDE_FOLDER
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown, some
 
@@ -191,9 +192,10 @@ def _remove(root: Path, folder: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError:
-        if (root / folder).is_dir() and any((root / folder).iterdir()):
-            return NOT_EMPTY
-        raise
+        if not ((root / folder).is_dir() and any((root / folder).iterdir())):
+            raise
+        # Of photos set aside some may stay, and nobody has to know that folder.
+        return None if PurePosixPath(folder).parts[0] == ASIDE_FOLDER else NOT_EMPTY
     return None
 
 

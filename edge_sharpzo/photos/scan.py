@@ -1,5 +1,6 @@
 """Walks folders of photos: which files are photos, and which are not used."""
 
+import os
 from pathlib import Path
 
 from edge_sharpzo.photos.left_out import (
@@ -17,6 +18,7 @@ SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".mpo"),
     *(".png", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
 }
+_ENDINGS = tuple(SUFFIXES)
 # Files that nobody takes for photos: a folder of nothing else is no class that lost its photos.
 OTHER_KINDS = {
     *(".csv", ".json", ".log", ".md", ".pdf", ".txt", ".xml", ".yaml", ".yml"),
@@ -67,7 +69,7 @@ class Scan:
             if reason := _no_photo(file):
                 self.left_out.append(reason)
             else:
-                photos.append(file)
+                photos.append(folder / file.name)
         return photos
 
     def leave_out(self, folder: Path, reason: str = OUTSIDE) -> None:
@@ -84,7 +86,9 @@ class Scan:
     def leave_out_files(self, folder: Path, reason: str = OUTSIDE) -> None:
         """No file in `folder` itself is used."""
         self._leave_out_hidden(folder)
-        self.left_out += [_no_photo(file) or LeftOut(file, reason) for file in _files(folder)]
+        self.left_out += [
+            _no_photo(file) or LeftOut(folder / file.name, reason) for file in _files(folder)
+        ]
 
     def _leave_out_hidden(self, folder: Path) -> None:
         """Nor is what its hidden folders hold."""
@@ -113,17 +117,19 @@ class Scan:
         return first
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if not entry.is_dir())
+def _files(folder: Path) -> list["os.DirEntry[str]"]:
+    """Sorted. Listing a folder tells the kinds of all in it, asking for each is far slower."""
+    with os.scandir(folder) as entries:
+        return sorted((e for e in entries if not e.is_dir()), key=lambda entry: entry.name)
 
 
-def _no_photo(file: Path) -> LeftOut | None:
+def _no_photo(file: "os.DirEntry[str] | Path") -> LeftOut | None:
     """Why `file` is no photo, by its name and its kind; None where it is one."""
     if is_clutter(file.name):
-        return LeftOut(file, HIDDEN)
-    if file.suffix.lower() not in SUFFIXES:
-        return LeftOut(file, of_kind(file))
-    return None if file.is_file() else LeftOut(file, UNREADABLE, "no file")
+        return LeftOut(Path(file), HIDDEN)
+    if not file.name.lower().endswith(_ENDINGS):
+        return LeftOut(Path(file), of_kind(Path(file)))
+    return None if file.is_file() else LeftOut(Path(file), UNREADABLE, "no file")
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -132,7 +138,8 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.is_dir())
 
 
 def is_empty(folder: Path) -> bool:

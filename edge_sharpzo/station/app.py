@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.calls import handler
@@ -22,7 +22,7 @@ from edge_sharpzo.station.tokens import Tokens
 CAUSES = {404: "there is nothing at this address", 405: "this address takes another method"}
 
 
-def made_app(desk: Desk, names: Iterable[str], tokens: Tokens | None) -> Starlette:
+def made_app(desk: Desk, names: Iterable[str], tokens: Tokens | None) -> ASGIApp:
     """The application, known by the host `names`; with tokens nobody comes in without."""
     file = msgspec.json.encode(openapi(ENDPOINTS))
 
@@ -34,14 +34,12 @@ def made_app(desk: Desk, names: Iterable[str], tokens: Tokens | None) -> Starlet
         cause = CAUSES.get(error.status_code, error.detail)
         return error_response(error.status_code, cause, headers=error.headers)
 
-    async def failed(request: Request, error: Exception) -> Response:
-        told = as_asked_error(error)
-        desk.log(f"{request.method} {request.url.path}: {told.status} {told.cause}")
-        return told.response()
+    async def failed(request: Request, error: Exception) -> Response:  # noqa: ARG001
+        return as_asked_error(error).response()  # and starlette raises it again
 
     endpoints = [Route(each.path, handler(desk, each), methods=[each.method]) for each in ENDPOINTS]
-    return Starlette(
+    app = Starlette(
         routes=[*endpoints, Route("/api/openapi.json", described), *page_routes()],
-        middleware=[Middleware(Guard, names=names, tokens=tokens)],
         exception_handlers={HTTPException: refused, Exception: failed},
     )
+    return Guard(app, names, tokens, desk.log)

@@ -1,6 +1,7 @@
 """One request to the API: what was asked, checked by its shape, and how the answer is sent."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError, as_asked_error
 
 MOST_BODY = 1_000_000  # bytes of JSON
+MOST_DRAINED = 500_000_000  # bytes that are read in vain
 Shape = TypeVar("Shape")
 
 
@@ -61,10 +63,24 @@ def handler(desk: Desk, endpoint: Endpoint) -> Callable[[Request], Awaitable[Res
             return Response(status_code=400)  # nobody hears it
         except Exception as error:  # an answer to anything, without a stack trace
             told = as_asked_error(error)
+            if endpoint.takes_files:
+                await _drain(request)
             desk.log(f"{request.method} {request.url.path}: {told.status} {told.cause}")
             return told.response()
 
     return handle
+
+
+async def _drain(request: Request) -> None:
+    """Reads what is still on its way: a browser that is cut off in the middle shows no answer."""
+    left, length = MOST_DRAINED, request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > left:
+        return
+    with suppress(ClientDisconnect, RuntimeError):  # it is read already
+        async for chunk in request.stream():
+            left -= len(chunk)
+            if left < 0:
+                return
 
 
 def json_response(made: Any) -> Response:

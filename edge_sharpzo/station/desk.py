@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from anyio import CapacityLimiter
 
-from edge_sharpzo.album import Album, Contents
+from edge_sharpzo.album import Album, AlbumPhoto, Contents, NotThereError
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.classify import Classifier, Prediction
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
@@ -28,7 +28,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import check_device
 
 RUN, HEADS = "run", "heads"  # who answers
-FRESH = 0.5  # seconds for which the walk through the folder counts
+FRESH, SEEN = 0.5, 5.0  # seconds for which a walk through the folder counts
 PICTURES = 2  # photos that are decoded at once
 
 
@@ -63,6 +63,7 @@ class Desk:
         self.camera = Camera()
         self._lock = Lock()
         self._contents: tuple[float, Contents] | None = None
+        self._photos: tuple[str, dict[str, AlbumPhoto]] = ("", {})
         self._answering: tuple[object, Answerer] | None = None
 
     @classmethod
@@ -127,6 +128,19 @@ class Desk:
             contents = self.album.contents()
             self._contents = time.monotonic(), contents
             return contents
+
+    def photo(self, photo_id: str) -> AlbumPhoto:
+        """The photo of that id. Raises NotThereError.
+
+        A page asks for hundreds at once: one walk through the folder does for all.
+        """
+        for fresh in (SEEN, 0.0):
+            contents = self.contents(fresh)
+            if self._photos[0] != contents.version:
+                self._photos = contents.version, {each.id: each for each in contents.photos()}
+            if found := self._photos[1].get(photo_id):
+                return found
+        raise NotThereError("there is no such photo (any more): load the page again")
 
     def changed(self) -> None:
         """A step was made."""

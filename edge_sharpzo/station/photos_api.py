@@ -117,7 +117,7 @@ class _Marks:
 
 def _tagged(desk: Desk, asked: Asked) -> tuple[AlbumPhoto, dict[str, str], bool]:
     """A photo, headers of its answer, and whether the client has it already."""
-    photo = desk.album.photo(asked.names["id"])
+    photo = desk.photo(asked.names["id"])
     try:
         etag = f'"{tag(photo.path)}"'
     except OSError as error:

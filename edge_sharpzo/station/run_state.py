@@ -24,6 +24,7 @@ class RunState:
     """A run folder as it was found."""
 
     finished: bool = False
+    has_results: bool = False  # of a run that was stopped too
     can_resume: bool = False
     made_of: MadeOf | None = None  # of a run that has got as far as its photos
     learnt_from: frozenset[str] = frozenset()  # digests of photos
@@ -87,6 +88,7 @@ def _read(folder: Path) -> RunState:
     config, finished = RunConfig.read(folder), is_finished(folder)
     return RunState(
         finished=finished,
+        has_results=(folder / SUMMARY).exists(),
         can_resume=not finished,
         made_of=MadeOf.run(config) if config.tuned_on else None,
         learnt_from=frozenset(config.learnt_from()),

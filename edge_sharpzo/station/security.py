@@ -7,7 +7,7 @@ page of another origin can set.
 
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote
 
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_sharpzo.station.errors import error_response
+from edge_sharpzo.station.errors import as_asked_error, error_response
 from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
@@ -59,13 +59,20 @@ def _bracketed(host: str) -> str:
 class Guard:
     """ASGI middleware: the Host header, the token, and where a request may come from."""
 
-    def __init__(self, app: ASGIApp, names: Iterable[str], tokens: Tokens | None):
+    def __init__(
+        self,
+        app: ASGIApp,
+        names: Iterable[str],
+        tokens: Tokens | None,
+        log: Callable[[str], object],
+    ):
         """`names` are hosts by which the server is known, without a port. No tokens: none needed.
 
         Beside them it is known by the address that a connection came to: that is no name, so that
         nobody can have made it lead here.
         """
         self._app, self._names, self._tokens = app, frozenset(names), tokens
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -73,16 +80,25 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        began = False
+
         async def with_headers(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
+                began = True
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        answer = self._refusal(scope)
-        await (answer or self._app)(scope, receive, with_headers)
+        try:
+            await (self._refusal(scope) or self._app)(scope, receive, with_headers)
+        except Exception as error:  # an answer to anything, and one line in the log
+            told = as_asked_error(error)
+            self._log(f"{scope['method']} {scope['path']}: {told.cause}")
+            if not began:
+                await told.response()(scope, receive, with_headers)
 
     def _refusal(self, scope: Scope) -> Response | None:
         """The answer to what may not pass; None where it may."""

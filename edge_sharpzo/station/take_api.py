@@ -30,7 +30,7 @@ def _why_not(desk: Desk) -> str | None:
     now = desk.tuner.state()
     if now.state in ("encoding", "tuning", "elsewhere"):
         return "it is being tuned: wait for the end, or stop it"
-    if not desk.tuner.folder.state().finished:
+    if not desk.tuner.folder.state().has_results:
         return now.why or "no prompt is tuned yet: learn first"
     return None
 
