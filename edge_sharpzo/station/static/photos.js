@@ -80,14 +80,14 @@ function showChosen() {
   const isBackground = chosen.every((photo) => columns.get("background")?.grid.tiles.has(photo.id));
   bar.replaceChildren(
     h("strong", {}, `${count(chosen.length, "photo")} chosen`),
+    h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
     ...moveButtons(() => [...selection.chosen.keys()], {
       isAside,
       isBackground,
       done: () => selection.clear(),
     }),
-    h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
   );
-  speak(`${count(chosen.length, "photo")} chosen. Buttons at the end of the page move them.`);
+  speak(`${count(chosen.length, "photo")} chosen. The key M goes to the buttons that move them.`);
 }
 
 by("new-class").addEventListener("submit", async (event) => {
@@ -126,5 +126,6 @@ showEffect(by("template"), by("template-effect"), (text) =>
   text && text !== now()?.template ? { template: text } : null,
 );
 selection.addEventListener("change", showChosen);
+selection.addEventListener("move", () => by("chosen").querySelector("select")?.focus());
 takeDrops(selection);
 watch(show);
