@@ -39,16 +39,21 @@ class Pictures:
 
     def __init__(self, chrome: Any, address: str, out: Path, scheme: str, size: str):
         width, height = SIZES[size]
-        self._page = chrome.new_context(
+        self._context = chrome.new_context(
             viewport={"width": width, "height": height},
             color_scheme=scheme,
             has_touch=size == "phone",
             is_mobile=size == "phone",
             device_scale_factor=2 if size == "phone" else 1,
-        ).new_page()
+        )
+        self._page = self._context.new_page()
         self._page.on("console", lambda message: print(f"{scheme} {size}: {message.text}"))
         self._page.on("pageerror", lambda error: print(f"{scheme} {size}: {error}"))
         self._address, self._out, self._suffix = address, out, f"{scheme}-{size}"
+
+    def close(self) -> None:
+        """Takes no more."""
+        self._context.close()
 
     def take(
         self, name: str, path: str, before: Callable[[Any], object] = lambda page: None
@@ -62,11 +67,23 @@ class Pictures:
         self._page.screenshot(path=self._out / f"{name}-{self._suffix}-whole.png", full_page=True)
 
 
-def learn(page: Any, address: str) -> None:
+def take_begin(chrome: Any, folder: Path, out: Path) -> None:
+    """Pictures of a station without a photo."""
+    (folder / "empty").mkdir()
+    with station(folder / "empty", folder / "none") as address:
+        for scheme, size in (("light", "desktop"), ("dark", "phone")):
+            pictures = Pictures(chrome, address, out, scheme, size)
+            pictures.take("begin", "/")
+            pictures.close()
+
+
+def learn(chrome: Any, address: str) -> None:
     """Has the station learn, to the end."""
+    page = chrome.new_page()
     page.goto(f"{address}/learn")
     page.locator("#learn-go:not([disabled])").click()
     page.get_by_role("heading", name="Learnt").wait_for(timeout=LEARNT)
+    page.close()
 
 
 def press(name: str) -> Callable[[Any], object]:
@@ -104,6 +121,7 @@ def take_all(chrome: Any, address: str, out: Path, photo: Path) -> None:
             pictures.take("camera", "/", press("Camera for"))
             pictures.take("photo", "/", lambda page: page.locator(".tile img").nth(1).click())
             pictures.take("cell", "/look", lambda page: page.locator(".wrong button").first.click())
+            pictures.close()
 
 
 def main() -> None:
@@ -122,12 +140,8 @@ def main() -> None:
             demo_photos(data)
         photo = next(file for file in sorted(data.rglob("*.*")) if file.is_file())
         with station(data, Path(folder) / "run") as address, browser() as chrome:
-            empty = Path(folder) / "empty"
-            empty.mkdir()
-            with station(empty, Path(folder) / "none") as fresh:
-                Pictures(chrome, fresh, given.out, "light", "desktop").take("begin", "/")
-                Pictures(chrome, fresh, given.out, "dark", "phone").take("begin", "/")
-            learn(chrome.new_page(), address)
+            take_begin(chrome, Path(folder), given.out)
+            learn(chrome, address)
             take_all(chrome, address, given.out, photo)
     print(f"{len(list(given.out.glob('*.png')))} pictures in {given.out}")
 
