@@ -30,6 +30,12 @@ function texts(learn, ready) {
     case "tuning":
       return ["Learning", "You can leave this page, or close it: learning goes on.", "Stop"];
     case "done":
+      if (!learn.up_to_date)
+        return [
+          "Changed since it learnt",
+          "The tuned classifier is of the photos and words before. Learn again to have the change in it.",
+          "Learn again",
+        ];
       return [
         "Learnt",
         "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
