@@ -146,7 +146,8 @@ export class Grid {
       Home: -last,
       End: last,
     };
-    if (event.key === "Enter") this.enlarge(this.photos, this.current);
+    if (event.key === "m") this.selection.dispatchEvent(new Event("move"));
+    else if (event.key === "Enter") this.enlarge(this.photos, this.current);
     else if (!(event.key in steps)) return;
     else {
       const to = this.current + steps[event.key];

@@ -7,7 +7,7 @@ import { lossCurve } from "./chart.js";
 import { by } from "./dom.js";
 import { fail, speak, toldBy } from "./notices.js";
 import { now, refresh, watch } from "./state.js";
-import { duration, percent } from "./words.js";
+import { duration, percent, sentence } from "./words.js";
 
 const GOING = new Set(["encoding", "tuning"]);
 let spoken = "";
@@ -30,6 +30,12 @@ function texts(learn, ready) {
     case "tuning":
       return ["Learning", "You can leave this page, or close it: learning goes on.", "Stop"];
     case "done":
+      if (!learn.up_to_date)
+        return [
+          "Changed since it learnt",
+          "The tuned classifier is of the photos and words before. Learn again to have the change in it.",
+          "Learn again",
+        ];
       return [
         "Learnt",
         "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
@@ -92,7 +98,7 @@ function show(state) {
   const going = GOING.has(learn.state);
   const [title, text, button] = texts(learn, ready);
   if (by("learn-title").textContent !== title) by("learn-title").textContent = title;
-  by("learn-text").textContent = [text, ...(learn.told ?? []).map((each) => `${each}.`)].join(" ");
+  by("learn-text").textContent = [text, ...(learn.told ?? [])].map(sentence).join(" ");
   const go = /** @type {HTMLButtonElement} */ (by("learn-go"));
   go.textContent = button;
   go.disabled = learn.state === "elsewhere" || !(ready || going);

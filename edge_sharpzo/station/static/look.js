@@ -9,7 +9,7 @@ import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
 import { fail, speak } from "./notices.js";
 import { shown as named } from "./places.js";
 import { now, watch } from "./state.js";
-import { accuracy, count, percent } from "./words.js";
+import { accuracy, count, percent, sentence } from "./words.js";
 
 let look = null;
 let shownVersion = null;
@@ -176,7 +176,7 @@ async function load(version) {
 /** What there is to say while there is nothing new to see. */
 function waiting({ state: how, why, done, of }) {
   if (how === "none")
-    return `There is nothing to look at yet: ${why ?? "two classes need photos"}. Photos come in on the page Photos.`;
+    return `Nothing to look at yet: ${sentence(why ?? "two classes need photos")} Photos come in on the page Photos.`;
   if (how !== "working") return "";
   return of
     ? `Looking at photos: ${done} of ${of} …`

@@ -1,6 +1,7 @@
 /** What the page tells: seen at the top, and spoken by screen readers. */
 
 import { by, h, icon } from "./dom.js";
+import { sentence } from "./words.js";
 
 /** Speaks without showing, for what the page shows anyway. */
 export function speak(text) {
@@ -43,8 +44,8 @@ export const tell = (text, how = {}) => show("good", text, how);
 export function fail(error) {
   if (error.name === "AbortError") return null;
   if (error.status === undefined) console.error(error); // a fault of this page
-  return show("bad", error.message);
+  return show("bad", sentence(error.message));
 }
 
 /** Tells what the station said besides its answer. */
-export const toldBy = (answer) => (answer.told ?? []).forEach((text) => tell(text));
+export const toldBy = (answer) => (answer.told ?? []).forEach((text) => tell(sentence(text)));

@@ -11,7 +11,7 @@ import { fail, speak, tell, toldBy } from "./notices.js";
 import { BACKGROUND, SET_ASIDE, key, ofClass } from "./places.js";
 import { Selection } from "./selection.js";
 import { now, refresh, watch } from "./state.js";
-import { count } from "./words.js";
+import { count, sentence } from "./words.js";
 import { showEffect } from "./wording.js";
 
 const selection = new Selection();
@@ -56,8 +56,11 @@ function show(state) {
   by("summary").textContent = [
     `${count(photos, "photo")} in ${count(classes.length, "class", "classes")}`,
     state.data,
-    ...(state.notes ?? []),
   ].join(" · ");
+  by("notes").hidden = state.notes.length === 0;
+  by("notes-title").textContent = count(state.notes.length, "thing") + " to know";
+  const notes = state.notes.map((note) => h("li", {}, sentence(note)));
+  by("notes-list").replaceChildren(...notes);
   by("template-now").textContent = state.template;
   if (document.activeElement !== by("template")) by("template").value = state.template;
 }
@@ -77,14 +80,14 @@ function showChosen() {
   const isBackground = chosen.every((photo) => columns.get("background")?.grid.tiles.has(photo.id));
   bar.replaceChildren(
     h("strong", {}, `${count(chosen.length, "photo")} chosen`),
+    h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
     ...moveButtons(() => [...selection.chosen.keys()], {
       isAside,
       isBackground,
       done: () => selection.clear(),
     }),
-    h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
   );
-  speak(`${count(chosen.length, "photo")} chosen. Buttons at the end of the page move them.`);
+  speak(`${count(chosen.length, "photo")} chosen. The key M goes to the buttons that move them.`);
 }
 
 by("new-class").addEventListener("submit", async (event) => {
@@ -123,5 +126,6 @@ showEffect(by("template"), by("template-effect"), (text) =>
   text && text !== now()?.template ? { template: text } : null,
 );
 selection.addEventListener("change", showChosen);
+selection.addEventListener("move", () => by("chosen").querySelector("select")?.focus());
 takeDrops(selection);
 watch(show);

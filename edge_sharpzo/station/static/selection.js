@@ -1,6 +1,6 @@
 /** The photos that are chosen, on the whole page. */
 
-/** Tells with the event "change". */
+/** Tells with the events "change", and "move" where the chosen are to be moved. */
 export class Selection extends EventTarget {
   /** @type {Map<string, any>} photos by id, in the order in which they were chosen */
   chosen = new Map();

@@ -45,6 +45,8 @@ async function ask() {
     if (state.look.state === "working") soon = setTimeout(refresh, 250);
   } catch (error) {
     lost ??= fail(error);
+    clearTimeout(soon);
+    soon = setTimeout(refresh, 3000);
   }
 }
 

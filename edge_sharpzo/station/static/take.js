@@ -6,7 +6,7 @@ import { get } from "./api.js";
 import { by, h } from "./dom.js";
 import { fail, speak } from "./notices.js";
 import { watch } from "./state.js";
-import { size } from "./words.js";
+import { sentence, size } from "./words.js";
 
 const MEANT = {
   "classifier.onnx":
@@ -17,20 +17,29 @@ const MEANT = {
 
 let shown = "";
 
+/** What can be fetched: two files of the run, and all of it as one. */
+function offered(files) {
+  const whole = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  return [...files.filter(({ name }) => name in MEANT), { name: "run.zip", bytes: whole }];
+}
+
 async function show(state) {
-  const mark = `${state.learn.state} ${state.run} ${state.look.state}`;
+  const mark = `${state.learn.state} ${state.learn.up_to_date} ${state.look.state}`;
   if (mark === shown) return;
   shown = mark;
   try {
-    const { ready, files, command, why } = await get("/api/take");
+    const { ready, files, command, why, up_to_date: fresh } = await get("/api/take");
     by("take").hidden = !ready;
-    by("take-text").textContent = ready
-      ? "Made by the last time that it learnt. Take it to wherever it is to work."
-      : (why ??
-        "There is nothing to take yet. Press Learn on the page Learn; when it is done, the files are here.");
+    by("take-none").hidden = ready;
+    by("take-why").textContent = why ? sentence(why) : "";
+    by("take-text").textContent = !ready
+      ? ""
+      : fresh
+        ? "Made of the photos as they are now. Take it to wherever it is to work."
+        : "Photos or words have changed since this was made: learn again to have that in it.";
     if (!ready) return;
     by("files").replaceChildren(
-      ...files.map(({ name, bytes }) =>
+      ...offered(files).map(({ name, bytes }) =>
         h(
           "li",
           {},

@@ -2,10 +2,13 @@
 
 import { get } from "./api.js";
 import { calmly } from "./dom.js";
+import { now } from "./state.js";
 import { count, percent } from "./words.js";
 
+const LATER = "Words show their effect as soon as the photos of two classes are learnt.";
+
 function said({ before, after, photos }) {
-  if (!photos) return "Words show their effect as soon as there are photos.";
+  if (!photos) return LATER;
   const more = after.right - before.right;
   const change = more > 0 ? `${more} more than` : more < 0 ? `${-more} fewer than` : "as many as";
   return `By words alone ${percent(after.share)} of ${count(photos, "photo")} would be right: ${change} with the words of now (${percent(before.share)}).`;
@@ -25,6 +28,10 @@ export function showEffect(input, place, asked) {
     const mine = ++newest;
     if (!question) {
       place.textContent = first;
+      return;
+    }
+    if (now()?.look.state !== "ready") {
+      place.textContent = LATER;
       return;
     }
     place.textContent = "Trying these words …";

@@ -25,6 +25,12 @@ export function duration(seconds) {
   return `about ${(seconds / 3600).toFixed(1)} hours`;
 }
 
+/** A text as a sentence: the station's begin small and end without a stop. */
+export function sentence(text) {
+  const begun = /^[a-z]+[ ,:]/.test(text) ? text[0].toUpperCase() + text.slice(1) : text;
+  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /** Bytes as "1.4 MB" */
 export function size(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;
