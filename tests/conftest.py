@@ -144,3 +144,11 @@ def finished_run(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPat
 @pytest.fixture
 def place(tiny_onnx: Path, photos: Path, finished_run: Path, tmp_path: Path) -> Place:
     return Place(tiny_onnx, photos, finished_run, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def no_flushing() -> Iterator[None]:
+    """Nothing waits for the disk: no test sees a power cut, and most of the time would go there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield

@@ -48,7 +48,7 @@ def test_every_room_says_in_a_sentence_what_lives_there() -> None:
 def test_public_names_are_there() -> None:
     for name in edge_sharpzo.__all__:
         assert getattr(edge_sharpzo, name) is not None
-    for room in ("clip", "photos", "tuning", "classifier", "runs"):
+    for room in ("clip", "photos", "album", "tuning", "classifier", "runs"):
         module = __import__(f"edge_sharpzo.{room}", fromlist=["__all__"])
         for name in module.__all__:
             assert getattr(module, name) is not None, f"{room}.{name}"

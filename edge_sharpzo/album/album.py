@@ -53,7 +53,7 @@ class Album(OpenFolder):
 
     def contents(self) -> Contents:
         """One walk through the folder. Raises UserError, as for two folders `train`."""
-        with self._guard:
+        with self._busy():
             names, template, notes = dict[str, str](), "", list[str]()
             try:
                 names = self._settings.names()
@@ -87,7 +87,7 @@ class Album(OpenFolder):
             if found := self._known.get(photo_id):  # an id is a path's, so it lies there or nowhere
                 stat = found.path.stat()
                 return replace(found, size=stat.st_size, modified=stat.st_mtime_ns)
-        with self._guard:
+        with self._busy():
             self.contents()
             if found := self._known.get(photo_id):
                 return found
@@ -101,22 +101,22 @@ class Album(OpenFolder):
     def names_file(self) -> Path | None:
         """What to give a run as `class_names`: of classes that are there; None where none is named.
 
-        Raises UserError, OSError.
+        Raises UserError.
         """
-        with self._guard:
+        with self._busy():
             return self._settings.names_file({each.name for each in self.classes()})
 
     # Steps.
 
     def new_class(self, name: str) -> Outcome:
         """Makes an empty class; its folder is called `name`, without spaces around it."""
-        with self._guard:
+        with self._busy():
             name, plan = self._steps().new_class(name)
             return self._take(f"new class '{name}'", plan)
 
     def rename(self, class_name: str, to: str) -> Outcome:
         """Renames a class: its folders in all parts, and those of its photos set aside."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             known = find_class(contents, class_name)
             to, plan = self._steps(contents).rename(known, to)
@@ -124,7 +124,7 @@ class Album(OpenFolder):
 
     def merge(self, class_name: str, into: str) -> Outcome:
         """Moves all photos of a class to those of another, part by part; the class is gone then."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             known, other = (find_class(contents, name) for name in (class_name, into))
             plan = self._steps(contents).merge(known, other)
@@ -132,7 +132,7 @@ class Album(OpenFolder):
 
     def display(self, class_name: str, name: str) -> Outcome:
         """Has prompts call a class `name`; empty: as its folder is called."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             known = find_class(contents, class_name)
             name, plan = self._steps(contents).display(known, name)
@@ -142,7 +142,7 @@ class Album(OpenFolder):
         """Chooses the template of prompts; empty: none. Whether it suits a model is not checked."""
         if not is_line(template):
             raise UserError("a template is one line of text", field="template")
-        with self._guard:
+        with self._busy():
             plan = Plan(self.root)
             plan.template(self._settings.template(), template or None)
             return self._take(f"the template is '{template}'" if template else "no template", plan)
@@ -160,7 +160,7 @@ class Album(OpenFolder):
         if any(path.parent != self._own / INCOMING for path in given):
             raise ValueError("photos to add have to be written to paths of `incoming`")
         try:
-            with self._guard:
+            with self._busy():
                 return self._add(given, class_name)
         finally:
             for path in given:
@@ -184,7 +184,7 @@ class Album(OpenFolder):
 
     def move(self, photo_ids: Sequence[str], class_name: str) -> Outcome:
         """Moves photos, from wherever they lie, to a class; each stays in its part."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             known = find_class(contents, class_name)
             photos, missing = _of_ids(contents, photo_ids)
@@ -193,7 +193,7 @@ class Album(OpenFolder):
 
     def move_to_background(self, photo_ids: Sequence[str]) -> Outcome:
         """Moves photos to those of none of the classes; each stays in its part."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             photos, missing = _of_ids(contents, photo_ids)
             plan = self._steps(contents).move_to_background(photos)
@@ -201,7 +201,7 @@ class Album(OpenFolder):
 
     def move_aside(self, photo_ids: Sequence[str]) -> Outcome:
         """Sets photos aside: nothing learns from them or shows them as a class's."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             photos, missing = _of_ids(contents, photo_ids)
             plan = self._steps(contents).move_aside(photos)
@@ -209,7 +209,7 @@ class Album(OpenFolder):
 
     def put_back(self, photo_ids: Sequence[str]) -> Outcome:
         """Moves photos that were set aside to where they lay."""
-        with self._guard:
+        with self._busy():
             contents = self.contents()
             photos, missing = _of_ids(contents, photo_ids)
             plan = self._steps(contents).put_back(photos)

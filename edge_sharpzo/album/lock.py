@@ -25,7 +25,7 @@ class AlbumLock:
             text = os.pread(self._handle, MOST, 0)
             os.close(self._handle)
             raise InUseError(
-                f"{folder.parent} is in use by {_holder(text)}: go there, or stop it first",
+                f"{folder.parent} is in use by {_holder(text)} it first",
                 field="data",
             ) from error
 
@@ -42,11 +42,11 @@ class AlbumLock:
 
 
 def _holder(text: bytes) -> str:
-    """Whoever wrote `text`, in words."""
-    with suppress(ValueError, AttributeError, TypeError):
+    """Whoever wrote `text`, and what to do with it."""
+    with suppress(ValueError, LookupError, TypeError):
         told = parse_json(text.decode())
         process, address = int(told["process"]), str(told["address"])
         if address and is_line(address):
-            return f"process {process} at {shown(address)}"
-        return f"process {process}"
-    return "another process"
+            return f"process {process} at {shown(address)}: go there, or stop"
+        return f"process {process}: stop"
+    return "another process: stop"

@@ -1,7 +1,7 @@
 """A data folder that is open: locked, cut-short steps finished; steps written, done and undone."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
@@ -16,7 +16,7 @@ from edge_sharpzo.album.operations import Operation, do_all
 from edge_sharpzo.album.plan import Plan
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.scan import ASIDE_FOLDER, OWN_FOLDER
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.errors import UserError, os_errors_told
 
 INCOMING = "incoming"
 
@@ -118,6 +118,12 @@ class OpenFolder:
     ) -> None:
         self.close()
 
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """One thread at a time. Raises UserError for what the system refuses."""
+        with self._guard, os_errors_told():
+            yield
+
     def announce(self, address: str) -> None:
         """Has others that try to open the folder told of `address`."""
         self._lock.announce(address)
@@ -127,7 +133,7 @@ class OpenFolder:
 
         Raises NotThereError where there is none.
         """
-        with self._guard:
+        with self._busy():
             if (found := self._journal.to_undo()) is None:
                 raise NotThereError("there is no step to undo")
             step, last = found
@@ -136,7 +142,7 @@ class OpenFolder:
 
     def redo(self) -> Outcome:
         """Does the step again that was undone last. Raises NotThereError where there is none."""
-        with self._guard:
+        with self._busy():
             if (found := self._journal.to_redo()) is None:
                 raise NotThereError("there is no step to do again")
             step, last = found
@@ -155,7 +161,7 @@ class OpenFolder:
 
     def history(self) -> list[Step]:
         """Every step but undoing and doing again, oldest first."""
-        with self._guard:
+        with self._busy():
             done = self._journal.done_ids()
             return [_step(entry, entry.id not in done) for entry in self._journal.steps]
 

@@ -107,6 +107,20 @@ class Plan:
         for folder in reversed(folders):
             self.operations.append(Remove(self.relative(folder)))
 
+    def remove_emptied(self, folder: Path) -> None:
+        """Removes a folder that photos move out of, where nothing stays in it or below it."""
+        moved = {each.source for each in self.operations if isinstance(each, Move)}
+        if not any(source.startswith(f"{self.relative(folder)}/") for source in moved):
+            return
+        folders = [folder]
+        for place in folders:  # which grows meanwhile
+            for entry in place.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    folders.append(entry)
+                elif self.relative(entry) not in moved:
+                    return
+        self.operations += [Remove(self.relative(place)) for place in reversed(folders)]
+
     def name(self, class_name: str, before: str | None, after: str | None) -> None:
         """Another display name."""
         if before != after:

@@ -86,7 +86,7 @@ class Steps:
         for photo in photos:
             if photo.aside or photo.class_name != known.name:
                 plan.move_file(photo.path, self._folder(known, photo.part) / photo.path.name)
-        return plan
+        return self._without_empty_background(plan)
 
     def move_to_background(self, photos: Iterable[AlbumPhoto]) -> Plan:
         """Photos go to those of none of the classes."""
@@ -103,7 +103,7 @@ class Steps:
             if not photo.aside:
                 target = self._root / ASIDE_FOLDER / photo.path.relative_to(self._root)
                 plan.move_file(photo.path, target)
-        return plan
+        return self._without_empty_background(plan)
 
     def put_back(self, photos: Iterable[AlbumPhoto]) -> Plan:
         """Photos that were set aside go where they were, or where their class lies now."""
@@ -120,6 +120,13 @@ class Steps:
                 plan.leave_out(path.as_posix(), NO_CLASS)
                 continue
             plan.move_file(photo.path, base.joinpath(*folders, path.name))
+        return plan
+
+    def _without_empty_background(self, plan: Plan) -> Plan:
+        """A run refuses one without photos, where an empty class is a class without photos."""
+        if plan.operations:
+            for folder in filter(Path.is_dir, map(self.background, self._contents.bases)):
+                plan.remove_emptied(folder)
         return plan
 
     def background(self, part: str) -> Path:

@@ -16,12 +16,10 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from edge_sharpzo.station.desk import Desk
+    from edge_sharpzo.station.server import Server
 
 BACKLOG = 128  # connections that wait
-GRACE = 5  # seconds that answers have to end
 
 
 def command(
@@ -117,10 +115,9 @@ def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
 
 def _serve(desk: "Desk", listener: socket.socket, host: str, ending: "_Ending") -> None:
     """Answers until a signal comes."""
-    import uvicorn
-
     from edge_sharpzo.station.app import made_app
     from edge_sharpzo.station.security import is_loopback, names_of
+    from edge_sharpzo.station.server import Server
     from edge_sharpzo.station.tokens import Tokens, kept_token
 
     port = listener.getsockname()[1]
@@ -129,24 +126,7 @@ def _serve(desk: "Desk", listener: socket.socket, host: str, ending: "_Ending") 
     address = f"http://{_reached_at(host)}:{port}/"
     desk.album.announce(address)
 
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Ours come through `Signals`."""
-            yield
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ws="none",
-        lifespan="off",
-        timeout_graceful_shutdown=GRACE,
-        h11_max_incomplete_event_size=64_000,
-    )
-    server = ending.server = Server(config)
+    server = ending.server = Server(app)
     _tell(address, token)
     if not ending.asked:
         server.run(sockets=[listener])
@@ -157,7 +137,7 @@ class _Ending:
 
     def __init__(self, desk: "Desk"):
         self._desk = desk
-        self.server: uvicorn.Server | None = None
+        self.server: Server | None = None
         self.asked = False
 
     def ask(self) -> None:

@@ -250,11 +250,13 @@ def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) 
     of_background, foreign = (
         np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)
     )
+    too_few: list[str] = []
     if (behind := found.parts == BACKGROUND).any():
         why = told(grouped(photos.among(behind, left_out)))
-        check_enough(len(of_background), why)
+        too_few = check_enough(len(of_background), why, options.background is not None)
+        of_background = of_background[: 0 if too_few else None]
     drawn = draw_shots(found, usable, options.shots, options.seed)
-    for note in (*looked.notes, *drawn.notes):
+    for note in (*looked.notes, *too_few, *drawn.notes):
         listen(Note(note, warning=True))
 
     def split(places: np.ndarray) -> Split:

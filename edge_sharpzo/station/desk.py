@@ -14,7 +14,7 @@ from anyio import CapacityLimiter
 from edge_sharpzo.album import Album, AlbumPhoto, Contents, NotThereError
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.classify import Classifier, Prediction
-from edge_sharpzo.clip.embedded import EMBEDDED_MODEL, known_as, model_file
+from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.photos.scan import OWN_FOLDER
 from edge_sharpzo.pipeline.prepare import open_model
@@ -77,7 +77,7 @@ class Desk:
         check_device()
         data, run = data.resolve(), run.resolve()
         _check_apart(data, run)
-        options = replace(_with_model(given, data, run), data=data, out=run).checked()
+        options = replace(_with_those_of(given, data, run), data=data, out=run).checked()
         album = Album.open(data)
         try:
             clip = open_model(options, lambda event: None)
@@ -108,7 +108,11 @@ class Desk:
 
     def options(self) -> TuneOptions:
         """Those of a run on the album as it is now."""
-        return replace(self._base, template=self.template, class_names=self.album.names_file())
+        return replace(
+            self._base,
+            template=self.template,
+            class_names=self.album.names_file() or self._base.class_names,
+        )
 
     @property
     def data(self) -> Path:
@@ -191,8 +195,8 @@ def _check_apart(data: Path, run: Path) -> None:
         )
 
 
-def _with_model(given: TuneOptions, data: Path, run: Path) -> TuneOptions:
-    """The options with the model of the run that is there, where none is given.
+def _with_those_of(given: TuneOptions, data: Path, run: Path) -> TuneOptions:
+    """The options that are given; for the others, those of the run that is there.
 
     Raises UserError for a run on other photos, or a folder that holds something else.
     """
@@ -207,9 +211,11 @@ def _with_model(given: TuneOptions, data: Path, run: Path) -> TuneOptions:
         raise UserError(
             f"{run} is a run on the photos in {config.options.data}: choose another `run`", "run"
         )
-    if given.onnx != EMBEDDED_MODEL:
-        return given
-    return replace(given, onnx=model_file(config.options.onnx, config.model_sha256))
+    default = vars(TuneOptions())
+    asked = {name: value for name, value in vars(given).items() if value != default[name]}
+    theirs = {"onnx": model_file(config.options.onnx, config.model_sha256)}
+    here = {"threads": given.threads, "max_memory": given.max_memory}
+    return replace(config.options, **{**theirs, **here, **asked})
 
 
 def _others(run: Path) -> list[Path]:

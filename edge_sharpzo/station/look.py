@@ -31,6 +31,10 @@ class MadeOf(NamedTuple):
     names: tuple[str, ...]
     template: str
 
+    def is_called_as(self, other: "MadeOf") -> bool:
+        """Whether classes, their names and the template are the same."""
+        return self[2:] == other[2:]
+
     @classmethod
     def run(cls, config: RunConfig) -> Self:
         """Of a run."""

@@ -30,7 +30,7 @@ from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look
 from edge_sharpzo.station.thumbnails import tag, thumbnail
 from edge_sharpzo.station.uploads import MOST_FILES, Upload, look_at, receive
-from edge_sharpzo.system.text import shown
+from edge_sharpzo.system.text import is_line, shown
 
 # By content; what else a photo may be is sent as its thumbnail.
 TYPES = {
@@ -182,7 +182,7 @@ def display(desk: Desk, asked: Asked) -> Done:
 def check_template(template: str) -> None:
     """Raises AskedError where it has no place for a name."""
     info = info_of("template")
-    if not info.allowed(template):
+    if not (info.allowed(template) and is_line(template)):
         raise AskedError(422, info.cure, "template")
 
 

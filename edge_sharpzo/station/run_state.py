@@ -26,7 +26,7 @@ class RunState:
     finished: bool = False
     has_results: bool = False  # of a run that was stopped too
     can_resume: bool = False
-    made_of: MadeOf | None = None  # of a run that has got as far as its photos
+    made_of: MadeOf | None = None  # without photos, of a run that has not got as far
     learnt_from: frozenset[str] = frozenset()  # digests of photos
     prompt: TunedPrompt | None = None  # of a finished run
     history: list[Record] = field(default_factory=list)
@@ -90,7 +90,7 @@ def _read(folder: Path) -> RunState:
         finished=finished,
         has_results=(folder / SUMMARY).exists(),
         can_resume=not finished,
-        made_of=MadeOf.run(config) if config.tuned_on else None,
+        made_of=MadeOf.run(config),
         learnt_from=frozenset(config.learnt_from()),
         prompt=TunedPrompt.load(folder) if finished else None,
         history=_history(folder),

@@ -156,7 +156,8 @@ class Tuner:
         if not again and run.finished and look and run.made_of == look.made_of:
             progress.told.append("the run is of these photos already: nothing has changed")
             return
-        if run.can_resume and not again:
+        same = look and run.made_of and run.made_of.is_called_as(look.made_of)
+        if run.can_resume and same and not again:
             try:
                 progress.history = list(run.history)
                 self._run(progress, resume=self.folder.folder)
