@@ -82,7 +82,7 @@ def learn(chrome: Any, address: str) -> None:
     page = chrome.new_page()
     page.goto(f"{address}/learn")
     page.locator("#learn-go:not([disabled])").click()
-    page.get_by_role("heading", name="Learnt").wait_for(timeout=LEARNT)
+    page.get_by_role("heading", name="Learnt", exact=True).wait_for(timeout=LEARNT)
     page.close()
 
 

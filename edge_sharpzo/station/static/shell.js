@@ -48,6 +48,10 @@ addEventListener("keydown", (event) => {
   back(key === "y" || event.shiftKey ? "redo" : "undo");
 });
 
+// Pressed before its module is there, a button would do nothing, without a word.
+addEventListener("DOMContentLoaded", () => {
+  for (const button of document.querySelectorAll("[data-waits]")) button.disabled = false;
+});
 by("undo").addEventListener("click", () => back("undo"));
 by("redo").addEventListener("click", () => back("redo"));
 watch((state) => {
