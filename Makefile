@@ -8,7 +8,7 @@ ACTIVATION ?=
 INTEGER_PRODUCTS ?= as-is
 SERVER ?= mlserver
 
-.PHONY: help setup setup-dev demo export serve-model model test test-all test-lowest test-pythons torture arm64 lint types bench bench-accuracy bench-fleet bench-unknown reproduce clean
+.PHONY: help setup setup-dev demo export serve-model model test test-all test-lowest test-pythons torture browser arm64 lint types bench bench-accuracy bench-fleet bench-unknown reproduce clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +74,10 @@ test-lowest: models/build/tiny/clip.onnx  ## without torch, at the lowest versio
 
 test-pythons: models/build/tiny/clip.onnx  ## without torch, on each other Python from 3.11 that is here
 	tools/device_tests.sh newest
+
+browser: .venv-dev/ready  ## installs Chromium (as root or with sudo), and walks with it through the station's page
+	tools/install_chromium.sh
+	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/test_station_browser.py
 
 torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resumes it
 	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest tests/test_resume.py -k killed_run

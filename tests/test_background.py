@@ -213,9 +213,6 @@ def _more(root: Path) -> list[str]:
     [
         (_empty, "_background holds no photos: put photos of none of the classes there"),
         (_texts, "holds no photos (files left out: 1 of the kind .txt)"),
-        (_broken, "0 of the background photos can be used (files left out: 2 that cannot be read)"),
-        (_one, "1 of the background photos can be used, and it takes 2: add more"),
-        (_copies, "3 of none of the classes that are copies of class photos"),
         (_a_file_of_that_name, "_background is no folder: put photos of none of the classes"),
         (_a_link_to_nowhere, "_Background is no folder"),
         (_in_a_class, "lies in the folder of a class: move it beside the class folders"),
@@ -237,6 +234,32 @@ def test_what_is_wrong_is_said(
     assert result.exit_code == 2
     assert cause in result.stderr
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        (_broken, "0 of the background photos can be used (files left out: 2 that cannot be read)"),
+        (_one, "1 of the background photos can be used, and it takes 2"),
+        (_copies, "3 of none of the classes that are copies of class photos"),
+    ],
+)
+def test_too_few_are_told(
+    data: Path, tiny_onnx: Path, tmp_path: Path, make: Callable[[Path], list[str]], cause: str
+) -> None:
+    """And nothing is learnt from them; it is an error only where they were given."""
+    make(data)
+    result = run_tune(tiny_onnx, data, tmp_path / "run", "--budget", 60, "--json")
+    assert result.exit_code == 0, result.output
+    assert cause in result.stderr
+    assert "nothing is learnt from them" in result.stderr
+    assert json.loads(result.stdout)["known"]["background"] == 0
+    (data / "_background").rename(tmp_path / "others")
+    given = ("--background", tmp_path / "others")
+    result = run_tune(tiny_onnx, data, tmp_path / "again", "--budget", 60, *given)
+    assert result.exit_code == 2
+    assert cause in result.stderr
+    assert "add more; 20 do much" in result.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

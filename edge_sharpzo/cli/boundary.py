@@ -24,8 +24,11 @@ _FIELDS |= {
     "also",
     "csv",
     "foreign",
+    "host",
     "overwrite",
+    "port",
     "resume",
+    "run",
     "top",
 }
 # Between words, as our sentences have it; within a path or a quoted name it is somebody's own.

@@ -4,18 +4,26 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from edge_sharpzo.system.errors import Cancelled
 
 HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)  # a terminal closes; Windows has no such signal
 
 
+class Asked(Protocol):
+    """Who hears of signals in place of a KeyboardInterrupt."""
+
+    def ask(self) -> None:
+        """A signal has come."""
+        ...
+
+
 class Signals:
     """Within it, each of the signals raises KeyboardInterrupt; `nohup` is heeded."""
 
     def __init__(self) -> None:
-        self.search: Interrupts | None = None  # who hears of signals while it goes on
+        self.search: Asked | None = None  # who hears of signals while it goes on
         self._ending = False
         self._previous: dict[int, Any] = {}
 

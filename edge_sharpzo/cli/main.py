@@ -16,6 +16,7 @@ from edge_sharpzo.cli import (
     evaluate,
     info,
     predict,
+    station,
     sweep,
     tune,
     watch,
@@ -74,6 +75,7 @@ app.command("eval")(evaluate.command)
 app.command("check")(check.command)
 app.command("info")(info.command)
 app.command("compare")(compare.command)
+app.command("station")(station.command)
 app.command("sweep")(sweep.command)
 app.command("collect")(collect.command)
 app.command("doctor")(doctor.command)

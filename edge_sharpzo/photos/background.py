@@ -103,11 +103,17 @@ def photos_of(folders: Sequence[Path], scan: Scan) -> list[Path]:
     return photos
 
 
-def check_enough(usable: int, why: str) -> None:
-    """Raises UserError where too few background photos are `usable`; `why` others are not."""
-    if usable < LEAST:
-        raise UserError(
-            f"{usable} of the background photos can be used{f' ({why})' if why else ''}, and it "
-            f"takes {LEAST}: add more; 20 do much",
-            field="background",
-        )
+def check_enough(usable: int, why: str, given: bool) -> list[str]:
+    """What to tell where too few background photos are `usable`; `why` others are not.
+
+    Raises UserError where they were `given` by an option: a folder beside the classes fills slowly.
+    """
+    if usable >= LEAST:
+        return []
+    told = (
+        f"{usable} of the background photos can be used{f' ({why})' if why else ''}, and it "
+        f"takes {LEAST}"
+    )
+    if given:
+        raise UserError(f"{told}: add more; 20 do much", field="background")
+    return [f"{told}: nothing is learnt from them. Add more; 20 do much"]

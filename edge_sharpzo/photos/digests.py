@@ -9,6 +9,7 @@ from typing import NamedTuple
 from edge_sharpzo.clip.images import why_no_file
 
 Stamp = tuple[int, int, int]  # what changes when a file is written or replaced
+Digests = dict[Stamp, bytes]  # SHA-256 of files that were read before; a new place is no new file
 
 
 class PhotoFile(NamedTuple):
@@ -27,19 +28,27 @@ class PhotoFile(NamedTuple):
 
 
 def read_files(
-    paths: Sequence[Path], skipped: Callable[[Path, str], object] = lambda path, reason: None
+    paths: Sequence[Path],
+    skipped: Callable[[Path, str], object] = lambda path, reason: None,
+    known: Digests | None = None,
 ) -> list[PhotoFile]:
-    """Each file by content; `skipped` hears why, where one cannot be read."""
-    return [_read(path, skipped) for path in paths]
+    """Each file by content; `skipped` hears why, where one cannot be read.
+
+    Those that are `known` are not read again; what is read joins them.
+    """
+    digests = {} if known is None else known
+    return [_read(path, skipped, digests) for path in paths]
 
 
-def _read(path: Path, skipped: Callable[[Path, str], object]) -> PhotoFile:
+def _read(path: Path, skipped: Callable[[Path, str], object], known: Digests) -> PhotoFile:
     missing = why_no_file(path)
     if missing is None:
         try:
             with path.open("rb") as stream:
                 stamp = _stamp(os.fstat(stream.fileno()))
-                return PhotoFile(path, hashlib.file_digest(stream, "sha256").digest(), stamp)
+                if stamp not in known:
+                    known[stamp] = hashlib.file_digest(stream, "sha256").digest()
+                return PhotoFile(path, known[stamp], stamp)
         except OSError as error:
             missing = error.strerror or "cannot be read"
     skipped(path, missing)

@@ -11,11 +11,12 @@ import numpy as np
 
 from edge_sharpzo.clip.sketch import SKETCH
 from edge_sharpzo.photos.cache import FeatureCache, Row
-from edge_sharpzo.photos.digests import PhotoFile
+from edge_sharpzo.photos.digests import Digests, PhotoFile
 from edge_sharpzo.photos.found import Found, Photos
 from edge_sharpzo.photos.left_out import UNREADABLE, LeftOut
 
 if TYPE_CHECKING:
+    from edge_sharpzo.clip.image_tower import ImageTower
     from edge_sharpzo.clip.model import Clip
 
 KEEP_EVERY = 30.0  # seconds between two writings of the cache: a kill loses no more
@@ -28,6 +29,13 @@ class Encoded(NamedTuple):
     sketches: np.ndarray  # [N, SKETCH], uint8, see `clip.sketch`
     readable: np.ndarray  # [N], bool
     unkept: str | None  # why the features could not be kept on disk
+
+
+class Kept(NamedTuple):
+    """What a process that looks at photos again and again keeps between two looks."""
+
+    digests: Digests
+    tower: "ImageTower"  # of the model; leaving it does not close it
 
 
 class Looked(NamedTuple):
@@ -46,8 +54,9 @@ def look_at(
     progress: Callable[[int, int], object],
     skipped: Callable[[Path, str], object],
     less: Callable[[Photos], np.ndarray] | None = None,
+    kept: Kept | None = None,
 ) -> Looked:
-    """Reads and encodes the photos that were `found`; `progress` and `skipped` as below.
+    """Reads and encodes the photos that were `found`; the others as in `encode_photos`.
 
     Photos that `less` says [N], bool, are read and not encoded: they count as not readable.
     """
@@ -57,7 +66,7 @@ def look_at(
         left_out.append(LeftOut(path, UNREADABLE, reason))
         skipped(path, reason)
 
-    photos = found.photos.read(skip)
+    photos = found.photos.read(skip, kept and kept.digests)
     files = photos.files
     if less is not None:
         not_wanted = less(photos)
@@ -65,7 +74,7 @@ def look_at(
             file._replace(digest=b"") if left else file
             for file, left in zip(files, not_wanted, strict=True)
         ]
-    encoded = encode_photos(clip, files, found.root, progress, skip)
+    encoded = encode_photos(clip, files, found.root, progress, skip, kept)
     unkept = encoded.unkept
     notes = [f"photo features cannot be kept in {unkept}"] if unkept else []
     return Looked(photos, encoded, left_out, [*found.notes, *notes], _sha256(found, photos))
@@ -88,12 +97,14 @@ def encode_photos(
     cache_root: Path | None,
     progress: Callable[[int, int], object] = lambda done, total: None,
     skipped: Callable[[Path, str], object] = lambda path, reason: None,
+    kept: Kept | None = None,
 ) -> Encoded:
     """Encodes `photos`; those without a digest are unreadable.
 
     Photos of the folder `cache_root` that were encoded before, by content and model, are not
-    encoded again; None keeps nothing. The image tower is open only within this call. `skipped`
-    hears of every photo that cannot be decoded, `progress` of photos done and of their number.
+    encoded again; None keeps nothing. The image tower is open only within this call, but for one
+    that is `kept`. `skipped` hears of every photo that cannot be decoded, `progress` of photos done
+    and of their number.
     """
     keeper = _Keeper(FeatureCache(clip, cache_root) if cache_root else None)
     features = np.zeros((len(photos), clip.card.feature_dim), np.float32)
@@ -109,7 +120,7 @@ def encode_photos(
     before = len(photos) - len(todo)
     progress(before, len(photos))
     try:
-        with clip.image_tower() as tower:
+        with kept.tower if kept else clip.image_tower() as tower:
             for seen in tower.each(
                 [photos[index].path for index in todo],
                 lambda index, reason: skipped(photos[todo[index]].path, reason),

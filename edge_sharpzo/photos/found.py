@@ -16,7 +16,7 @@ from edge_sharpzo.photos.background import (
     photos_of,
 )
 from edge_sharpzo.photos.class_names import display_names
-from edge_sharpzo.photos.digests import PhotoFile, read_files
+from edge_sharpzo.photos.digests import Digests, PhotoFile, read_files
 from edge_sharpzo.photos.left_out import HIDDEN, SET_ASIDE, LeftOut, grouped, told
 from edge_sharpzo.photos.scan import (
     OTHER_KINDS,
@@ -53,9 +53,14 @@ class Photos:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, skipped: Callable[[Path, str], object]) -> "Photos":
-        """These photos with their files; `skipped` hears of those that cannot be read."""
-        return replace(self, files=read_files(self.paths, skipped))
+    def read(
+        self, skipped: Callable[[Path, str], object], known: Digests | None = None
+    ) -> "Photos":
+        """These photos with their files; `skipped` hears of those that cannot be read.
+
+        Files whose contents are `known` are not read again.
+        """
+        return replace(self, files=read_files(self.paths, skipped, known))
 
     def among(self, chosen: np.ndarray, left_out: Sequence[LeftOut]) -> list[LeftOut]:
         """Those of the files that were left out that are `chosen` [N], bool, of the photos."""

@@ -50,8 +50,11 @@ class Assessed:
     known_scores: dict[str, np.ndarray]
 
 
-def finish(prepared: Prepared, found: Found) -> Finished:
-    """Makes the classifier of what was found: the template's share, a head, the calibration."""
+def finish(prepared: Prepared, found: Found, words: np.ndarray | None = None) -> Finished:
+    """Makes the classifier of what was found: the template's share, a head, the calibration.
+
+    `words` are the text features [M, D] of the task's other words, where they are there already.
+    """
     task, splits = prepared.task, prepared.splits
     scale = task.clip.card.logit_scale
     written, bare = np.split(found.as_written, [len(found.text)])
@@ -65,7 +68,7 @@ def finish(prepared: Prepared, found: Found) -> Finished:
     known = known_photos(
         splits,
         written,
-        word_features(task),
+        word_features(task) if words is None else words,
         prepared.background.features,
         scale,
         task.options.keep_known,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from edge_sharpzo.events import (
 from edge_sharpzo.photos.background import check_enough
 from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
-from edge_sharpzo.photos.features import look_at
+from edge_sharpzo.photos.features import Kept, look_at
 from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
@@ -85,6 +86,7 @@ class Prepared:
     photos_sha256: str  # of all photos and classes, see `photos.features`
     left_out: list[LeftOut]  # what lies among the photos and is not used
     near_duplicates: NearDuplicates  # among the photos above
+    alike: list[list[Path]]  # groups of photos that are nearly the same, whatever they are used for
     seconds: float  # from the start until the photos were done
 
 
@@ -105,12 +107,16 @@ def open_model(options: TuneOptions, listen: Listener) -> Clip:
 
 
 def open_task(
-    options: TuneOptions, listen: Listener, bare: Mapping[str, str] | None = None
+    options: TuneOptions,
+    listen: Listener,
+    bare: Mapping[str, str] | None = None,
+    clip: Clip | None = None,
 ) -> Task:
     """Opens the model, looks for photos and makes the method ready.
 
     `listen` hears what happens to an engine that is elsewhere, as long as the task lasts. A run
-    that goes on has the classes without photos `bare`, folder -> name, and no others.
+    that goes on has the classes without photos `bare`, folder -> name, and no others. `clip` is the
+    model of these options where it is open already.
 
     Raises UserError for whatever is wrong with any of them, a name too long included, before the
     long work begins.
@@ -122,7 +128,7 @@ def open_task(
     chosen = plan(options.method, request)
     head = head_named(options.head)
     encoder_maker(options.engine)
-    clip = open_model(options, listen)
+    clip = clip or open_model(options, listen)
     if clip.takes_contexts:
         start, told = _start(options, chosen, clip)
         tokens = options.context_tokens or chosen.context_tokens
@@ -224,11 +230,11 @@ def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> Non
             )
 
 
-def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
+def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) -> Prepared:
     """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
 
-    Photos that cannot be read, and copies, are gone before the draw. Raises UserError where no
-    photo of a class is left.
+    Photos that cannot be read, and copies, are gone before the draw. `kept` is what a process has
+    that prepares again and again. Raises UserError where no photo of a class is left.
     """
     options, found = task.options, task.found
 
@@ -238,7 +244,7 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
             pass
 
     looked = look_at(
-        task.clip, found, encoded, lambda path, reason: listen(PhotoSkipped(path, reason))
+        task.clip, found, encoded, lambda path, reason: listen(PhotoSkipped(path, reason)), kept
     )
     photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
@@ -251,11 +257,13 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
     of_background, foreign = (
         np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)
     )
+    too_few: list[str] = []
     if (behind := found.parts == BACKGROUND).any():
         why = told(grouped(photos.among(behind, left_out)))
-        check_enough(len(of_background), why)
+        too_few = check_enough(len(of_background), why, options.background is not None)
+        of_background = of_background[: 0 if too_few else None]
     drawn = draw_shots(found, usable, options.shots, options.seed)
-    for note in (*looked.notes, *drawn.notes):
+    for note in (*looked.notes, *too_few, *drawn.notes):
         listen(Note(note, warning=True))
 
     def split(places: np.ndarray) -> Split:
@@ -279,5 +287,6 @@ def prepare(task: Task, listen: Listener, stop: Stop) -> Prepared:
         looked.sha256,
         left_out,
         NearDuplicates.among(photos, groups, drawn.uses(len(photos))),
+        [[photos.paths[i] for i in group] for group in groups],
         time.monotonic() - task.started,
     )

@@ -54,6 +54,21 @@ def locked(folder: Path) -> Iterator[FolderLock]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a process tunes into `folder`; this one counts too."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        take_lock(handle)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def is_same(path: Path, handle: int) -> bool:
     """Whether `path` names the file that is open as `handle`."""
     try:

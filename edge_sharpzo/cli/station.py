@@ -1,0 +1,186 @@
+"""`edge-sharpzo station`: the page on the device, served until a signal ends it."""
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_sharpzo.cli.boundary import as_flags, user_errors
+from edge_sharpzo.cli.flags import ThreadsFlag
+from edge_sharpzo.cli.terminal import is_terminal, out, say, write
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import shown
+
+if TYPE_CHECKING:
+    from edge_sharpzo.station.desk import Desk
+    from edge_sharpzo.station.server import Server
+
+BACKLOG = 128  # connections that wait
+
+
+def command(
+    data: Annotated[Path, typer.Option(help="folder of photos, one subfolder per class")],
+    run: Annotated[Path, typer.Option(help="run folder, as --out of `tune`")] = Path(
+        "runs/station"
+    ),
+    host: Annotated[
+        str, typer.Option(help="address to listen at; others than this machine's need a token")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen at; 0 for any that is free")] = 8080,
+    onnx: Annotated[
+        Path | None, typer.Option(help="exported model; the small embedded one if not given")
+    ] = None,
+    threads: ThreadsFlag = 0,
+    max_memory: Annotated[
+        int | None, typer.Option(help="MB that the process may hold at most")
+    ] = None,
+) -> None:
+    """Serves a page where photos come in, labels get mended, and the classifier learns."""
+    with user_errors() as signals:
+        _check_installed()
+        from edge_sharpzo.runs.options import TuneOptions
+        from edge_sharpzo.station.desk import Desk
+        from edge_sharpzo.system.memory import return_large_arrays_at_once
+
+        given = TuneOptions(threads=threads, max_memory=max_memory)
+        if onnx is not None:
+            given = TuneOptions(onnx=onnx, threads=threads, max_memory=max_memory)
+        return_large_arrays_at_once()
+        with _listening(host, port) as listener:
+            desk = Desk.opened(data, run, given, lambda text: say(as_flags(text)))
+            ending = _Ending(desk)
+            signals.search = ending  # until the last checkpoint is written
+            with desk:
+                _serve(desk, listener, host, ending)
+        if ending.asked:
+            raise KeyboardInterrupt
+
+
+def _check_installed() -> None:
+    """Raises UserError where the extra is missing."""
+    from importlib.util import find_spec
+
+    names = ("starlette", "uvicorn", "python_multipart", "segno")
+    if missing := [name for name in names if find_spec(name) is None]:
+        raise UserError(
+            f"the station needs {missing[0].replace('_', '-')}: pip install 'edge-sharpzo[station]'"
+        )
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there. Raises UserError."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"`port={port}`: give a number from 0 to 65535", field="port")
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise UserError(
+            f"`host={host}` is no address of this machine: take 127.0.0.1, or 0.0.0.0 for all",
+            field="host",
+        ) from error
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(host, port, error) from error
+        yield listener
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> UserError:
+    if error.errno == errno.EADDRINUSE:
+        return UserError(
+            f"`port={port}` is taken: stop what listens there, or take another, `port={port + 1}`"
+            if port < 65535
+            else f"`port={port}` is taken: stop what listens there, or take another",
+            field="port",
+        )
+    if error.errno == errno.EACCES:
+        return UserError(
+            f"`port={port}` is the system's: take one from 1024 on, such as `port=8080`", "port"
+        )
+    return UserError(
+        f"`host={host}` cannot be listened at ({error.strerror}): take 127.0.0.1, or 0.0.0.0 for "
+        "all addresses",
+        field="host",
+    )
+
+
+def _serve(desk: "Desk", listener: socket.socket, host: str, ending: "_Ending") -> None:
+    """Answers until a signal comes."""
+    from edge_sharpzo.station.app import made_app
+    from edge_sharpzo.station.security import is_loopback, names_of
+    from edge_sharpzo.station.server import Server
+    from edge_sharpzo.station.tokens import Tokens, kept_token
+
+    port = listener.getsockname()[1]
+    token = None if is_loopback(host) else kept_token(desk.own)
+    app = made_app(desk, names_of(host), Tokens(token) if token else None)
+    address = f"http://{_reached_at(host)}:{port}/"
+    desk.album.announce(address)
+
+    server = ending.server = Server(app)
+    _tell(address, token)
+    if not ending.asked:
+        server.run(sockets=[listener])
+
+
+class _Ending:
+    """Hears of signals: the server ends its answers, and then the rest ends."""
+
+    def __init__(self, desk: "Desk"):
+        self._desk = desk
+        self.server: Server | None = None
+        self.asked = False
+
+    def ask(self) -> None:
+        """A signal has come."""
+        self.asked = True
+        self._desk.closing.set()
+        if self.server:
+            self.server.should_exit = True
+
+
+def _reached_at(host: str) -> str:
+    """How others call a server that listens at `host`."""
+    if host not in ("0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
+    # No packet is sent: the system says which of its addresses leads out.
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+def _tell(address: str, token: str | None) -> None:
+    """Where the page is; with a token, as a code that a phone's camera reads."""
+    import sys
+
+    link = f"{address}?token={token}" if token else address
+    out(f"the station is at {shown(link)}")
+    if token:
+        import segno
+
+        if is_terminal(sys.stdout):
+            code = segno.make(link, micro=False)
+            write("\n".join(_lines(code)) + "\n")
+        out("who has this link may see, add and change photos: give it to nobody else")
+    say("it ends with Ctrl-C")
+
+
+def _lines(code: object) -> Iterator[str]:
+    """A code in half blocks, which terminals show nearly square."""
+    import io
+
+    stream = io.StringIO()
+    code.terminal(out=stream, compact=True)  # type: ignore[attr-defined]
+    yield from stream.getvalue().splitlines()

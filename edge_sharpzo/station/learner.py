@@ -1,0 +1,198 @@
+"""Keeps up with the photos: as they change, heads are fitted anew and a new look is taken.
+
+That takes a second, since nothing is computed twice: features of photos lie in the cache, and those
+of texts, the tokenizer's work and the digests of files stay here while classes and template do.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Condition, Thread
+from typing import NamedTuple
+
+import numpy as np
+
+from edge_sharpzo.album import Album
+from edge_sharpzo.clip.model import Clip
+from edge_sharpzo.events import Event, Note, PhotosEncoded, PhotoSkipped
+from edge_sharpzo.photos.digests import Digests
+from edge_sharpzo.photos.features import Kept
+from edge_sharpzo.photos.found import find_photos
+from edge_sharpzo.photos.left_out import grouped, told
+from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
+from edge_sharpzo.pipeline.prepare import check_classes
+from edge_sharpzo.pipeline.search import word_features
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.station.eyes import Eyes
+from edge_sharpzo.station.look import Look, look_at
+from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
+from edge_sharpzo.system.memory import return_freed_memory
+from edge_sharpzo.system.stopping import StopWhen
+
+LOOK_EVERY = 3.0  # seconds between two looks for changes that were made by hand
+
+
+@dataclass(frozen=True)
+class LookState:
+    """How far the learner is."""
+
+    state: str  # "none": it cannot, `why`; "working"; "ready"
+    version: str | None  # of the album, of the newest look
+    why: str | None = None
+    done: int = 0  # photos encoded, while it works
+    of: int = 0
+
+
+class Texts(NamedTuple):
+    """What is known of the classes' names and the template."""
+
+    task: Task
+    as_written: np.ndarray  # text features [K + M, D]
+    words: np.ndarray  # of other words [W, D]
+
+
+class Learner:
+    """A thread of its own that always learns the newest version of the album."""
+
+    def __init__(
+        self,
+        album: Album,
+        clip: Clip,
+        options: Callable[[], TuneOptions],
+        heard: Callable[[], object] = lambda: None,
+    ):
+        """`options` gives those of a run on the album as it is now; `heard` is told of news."""
+        self._album, self._clip, self._options, self._heard = album, clip, options, heard
+        self.eyes = Eyes(clip)
+        self._digests: Digests = {}
+        self._texts: Texts | None = None
+        self._wake = Condition()
+        self._asked, self._closing = True, False
+        self._tried: str | None = None  # the version that was learnt, or could not be: `_why`
+        self._why: str | None = None
+        self._look: Look | None = None
+        self._state = LookState("working", None)
+        self._thread = Thread(target=self._work, name="learner", daemon=True)
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends, between two photos at the latest."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.eyes.close()
+
+    def nudge(self) -> None:
+        """The album may have changed."""
+        with self._wake:
+            self._asked = True
+            self._state = replace(self._state, state="working")
+            self._wake.notify_all()
+
+    @property
+    def look(self) -> Look | None:
+        """The newest one."""
+        return self._look
+
+    @property
+    def state(self) -> LookState:
+        """How far it is."""
+        return self._state
+
+    def settled(self, given_up: Callable[[], bool]) -> str | None:
+        """Waits until the album as it is now is learnt; returns why it cannot be, or None.
+
+        Raises Cancelled where it is `given_up`.
+        """
+        self.nudge()
+        with self._wake:
+            while self._state.state == "working":
+                if given_up() or self._closing:
+                    raise Cancelled
+                self._wake.wait(0.1)
+            return self._state.why
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                if not self._asked and not self._closing:
+                    self._wake.wait(LOOK_EVERY)
+                self._asked = False
+            if self._closing:
+                return
+            try:
+                version, why = None, self._why
+                version = self._album.version()
+                if version != self._tried:
+                    self._settle("working")
+                    self._look = self._looked(version)
+                    why = None
+            except Cancelled:
+                return
+            except UserError as error:
+                self._look, why = None, str(error)
+            except OSError as error:
+                self._look, why = None, os_error_text(error)
+            except MemoryError:
+                self._look, why = None, "memory ran out: take fewer photos, or a smaller model"
+            self._tried, self._why = version, why
+            return_freed_memory()
+            self._settle("none" if why else "ready")
+
+    def _settle(self, state: str) -> None:
+        """This is how far it is, unless it has been asked for more meanwhile."""
+        with self._wake:
+            version = self._look.version if self._look else None
+            now = LookState("working" if self._asked else state, version, self._why)
+            news, self._state = now != self._state, now
+            self._wake.notify_all()
+        if news:
+            self._heard()
+
+    def _looked(self, version: str) -> Look:
+        contents = self._album.contents()
+        of_classes = [photo for each in contents.classes for photo in each.photos]
+        ids = {photo.path: photo.id for photo in [*of_classes, *contents.background]}
+        notes: list[str] = []
+
+        def listen(event: Event) -> None:
+            match event:
+                case PhotosEncoded(done, total):
+                    self._state = replace(self._state, done=done, of=total)
+                case Note(text, True):
+                    notes.append(text)
+                case PhotoSkipped():
+                    pass  # `left_out` has it
+
+        options = self._options()
+        stop = StopWhen(lambda: self._closing)
+        task, as_written, words = self._texts_of(options, listen)
+        prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
+        nothing = np.zeros((0, self._clip.card.text.width), np.float32)
+        text = as_written[: task.found.learnt]
+        finished = finish(prepared, Found(nothing, text, text, as_written), words)
+        if left_out := told(grouped(prepared.left_out)):
+            notes.append(left_out)
+        return look_at(prepared, finished, as_written, version, ids, notes)
+
+    def _texts_of(self, options: TuneOptions, listen: Callable[[Event], object]) -> Texts:
+        """The task with the photos as they are now; texts are encoded where they are new."""
+        found = find_photos(
+            options.data, options.class_names, runs=[options.out] if options.out else []
+        )
+        if self._texts:
+            old = self._texts.task
+            same = (old.found.folders, old.found.names, old.found.learnt, old.options.template)
+            if same == (found.folders, found.names, found.learnt, options.template):
+                task = replace(old, options=options, found=found, started=time.monotonic())
+                return self._texts._replace(task=task)
+        task = open_task(options, listen, clip=self._clip)
+        as_written = self._clip.written_features(task.template_rows)
+        check_classes(task.found, as_written)
+        self._texts = Texts(task, as_written, word_features(task))
+        return self._texts

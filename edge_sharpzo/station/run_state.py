@@ -1,0 +1,107 @@
+"""What the station's run folder holds while nobody tunes into it here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
+from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
+from edge_sharpzo.runs.folder import HISTORY, is_finished
+from edge_sharpzo.runs.lock import LOCK, is_locked, locked
+from edge_sharpzo.runs.records import SUMMARY
+from edge_sharpzo.runs.run_config import CONFIG, RunConfig
+from edge_sharpzo.station.look import MadeOf
+from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import as_type, read_text
+from edge_sharpzo.tuning.records import Record
+
+MOST_RUNS = 10_000  # that are kept beside each other
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run folder as it was found."""
+
+    finished: bool = False
+    has_results: bool = False  # of a run that was stopped too
+    can_resume: bool = False
+    made_of: MadeOf | None = None  # without photos, of a run that has not got as far
+    learnt_from: frozenset[str] = frozenset()  # digests of photos
+    prompt: TunedPrompt | None = None  # of a finished run
+    history: list[Record] = field(default_factory=list)
+    why: str | None = None  # what is wrong with it
+
+
+class RunFolder:
+    """Reads a run folder again when its files have changed."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._stamp: object = None
+        self._state = RunState()
+
+    def is_elsewhere(self) -> bool:
+        """Whether another process tunes into it. To be asked while this one does not."""
+        return is_locked(self.folder)
+
+    def state(self) -> RunState:
+        """What it holds; nothing of it is an error."""
+        stamp = [_stamp(self.folder / name) for name in (CONFIG, SUMMARY, FILE, PROMPT, HISTORY)]
+        if stamp != self._stamp:
+            try:
+                self._state = _read(self.folder)
+            except (UserError, OSError, ValueError) as error:
+                self._state = RunState(why=str(error))
+            self._stamp = stamp
+        return self._state
+
+    def put_away(self) -> Path | None:
+        """Renames a run so that another can begin; returns its new place, None where there is none.
+
+        Raises UserError where something else lies there, or another process tunes into it.
+        """
+        if not (self.folder / CONFIG).exists():
+            return None
+        RunConfig.read(self.folder)  # a folder of anything else is left alone
+        with locked(self.folder):
+            for number in range(1, MOST_RUNS):
+                place = self.folder.with_name(f"{self.folder.name}-{number}")
+                if not place.exists():
+                    self.folder.rename(place)
+                    (place / LOCK).unlink(missing_ok=True)
+                    return place
+        raise UserError(f"{self.folder.parent} is full of runs: choose another `run`", field="run")
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _read(folder: Path) -> RunState:
+    if not (folder / CONFIG).exists():
+        return RunState()
+    config, finished = RunConfig.read(folder), is_finished(folder)
+    return RunState(
+        finished=finished,
+        has_results=(folder / SUMMARY).exists(),
+        can_resume=not finished,
+        made_of=MadeOf.run(config),
+        learnt_from=frozenset(config.learnt_from()),
+        prompt=TunedPrompt.load(folder) if finished else None,
+        history=_history(folder),
+    )
+
+
+def _history(folder: Path) -> list[Record]:
+    """The looks of a run so far: from its checkpoint, or as it ended."""
+    if stored := Checkpoints(folder).read():
+        return stored[0].records
+    if not (folder / HISTORY).exists():
+        return []
+    lines = read_text(folder / HISTORY).splitlines()
+    return [as_type(msgspec.json.decode(line), Record) for line in lines]

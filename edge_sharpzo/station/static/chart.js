@@ -1,0 +1,57 @@
+/** A curve, drawn as SVG. */
+
+import { s } from "./dom.js";
+import { percent } from "./words.js";
+
+const WIDTH = 640;
+const HEIGHT = 220;
+const LEFT = 46;
+const RIGHT = 12;
+const TOP = 12;
+const BOTTOM = 30;
+
+const short = (value) => Number(value.toPrecision(3)).toString();
+
+/**
+ * The loss over the queries.
+ * @param {{queries: number, loss: number, val_accuracy: ?number}[]} history
+ * @returns {SVGElement}
+ */
+export function lossCurve(history) {
+  const points = history.filter(({ loss }) => Number.isFinite(loss));
+  const first = points[0];
+  const last = points.at(-1);
+  const lowest = Math.min(...points.map(({ loss }) => loss));
+  const highest = Math.max(...points.map(({ loss }) => loss));
+  const span = highest - lowest || 1;
+  const most = last.queries || 1;
+  const x = (queries) => LEFT + ((WIDTH - LEFT - RIGHT) * queries) / most;
+  const y = (loss) => TOP + ((HEIGHT - TOP - BOTTOM) * (highest - loss)) / span;
+  const right =
+    last.val_accuracy === null || last.val_accuracy === undefined
+      ? ""
+      : ` ${percent(last.val_accuracy)} of the photos that judge it are right.`;
+  const said = `After ${last.queries.toLocaleString("en")} queries the loss is ${short(last.loss)}; it began at ${short(first.loss)}.${right}`;
+  return s(
+    "svg",
+    { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": said },
+    s("line", { class: "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(lowest), y2: y(lowest) }),
+    s("line", { class: "grid-line", x1: LEFT, x2: WIDTH - RIGHT, y1: y(highest), y2: y(highest) }),
+    s("text", { x: LEFT - 6, y: y(highest) + 4, "text-anchor": "end" }, short(highest)),
+    lowest < highest &&
+      s("text", { x: LEFT - 6, y: y(lowest) + 4, "text-anchor": "end" }, short(lowest)),
+    s("text", { x: LEFT, y: HEIGHT - 8 }, "0"),
+    s(
+      "text",
+      { x: WIDTH - RIGHT, y: HEIGHT - 8, "text-anchor": "end" },
+      `${last.queries.toLocaleString("en")} queries`,
+    ),
+    s("polyline", {
+      class: "curve",
+      points: points
+        .map(({ queries, loss }) => `${x(queries).toFixed(1)},${y(loss).toFixed(1)}`)
+        .join(" "),
+    }),
+    s("circle", { class: "dot", cx: x(last.queries), cy: y(last.loss), r: 4 }),
+  );
+}

@@ -1,0 +1,124 @@
+/** What can be changed of a class: its words, its folder's name, with which class it is one. */
+
+import { post } from "./api.js";
+import { open } from "./dialog.js";
+import { h } from "./dom.js";
+import { fail, tell, toldBy } from "./notices.js";
+import { now, refresh } from "./state.js";
+import { count } from "./words.js";
+import { showEffect } from "./wording.js";
+
+const path = (name, what) => `/api/classes/${encodeURIComponent(name)}/${what}`;
+
+function form(title, why, fields, button, submitted) {
+  const made = h("form", {}, h("h3", {}, title), h("p", { class: "soft" }, why), fields, button);
+  made.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submitted();
+  });
+  return made;
+}
+
+/** @param {{name: string, display: string, photos: number}} cls */
+export function editClass(cls, { addFolder }) {
+  const others = now().classes.filter((each) => each.name !== cls.name);
+  open(cls.display || cls.name, (dialog) => {
+    const change = async (what, body, text) => {
+      try {
+        toldBy(await post(path(cls.name, what), body));
+        dialog.close();
+        tell(`${text} Undo takes it back.`);
+        await refresh();
+      } catch (error) {
+        fail(error);
+      }
+    };
+    const display = h("input", {
+      id: "display",
+      value: cls.display || cls.name,
+      autocomplete: "off",
+      maxlength: 200,
+      required: true,
+    });
+    const effect = h("p", { class: "soft", role: "status" });
+    showEffect(display, effect, (text) =>
+      text && text !== cls.display ? { class: cls.name, display: text } : null,
+    );
+    const rename = h("input", {
+      id: "rename",
+      value: cls.name,
+      autocomplete: "off",
+      maxlength: 80,
+      required: true,
+    });
+    const into = h(
+      "select",
+      { id: "into", required: true },
+      h("option", { value: "" }, "Choose a class"),
+      others.map((each) => h("option", { value: each.name }, each.display || each.name)),
+    );
+    return [
+      form(
+        "Words",
+        "What the model reads for this class. Say what is to be seen: “ripe tomato” rather than “tray 3”.",
+        h(
+          "div",
+          {},
+          h("label", { for: "display" }, "Display name"),
+          h("div", { class: "inline" }, display, h("button", {}, "Use this name")),
+          effect,
+        ),
+        null,
+        () =>
+          change(
+            "display",
+            { display: display.value.trim() },
+            `The class reads “${display.value.trim()}” now.`,
+          ),
+      ),
+      form(
+        "Folder",
+        `Its photos lie in the folder “${cls.name}”.`,
+        h(
+          "div",
+          {},
+          h("label", { for: "rename" }, "Name of the folder"),
+          h("div", { class: "inline" }, rename, h("button", {}, "Rename")),
+        ),
+        null,
+        () => change("rename", { to: rename.value.trim() }, `Renamed to “${rename.value.trim()}”.`),
+      ),
+      others.length > 0 &&
+        form(
+          "Merge",
+          `Puts its ${count(cls.photos, "photo")} into another class, and this class is gone.`,
+          h(
+            "div",
+            {},
+            h("label", { for: "into" }, "Into which class"),
+            h("div", { class: "inline" }, into, h("button", {}, "Merge")),
+          ),
+          null,
+          () =>
+            change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
+        ),
+      h(
+        "div",
+        { class: "form" },
+        h("h3", {}, "A whole folder"),
+        h("p", { class: "soft" }, "Adds all photos of a folder on this machine to the class."),
+        h(
+          "button",
+          {
+            type: "button",
+            click: () => {
+              dialog.close();
+              addFolder();
+            },
+          },
+          "Add a folder",
+        ),
+      ),
+    ].filter(Boolean);
+  });
+}

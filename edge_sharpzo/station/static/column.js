@@ -1,0 +1,166 @@
+/** A class, or another place where photos lie, with its photos: loaded when it comes into view. */
+
+import { get } from "./api.js";
+import { photograph } from "./burst.js";
+import { editClass } from "./class_dialog.js";
+import { h, icon } from "./dom.js";
+import { ask, photosOf } from "./files.js";
+import { Grid } from "./grid.js";
+import { fail } from "./notices.js";
+import { query, title } from "./places.js";
+import { now } from "./state.js";
+import { upload } from "./uploads.js";
+import { view } from "./viewer.js";
+import { count } from "./words.js";
+
+const FIRST = 12;
+const MORE = 48;
+const MEANT = {
+  background: ": what the camera sees besides. They teach it to answer “none of these”.",
+  "set-aside": ": nothing learns from them, and nothing is deleted.",
+};
+
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) entry.target.column.seen(entry.isIntersecting);
+  },
+  { rootMargin: "300px" },
+);
+
+/** One column. */
+export class Column {
+  total = 0;
+  wanted = FIRST;
+  isSeen = false;
+  /** the version of the album, and of the look, that the photos shown are of */
+  shown = "";
+
+  /** @param {import("./places.js").Place} place @param {import("./selection.js").Selection} selection */
+  constructor(place, selection) {
+    this.place = place;
+    this.heading = h("h2", { tabindex: -1 });
+    this.figures = h("p", { class: "soft" });
+    const where = {
+      isAside: place.kind === "set-aside",
+      isBackground: place.kind === "background",
+    };
+    this.grid = new Grid(title(now(), place), selection, (photos, at) => view(photos, at, where));
+    this.more = h("button", {
+      type: "button",
+      class: "quiet",
+      hidden: true,
+      click: () => this.showMore(),
+    });
+    this.element = h(
+      "section",
+      { class: "card column" },
+      h("div", { class: "column-top" }, h("div", {}, this.heading, this.figures), this.edit()),
+      this.buttons(),
+      this.grid.element,
+      this.more,
+    );
+    this.element.column = this;
+    watcher.observe(this.element);
+  }
+
+  edit() {
+    if (this.place.kind !== "class") return null;
+    this.editButton = h(
+      "button",
+      {
+        type: "button",
+        class: "plain",
+        click: () => editClass(this.cls, { addFolder: () => this.add({ folder: true }) }),
+      },
+      icon("edit"),
+    );
+    return this.editButton;
+  }
+
+  buttons() {
+    if (this.place.kind === "set-aside") return null;
+    this.addButton = h(
+      "button",
+      { type: "button", click: () => this.add({}) },
+      icon("add"),
+      "Photos",
+    );
+    this.cameraButton = h(
+      "button",
+      { type: "button", click: () => photograph(this.place) },
+      icon("camera"),
+      "Camera",
+    );
+    return h("div", { class: "inline adding" }, this.addButton, this.cameraButton);
+  }
+
+  async add(how) {
+    const { photos, others } = photosOf(await ask(how));
+    if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
+    if (photos.length)
+      await upload(
+        this.place,
+        photos.map(({ file }) => file),
+      );
+  }
+
+  seen(isSeen) {
+    this.isSeen = isSeen;
+    if (isSeen) this.load();
+  }
+
+  showMore() {
+    this.wanted += MORE;
+    const first = this.grid.photos.length;
+    this.load(true).then(() => this.grid.focus(first));
+  }
+
+  /** Takes over what the state says of this place. */
+  update(cls, number) {
+    this.cls = cls;
+    const name = title(now(), this.place);
+    this.grid.label = name;
+    this.heading.textContent = name;
+    this.grid.element.setAttribute("aria-label", `Photos of ${name}`);
+    this.editButton?.setAttribute("aria-label", `Change the class ${name}`);
+    this.addButton?.setAttribute("aria-label", `Add photos to ${name}`);
+    this.cameraButton?.setAttribute("aria-label", `Camera for ${name}`);
+    const folder =
+      cls && cls.name !== name && cls.name.replaceAll("_", " ") !== name
+        ? ` · folder ${cls.name}`
+        : "";
+    const heldOut = cls?.held_out ? `, ${cls.held_out} held out` : "";
+    const meant = MEANT[this.place.kind] ?? "";
+    this.figures.textContent = `${count(number, "photo")}${heldOut}${folder}${meant}`;
+    this.total = number;
+    if (this.isSeen) this.load();
+  }
+
+  /** Loads the photos that are shown, where something changed since. */
+  async load(again = false) {
+    const state = now();
+    const version = `${state.version} ${state.look?.version} ${state.look?.state}`;
+    if (this.shown === version && !again) return;
+    this.shown = version;
+    try {
+      const { photos, total } = await get(
+        `/api/photos?${query(this.place)}&offset=0&limit=${this.wanted}`,
+      );
+      if (version !== this.shown) return; // a newer question is under way
+      this.total = total;
+      this.grid.show(photos);
+    } catch (error) {
+      this.shown = "";
+      if (error.status !== 404) fail(error); // 404: the class is gone, and so is this column soon
+      return;
+    }
+    const left = this.total - this.grid.photos.length;
+    this.more.hidden = left <= 0;
+    this.more.textContent = left > MORE ? `Show ${MORE} more of ${left}` : `Show ${left} more`;
+  }
+
+  remove() {
+    watcher.unobserve(this.element);
+    this.element.remove();
+  }
+}

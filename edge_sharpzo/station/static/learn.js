@@ -1,0 +1,150 @@
+/** The page Learn. */
+
+import "./shell.js";
+
+import { get, post } from "./api.js";
+import { lossCurve } from "./chart.js";
+import { by } from "./dom.js";
+import { fail, speak, toldBy } from "./notices.js";
+import { now, refresh, watch } from "./state.js";
+import { duration, percent, sentence } from "./words.js";
+
+const GOING = new Set(["encoding", "tuning"]);
+let spoken = "";
+
+/** What the card says in each state: a heading, a text, the button. */
+function texts(learn, ready) {
+  const button = learn.resumable ? "Go on" : "Learn";
+  const stopped = [
+    "Stopped, and kept",
+    "The best prompt so far is kept, and it goes on from here when you press the button.",
+    "Go on",
+  ];
+  switch (learn.state) {
+    case "encoding":
+      return [
+        "Reading photos",
+        "Each new photo goes through the model once; what it saw there is kept.",
+        "Stop",
+      ];
+    case "tuning":
+      return ["Learning", "You can leave this page, or close it: learning goes on.", "Stop"];
+    case "done":
+      if (!learn.up_to_date)
+        return [
+          "Changed since it learnt",
+          "The tuned classifier is of the photos and words before. Learn again to have the change in it.",
+          "Learn again",
+        ];
+      return [
+        "Learnt",
+        "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
+        "Learn again",
+      ];
+    case "failed":
+      return [
+        "That did not work",
+        learn.why ?? "The station gave no reason; its log says more.",
+        button,
+      ];
+    case "elsewhere":
+      return [
+        "Learning elsewhere",
+        learn.why ??
+          "Another program is learning with this run folder. This page goes on when it is done.",
+        "Learn",
+      ];
+    case "stopped":
+      return stopped;
+    default:
+      if (learn.resumable) return stopped;
+      return ready
+        ? [
+            "Ready to learn",
+            "Everything is there. It takes a few minutes on a small device.",
+            "Learn",
+          ]
+        : [
+            "Photos first",
+            "Learning needs two classes with photos. Add them on the page Photos.",
+            "Learn",
+          ];
+  }
+}
+
+function progress(learn) {
+  const bar = by("learn-bar");
+  by("learn-progress").hidden = !GOING.has(learn.state);
+  if (!GOING.has(learn.state)) return;
+  const share = learn.of ? learn.queries / learn.of : null;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = 100 * share;
+  const left = Number.isFinite(learn.seconds_left) ? `${duration(learn.seconds_left)} left` : null;
+  const unit = learn.state === "encoding" ? "photos" : "queries";
+  const done = learn.of
+    ? `${learn.queries.toLocaleString("en")} of ${learn.of.toLocaleString("en")} ${unit}`
+    : null;
+  by("learn-figures").textContent = [learn.stage, done, left].filter(Boolean).join(" · ");
+  const tenth = share === null ? "" : percent(Math.floor(share * 10) / 10);
+  if (`${learn.state} ${tenth}` !== spoken) {
+    spoken = `${learn.state} ${tenth}`;
+    speak([by("learn-title").textContent, tenth, left].filter(Boolean).join(", "));
+  }
+}
+
+function show(state) {
+  const { learn } = state;
+  const ready = state.classes.filter(({ photos }) => photos > 0).length >= 2;
+  const going = GOING.has(learn.state);
+  const [title, text, button] = texts(learn, ready);
+  if (by("learn-title").textContent !== title) by("learn-title").textContent = title;
+  by("learn-text").textContent = [text, ...(learn.told ?? [])].map(sentence).join(" ");
+  const go = /** @type {HTMLButtonElement} */ (by("learn-go"));
+  go.textContent = button;
+  go.disabled = learn.state === "elsewhere" || !(ready || going);
+  go.classList.toggle("main", !going);
+  by("learn-again").hidden = going || !learn.resumable;
+  by("learn-auto").checked = Boolean(learn.auto);
+  const quick = {
+    none: "It waits for photos.",
+    working: "It is being made just now.",
+    ready: "It is up to date.",
+  };
+  by("quick").textContent = quick[state.look?.state] ?? "";
+  progress(learn);
+  const points = (learn.history ?? []).filter(({ loss }) => Number.isFinite(loss));
+  by("curve").hidden = points.length < 2;
+  if (points.length >= 2) by("chart").replaceChildren(lossCurve(points));
+}
+
+async function ask(path, body) {
+  try {
+    toldBy(await post(path, body));
+  } catch (error) {
+    fail(error);
+  }
+  await refresh();
+}
+
+by("learn-go").addEventListener("click", () => {
+  if (GOING.has(now().learn.state)) return ask("/api/learn/stop", {});
+  return ask("/api/learn", { again: now().learn.state === "done" });
+});
+by("learn-again").addEventListener("click", () => ask("/api/learn", { again: true }));
+by("learn-auto").addEventListener("change", (event) =>
+  ask("/api/learn/auto", { on: event.target.checked }),
+);
+
+// The state tells how far learning is, not the whole curve: that is asked for when it went on.
+let drawn = "";
+watch(async (state) => {
+  show(state);
+  const mark = `${state.learn.state} ${state.learn.queries}`;
+  if (mark === drawn || state.learn.history) return;
+  drawn = mark;
+  try {
+    show({ ...now(), learn: { ...state.learn, ...(await get("/api/learn")) } });
+  } catch (error) {
+    fail(error);
+  }
+});

@@ -1,0 +1,195 @@
+/** The page Look. */
+
+import "./shell.js";
+
+import { get } from "./api.js";
+import { by, h } from "./dom.js";
+import { matrix } from "./matrix.js";
+import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
+import { fail, speak } from "./notices.js";
+import { shown as named } from "./places.js";
+import { now, watch } from "./state.js";
+import { accuracy, count, percent, sentence } from "./words.js";
+
+let look = null;
+let shownVersion = null;
+let cell = null; // [row, column] of the matrix, where one is open
+
+function score(text, value, { main = false, was = null } = {}) {
+  const change =
+    was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
+      ? h("span", { class: "change" }, `was ${percent(was)}`)
+      : null;
+  return h(
+    "div",
+    { class: `score${main ? " main" : ""}` },
+    h("span", { class: "soft" }, text),
+    h(
+      "strong",
+      {},
+      percent(value.share),
+      " ",
+      h("small", {}, `± ${Math.round(100 * value.plus_minus)}`),
+    ),
+    change,
+    h("span", { class: "soft" }, `${value.right} of ${value.photos} right`),
+  );
+}
+
+function showScores(was) {
+  const after = look.after;
+  by("scores").replaceChildren(
+    ...[
+      score("Before, by words alone", look.before),
+      score("Now, learnt from your photos", after, { main: true, was }),
+      look.tuned && score("With the tuned prompt", look.tuned),
+    ].filter(Boolean),
+  );
+  const judged =
+    look.how === "held-out"
+      ? `${count(look.photos, "photo")} that it did not learn from judged this.`
+      : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
+  by("how").textContent =
+    `${judged} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
+  if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
+    speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
+  else speak(`Now ${accuracy(after)}.`);
+}
+
+function showCell() {
+  if (!cell) {
+    by("cell").replaceChildren();
+    return;
+  }
+  const [row, column] = cell;
+  const entries = look.misread
+    .filter((each) => each.class === row && each.said === column)
+    .map(misread);
+  const title = `${named(now(), row)}, read as ${named(now(), column)}`;
+  by("cell").replaceChildren(mendList(title, "", entries, { level: "h3" }));
+}
+
+function pressed(row, column) {
+  cell = [row, column];
+  showCell();
+  by("cell").querySelector("h3").focus();
+}
+
+const LISTS = [
+  [
+    "misread",
+    "Misread",
+    "A wrong label, an odd photo, or a class that wants more photos like these.",
+    misread,
+  ],
+  [
+    "suspects",
+    "Labels to look at",
+    "These look far more like another class than like their own.",
+    suspect,
+  ],
+  [
+    "unsure",
+    "Not sure",
+    "Right or not, the answer was given with doubt. More photos like these help.",
+    unsure,
+  ],
+  [
+    "refused",
+    "Taken for none of these",
+    "They are of a class, but look like nothing that was learnt.",
+    refused,
+  ],
+];
+
+/** Which list and button has the focus, to give it back after the lists are made anew. */
+function focusNow() {
+  const section = document.activeElement?.closest("#lists section, #cell section");
+  if (!section) return () => {};
+  const title = section.querySelector("h2, h3").firstChild.textContent;
+  const at = [...section.querySelectorAll(".mend, .twins")].findIndex((item) =>
+    item.contains(document.activeElement),
+  );
+  return () => {
+    const same = [...document.querySelectorAll("#lists section, #cell section")].find(
+      (each) => each.querySelector("h2, h3").firstChild.textContent === title,
+    );
+    const items = same?.querySelectorAll(".mend, .twins") ?? [];
+    const button = items[Math.min(Math.max(at, 0), items.length - 1)]?.querySelector("button");
+    (button ?? same?.querySelector("h2, h3") ?? by("main")).focus();
+  };
+}
+
+function show(was) {
+  const refocus = focusNow();
+  showScores(was);
+  const wanting = look.wanting ?? [];
+  by("wanting").replaceChildren(
+    wanting.length
+      ? h(
+          "p",
+          { class: "notice" },
+          `More photos would help most here: ${wanting.map((name) => named(now(), name)).join(", ")}.`,
+        )
+      : "",
+  );
+  by("matrix").replaceChildren(
+    matrix(
+      look.classes.map(({ name }) => name),
+      look.confusion,
+      pressed,
+    ),
+  );
+  showCell();
+  const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
+    mendList(title, why, look[field].map(entry)),
+  );
+  if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates, () => {}));
+  if (!lists.length)
+    lists.push(
+      h(
+        "section",
+        { class: "card" },
+        h("h2", {}, "Nothing to mend"),
+        h("p", { class: "soft" }, "No photo is misread, and no label looks wrong."),
+      ),
+    );
+  by("lists").replaceChildren(...lists);
+  by("look").hidden = false;
+  refocus();
+}
+
+async function load(version) {
+  shownVersion = version;
+  try {
+    const newest = await get("/api/look");
+    if (version !== shownVersion) return;
+    const was = look ? look.after.share : null;
+    look = newest;
+    show(was);
+  } catch (error) {
+    shownVersion = null;
+    fail(error);
+  }
+}
+
+/** What there is to say while there is nothing new to see. */
+function waiting({ state: how, why, done, of }) {
+  if (how === "none")
+    return `Nothing to look at yet: ${sentence(why ?? "two classes need photos")} Photos come in on the page Photos.`;
+  if (how !== "working") return "";
+  return of
+    ? `Looking at photos: ${done} of ${of} …`
+    : "Learning from the photos as they are now …";
+}
+
+watch((state) => {
+  const { state: how, version } = state.look;
+  const text = waiting(state.look);
+  if (by("look-wait").textContent !== text) by("look-wait").textContent = text;
+  by("look").classList.toggle("is-old", how === "working");
+  if (how === "none") by("look").hidden = true;
+  // A run that has ended brings the tuned prompt's figures.
+  const mark = `${version} ${state.learn.state === "done"}`;
+  if (how === "ready" && mark !== shownVersion) load(mark);
+});

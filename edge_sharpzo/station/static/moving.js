@@ -1,0 +1,56 @@
+/** Photos go to another class, to the background, aside, or back. */
+
+import { post } from "./api.js";
+import { h } from "./dom.js";
+import { fail, tell, toldBy } from "./notices.js";
+import { BACKGROUND, SET_ASIDE, target, title } from "./places.js";
+import { now, refresh } from "./state.js";
+import { count } from "./words.js";
+
+/**
+ * Moves photos and says so.
+ * @param {string[]} ids
+ * @param {import("./places.js").Place | "back"} to
+ * @returns {Promise<boolean>} whether it was done
+ */
+export async function move(ids, to) {
+  try {
+    const answer = await post("/api/photos/move", { ids, to: to === "back" ? "back" : target(to) });
+    const where = to === "back" ? "put back" : `moved to “${title(now(), to)}”`;
+    tell(`${count(ids.length, "photo")} ${where}. Undo takes it back.`);
+    toldBy(answer);
+  } catch (error) {
+    fail(error);
+    await refresh();
+    return false;
+  }
+  await refresh();
+  return true;
+}
+
+/**
+ * Buttons that move photos: to a class (a list to choose from), to the background, aside, back.
+ * @param {() => string[]} ids
+ * @param {{isAside: boolean, isBackground?: boolean, done?: () => void}} how
+ */
+export function moveButtons(ids, { isAside, isBackground = false, done = () => {} }) {
+  const go = async (to) => (await move(ids(), to)) && done();
+  const list = h(
+    "select",
+    { "aria-label": "Move to a class" },
+    h("option", { value: "" }, "Move to …"),
+    (now()?.classes ?? []).map((each) =>
+      h("option", { value: each.name }, each.display || each.name),
+    ),
+  );
+  // Arrow keys choose in a closed list too: so the button moves, not the choice.
+  const button = h("button", { type: "button", disabled: true }, "Move");
+  list.addEventListener("change", () => (button.disabled = !list.value));
+  button.addEventListener("click", () => go({ kind: "class", name: list.value }));
+  const others = [
+    isAside && h("button", { type: "button", click: () => go("back") }, "Put back"),
+    !isBackground && h("button", { type: "button", click: () => go(BACKGROUND) }, "None of these"),
+    !isAside && h("button", { type: "button", click: () => go(SET_ASIDE) }, "Set aside"),
+  ];
+  return [h("span", { class: "joined" }, list, button), ...others.filter(Boolean)];
+}

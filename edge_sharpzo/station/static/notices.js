@@ -1,0 +1,51 @@
+/** What the page tells: seen at the top, and spoken by screen readers. */
+
+import { by, h, icon } from "./dom.js";
+import { sentence } from "./words.js";
+
+/** Speaks without showing, for what the page shows anyway. */
+export function speak(text) {
+  by("spoken").textContent = text;
+}
+
+/** @param {string} kind "good" or "bad" @param {string} text @param {{keep?: boolean}} [how] */
+function show(kind, text, { keep = false } = {}) {
+  const notice = h(
+    "div",
+    { class: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
+    h("p", {}, text),
+  );
+  const close = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Close this message" },
+    icon("close"),
+  );
+  close.addEventListener("click", () => {
+    notice.remove();
+    by("main").focus();
+  });
+  notice.append(close);
+  for (const same of by("notices").children) {
+    if (same.firstChild.textContent === text) same.remove();
+  }
+  while (by("notices").children.length >= 4) by("notices").firstChild.remove();
+  // Dialogs lie above everything: a message about one belongs into it.
+  const dialog = document.querySelector("dialog[open] .dialog-notices");
+  if (dialog && kind === "bad") dialog.replaceChildren(notice);
+  else by("notices").append(notice);
+  if (kind === "good" && !keep) setTimeout(() => notice.remove(), 8000);
+  return notice;
+}
+
+/** Tells what was done. */
+export const tell = (text, how = {}) => show("good", text, how);
+
+/** Tells what did not work; `error.message` says why. A request that was stopped is none. */
+export function fail(error) {
+  if (error.name === "AbortError") return null;
+  if (error.status === undefined) console.error(error); // a fault of this page
+  return show("bad", sentence(error.message));
+}
+
+/** Tells what the station said besides its answer. */
+export const toldBy = (answer) => (answer.told ?? []).forEach((text) => tell(sentence(text)));

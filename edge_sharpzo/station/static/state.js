@@ -1,0 +1,111 @@
+/** The station's state, kept fresh: by its events, or by asking again where these do not come. */
+
+import { get } from "./api.js";
+import { fail, tell } from "./notices.js";
+
+/** @type {any} what /api/state said last */
+let state = null;
+let lost = null;
+let soon = 0;
+const listeners = new Set();
+
+/** The state as it is known; null before the first answer. */
+export const now = () => state;
+
+/** Calls `listener` with the state now, where there is one, and whenever it changes. */
+export function watch(listener) {
+  listeners.add(listener);
+  if (state) listener(state);
+}
+
+function changed() {
+  for (const listener of listeners) {
+    try {
+      listener(state);
+    } catch (error) {
+      fail(error);
+    }
+  }
+}
+
+let asking = null;
+let again = false;
+
+async function ask() {
+  try {
+    state = await get("/api/state");
+    if (lost) {
+      lost.remove();
+      lost = null;
+      tell("The station is back.");
+    }
+    changed();
+    // What is being learnt just now is there in a moment: sooner than the next event.
+    clearTimeout(soon);
+    if (state.look.state === "working") soon = setTimeout(refresh, 250);
+  } catch (error) {
+    lost ??= fail(error);
+    clearTimeout(soon);
+    soon = setTimeout(refresh, 3000);
+  }
+}
+
+/** Asks the station; calls that come meanwhile share one more question. */
+export function refresh() {
+  again = true;
+  asking ??= (async () => {
+    while (again) {
+      again = false;
+      await ask();
+    }
+    asking = null;
+  })();
+  return asking;
+}
+
+function heard(event) {
+  const said = JSON.parse(event.data);
+  const known = state && said.version === state.version && said.look?.state === state.look.state;
+  if (
+    known &&
+    said.look?.version === state.look.version &&
+    said.learn?.state === state.learn.state
+  ) {
+    state = { ...state, learn: { ...state.learn, ...said.learn } };
+    changed();
+  } else {
+    refresh();
+  }
+}
+
+function listen() {
+  let polling = 0;
+  const events = new EventSource("/api/events");
+  events.onmessage = heard;
+  events.onopen = () => {
+    clearInterval(polling);
+    polling = 0;
+    if (lost) refresh();
+  };
+  events.onerror = () => {
+    polling ||= setInterval(() => {
+      refresh();
+      if (events.readyState === EventSource.CLOSED) {
+        clearInterval(polling);
+        listen();
+      }
+    }, 3000);
+  };
+  addEventListener("pagehide", () => {
+    events.close();
+    clearInterval(polling);
+  });
+}
+
+addEventListener("pageshow", (event) => event.persisted && location.reload());
+
+/** Begins to listen; every page calls this once. */
+export function begin() {
+  refresh();
+  listen();
+}

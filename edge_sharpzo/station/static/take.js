@@ -1,0 +1,81 @@
+/** The page Take. */
+
+import "./shell.js";
+
+import { get } from "./api.js";
+import { by, h } from "./dom.js";
+import { fail, speak } from "./notices.js";
+import { watch } from "./state.js";
+import { sentence, size } from "./words.js";
+
+const MEANT = {
+  "classifier.onnx":
+    "The classifier: a photo in, probabilities and “none of these” out. Runs without edge-sharpzo.",
+  "labels.txt": "The names of the classes, in the order of the probabilities.",
+  "run.zip": "The whole run: all of these, the report, the tuned prompt, what it was asked for.",
+};
+
+let shown = "";
+
+/** What can be fetched: two files of the run, and all of it as one. */
+function offered(files) {
+  const whole = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  return [...files.filter(({ name }) => name in MEANT), { name: "run.zip", bytes: whole }];
+}
+
+async function show(state) {
+  const mark = `${state.learn.state} ${state.learn.up_to_date} ${state.look.state}`;
+  if (mark === shown) return;
+  shown = mark;
+  try {
+    const { ready, files, command, why, up_to_date: fresh } = await get("/api/take");
+    by("take").hidden = !ready;
+    by("take-none").hidden = ready;
+    by("take-why").textContent = why ? sentence(why) : "";
+    by("take-text").textContent = !ready
+      ? ""
+      : fresh
+        ? "Made of the photos as they are now. Take it to wherever it is to work."
+        : "Photos or words have changed since this was made: learn again to have that in it.";
+    if (!ready) return;
+    by("files").replaceChildren(
+      ...offered(files).map(({ name, bytes }) =>
+        h(
+          "li",
+          {},
+          h("div", {}, h("strong", {}, name), h("span", { class: "soft" }, MEANT[name] ?? "")),
+          h(
+            "a",
+            {
+              class: "button",
+              href: `/api/take/${encodeURIComponent(name)}`,
+              download: name,
+              "aria-label": `Download ${name}`,
+            },
+            "Download",
+            bytes ? h("small", {}, ` ${size(bytes)}`) : "",
+          ),
+        ),
+      ),
+    );
+    by("command").textContent = command;
+  } catch (error) {
+    fail(error);
+  }
+}
+
+by("copy").addEventListener("click", async () => {
+  const range = document.createRange();
+  range.selectNodeContents(by("command"));
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  try {
+    await navigator.clipboard.writeText(by("command").textContent);
+    speak("Copied.");
+    by("copy").textContent = "Copied";
+    setTimeout(() => (by("copy").textContent = "Copy"), 2000);
+  } catch {
+    by("copy").textContent = "Press Ctrl+C"; // pages without https may not copy; it is selected
+  }
+});
+watch(show);

@@ -1,0 +1,178 @@
+/** The page Try. */
+
+import "./shell.js";
+
+import { send } from "./api.js";
+import { cameras, isPhone, noCamera } from "./cameras.js";
+import { by, h } from "./dom.js";
+import { ask, dropped, photosOf } from "./files.js";
+import { fail, speak } from "./notices.js";
+import { shown } from "./places.js";
+import { now, watch } from "./state.js";
+import { percent } from "./words.js";
+
+const PAUSE = 400; // ms between an answer and the next frame
+
+function bar({ class: name, display, probability }) {
+  return h(
+    "li",
+    {},
+    h("span", {}, display || name),
+    h("progress", { max: 1, value: probability, "aria-hidden": "true" }),
+    h("span", { class: "figure" }, percent(probability)),
+  );
+}
+
+function reason({ id, class: name, similarity }) {
+  const title = shown(now(), name);
+  return h(
+    "li",
+    {},
+    h("img", {
+      src: `/api/photos/${id}/thumbnail`,
+      alt: "",
+      loading: "lazy",
+      width: 256,
+      height: 256,
+    }),
+    h("span", {}, title),
+    h("span", { class: "soft" }, `${percent(similarity)} alike`),
+  );
+}
+
+function showAnswer(answer, live) {
+  const best = answer.answers[0];
+  const name = best.display || best.class;
+  const none = answer.known === false;
+  const verdict = none ? "None of these" : name;
+  const doubt = none
+    ? `It looks like nothing that was learnt; the nearest is ${name}.`
+    : answer.sure === false
+      ? "But it is not sure."
+      : answer.sure
+        ? "It is sure."
+        : "";
+  const by_ =
+    answer.by === "run"
+      ? "Answered by the tuned classifier."
+      : "Answered by what was learnt just now; the prompt is not tuned to these photos yet.";
+  const likes = answer.like ?? [];
+  by("answer").replaceChildren(
+    h(
+      "p",
+      { class: `verdict${none ? " is-none" : ""}` },
+      verdict,
+      none ? "" : h("small", {}, ` ${percent(best.probability)}`),
+    ),
+    h("p", { class: "soft" }, doubt),
+    h("ul", { class: "bars", "aria-label": "Probabilities" }, answer.answers.slice(0, 6).map(bar)),
+    ...(likes.length
+      ? [
+          h("h3", {}, "Because these photos are most like it"),
+          h("ul", { class: "likes" }, likes.map(reason)),
+        ]
+      : []),
+    h("p", { class: "soft" }, by_),
+  );
+  if (!live || by("answer").dataset.verdict !== verdict) speak(`${verdict}. ${doubt}`);
+  by("answer").dataset.verdict = verdict;
+}
+
+function shownOn(stage, element) {
+  for (const image of stage.querySelectorAll("img[src^='blob:']")) URL.revokeObjectURL(image.src);
+  stage.replaceChildren(element);
+}
+
+async function tried(file, live = false) {
+  const form = new FormData();
+  form.append("photo", file, file.name);
+  showAnswer(await send("/api/try", form), live);
+}
+
+async function tryFile(file) {
+  stopLive();
+  shownOn(
+    by("stage"),
+    h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) }),
+  );
+  by("answer").replaceChildren(h("p", { class: "soft" }, "Looking …"));
+  try {
+    await tried(file);
+  } catch (error) {
+    by("answer").replaceChildren(h("p", { class: "soft" }, "No answer."));
+    fail(error);
+  }
+}
+
+let camera = null;
+
+function stopLive() {
+  camera?.stop();
+  camera = null;
+  by("live").setAttribute("aria-pressed", "false");
+  by("live").textContent = "Live camera";
+}
+
+async function goLive() {
+  const { found, why } = await cameras();
+  if (!found.length) {
+    by("camera-note").textContent = noCamera(why);
+    return;
+  }
+  const mine = await found[0].open();
+  camera = mine;
+  by("live").setAttribute("aria-pressed", "true");
+  by("live").textContent = "Stop the camera";
+  shownOn(by("stage"), mine.element);
+  try {
+    while (camera === mine) {
+      await tried(await mine.grab(), true);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    }
+  } finally {
+    if (camera === mine) stopLive();
+  }
+}
+
+async function choose(how) {
+  const { photos, others } = photosOf(await ask({ several: false, ...how }));
+  if (others)
+    fail({
+      message: "That file is no photo. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF.",
+      status: 0,
+    });
+  if (photos.length) await tryFile(photos[0].file);
+}
+
+by("shoot").hidden = !isPhone();
+by("choose").addEventListener("click", () => choose({}).catch(fail));
+by("shoot").addEventListener("click", () => choose({ camera: true }).catch(fail));
+by("live").addEventListener("click", () => (camera ? stopLive() : goLive().catch(fail)));
+addEventListener("pagehide", stopLive);
+addEventListener(
+  "dragover",
+  (event) => event.dataTransfer.types.includes("Files") && event.preventDefault(),
+);
+addEventListener("drop", (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault();
+  dropped(event.dataTransfer)
+    .then((found) => photosOf(found).photos[0])
+    .then((first) =>
+      first ? tryFile(first.file) : fail({ message: "Nothing of that is a photo.", status: 0 }),
+    )
+    .catch(fail);
+});
+watch((state) => {
+  const isReady = state.look.state === "ready" || state.learn.state === "done";
+  if (!isReady && !by("answer").dataset.verdict)
+    by("answer").replaceChildren(
+      h(
+        "p",
+        { class: "soft" },
+        state.look.state === "working"
+          ? "It is learning just now; in a moment it can answer."
+          : "It has learnt nothing yet: two classes need photos. Add them on the page Photos.",
+      ),
+    );
+});

@@ -1,0 +1,75 @@
+/** One photo, large, with what can be done with it. */
+
+import { open } from "./dialog.js";
+import { h, icon } from "./dom.js";
+import { moveButtons } from "./moving.js";
+import { shown } from "./places.js";
+import { now } from "./state.js";
+
+/** What there is to say of a photo. */
+export function remarks(photo) {
+  const name = (each) => shown(now(), each);
+  const suspect =
+    typeof photo.suspect === "string" ? ` – it looks like ${name(photo.suspect)}` : "";
+  return [
+    photo.suspect && `Look at this label${suspect}`,
+    photo.misread_as && `Read as ${name(photo.misread_as)}`,
+    photo.known === false && "Taken for none of these",
+    photo.sure === false && photo.known !== false && !photo.misread_as && "Right, but not sure",
+  ].filter(Boolean);
+}
+
+/**
+ * @param {any[]} photos those before and after it
+ * @param {number} at
+ * @param {{isAside?: boolean, isBackground?: boolean}} [where]
+ */
+export function view(photos, at, where = {}) {
+  const picture = h("img", { class: "large" });
+  const words = h("p", { class: "soft", role: "status" });
+  const step = (by) => () => show(Math.min(Math.max(at + by, 0), photos.length - 1));
+  const before = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Photo before", click: step(-1) },
+    icon("before"),
+  );
+  const after = h(
+    "button",
+    { type: "button", class: "plain", "aria-label": "Photo after", click: step(1) },
+    icon("after"),
+  );
+
+  function show(index) {
+    at = index;
+    const photo = photos[at];
+    const what = photo.class ? shown(now(), photo.class) : "Photo";
+    picture.src = `/api/photos/${photo.id}/image`;
+    picture.alt = `${what}, photo ${at + 1} of ${photos.length}`;
+    words.textContent = [`${what}, ${at + 1} of ${photos.length}`, ...remarks(photo)].join(". ");
+    before.setAttribute("aria-disabled", String(at === 0));
+    after.setAttribute("aria-disabled", String(at === photos.length - 1));
+  }
+
+  const ids = () => [photos[at].id];
+  open(
+    photos[at].name ?? "Photo",
+    (dialog) => {
+      dialog.addEventListener("keydown", (event) => {
+        if (event.target.closest("select")) return;
+        if (event.key === "ArrowLeft") step(-1)();
+        if (event.key === "ArrowRight") step(1)();
+      });
+      show(at);
+      return [
+        h("div", { class: "viewer" }, before, picture, after),
+        words,
+        h(
+          "div",
+          { class: "inline actions" },
+          moveButtons(ids, { isAside: false, ...where, done: () => dialog.close() }),
+        ),
+      ];
+    },
+    { wide: true },
+  );
+}

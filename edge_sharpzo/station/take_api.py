@@ -1,0 +1,106 @@
+"""The API of taking it elsewhere: the classifier's file, its labels, the run folder as a zip."""
+
+import io
+import shlex
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.responses import FileResponse, StreamingResponse
+
+from edge_sharpzo.classifier.tuned import CLASSIFIER, LABELS
+from edge_sharpzo.runs.folder import FILES
+from edge_sharpzo.station.answers import TakeAnswer, TakeFile
+from edge_sharpzo.station.calls import Asked
+from edge_sharpzo.station.desk import Desk
+from edge_sharpzo.station.errors import AskedError
+
+CHUNK = 256_000  # bytes
+ZIP = "run.zip"
+
+
+def _files(run: Path) -> list[Path]:
+    """What a run has written, no links."""
+    files = (run / name for name in FILES)
+    return [file for file in files if file.is_file() and not file.is_symlink()]
+
+
+def _why_not(desk: Desk) -> str | None:
+    """Why there is nothing to take; None where there is."""
+    now = desk.tuner.state()
+    if now.state in ("encoding", "tuning", "elsewhere"):
+        return "it is being tuned: wait for the end, or stop it"
+    if not desk.tuner.folder.state().has_results:
+        return now.why or "no prompt is tuned yet: learn first"
+    return None
+
+
+def take(desk: Desk, asked: Asked) -> TakeAnswer:  # noqa: ARG001
+    """What there is to take."""
+    why = _why_not(desk)
+    files = [] if why else [TakeFile(f.name, f.stat().st_size) for f in _files(desk.run)]
+    command = f"edge-sharpzo predict {shlex.quote(desk.run.name)} photo.jpg"
+    return TakeAnswer(why is None, why, desk.tuner.state().up_to_date, files, command)
+
+
+def _ready(desk: Desk, name: str) -> Path:
+    if why := _why_not(desk):
+        raise AskedError(409, why)
+    file = desk.run / name
+    if not file.is_file() or file.is_symlink():
+        raise AskedError(404, f"this run has no {name}")
+    return file
+
+
+def classifier(desk: Desk, asked: Asked) -> FileResponse:  # noqa: ARG001
+    """The classifier, for any engine."""
+    file = _ready(desk, CLASSIFIER)
+    return FileResponse(file, media_type="application/octet-stream", filename=CLASSIFIER)
+
+
+def labels(desk: Desk, asked: Asked) -> FileResponse:  # noqa: ARG001
+    """Its classes, one a line."""
+    return FileResponse(_ready(desk, LABELS), media_type="text/plain", filename=LABELS)
+
+
+def run_zip(desk: Desk, asked: Asked) -> StreamingResponse:  # noqa: ARG001
+    """The run folder."""
+    _ready(desk, LABELS)
+    headers = {"content-disposition": f'attachment; filename="{ZIP}"'}
+    return StreamingResponse(
+        zipped(_files(desk.run), "run"), media_type="application/zip", headers=headers
+    )
+
+
+class _Sink(io.RawIOBase):
+    """Takes what a zip file's writer gives, until it is fetched."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        part = bytes(memoryview(data))  # type: ignore[arg-type]
+        self._parts.append(part)
+        return len(part)
+
+    def fetched(self) -> bytes:
+        """All since the last time."""
+        made = b"".join(self._parts)
+        self._parts.clear()
+        return made
+
+
+def zipped(files: list[Path], folder: str) -> Iterator[bytes]:
+    """A zip file of these files under `folder`, in portions, as it is made."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w") as archive:  # as they are: weights hardly shrink
+        for file in files:
+            info = zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}")
+            with file.open("rb") as source, archive.open(info, "w") as target:
+                while chunk := source.read(CHUNK):
+                    target.write(chunk)
+                    yield sink.fetched()
+    yield sink.fetched()

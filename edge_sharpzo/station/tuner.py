@@ -1,0 +1,255 @@
+"""Tunes the prompt behind the page, as the command `tune` does and into the same run folder."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event as Flag
+from threading import Lock, Thread
+
+from edge_sharpzo import api
+from edge_sharpzo.album import Album
+from edge_sharpzo.events import (
+    Event,
+    Note,
+    PhotosEncoded,
+    QueriesSpent,
+    SolutionSeen,
+    TuningStarts,
+)
+from edge_sharpzo.runs.options import TuneOptions
+from edge_sharpzo.station.learner import Learner
+from edge_sharpzo.station.run_state import RunFolder
+from edge_sharpzo.system.errors import Cancelled, UserError
+from edge_sharpzo.tuning.records import Record
+
+_DEFAULTS = vars(TuneOptions())
+QUIET = 30.0  # seconds without a change, after which it tunes by itself where that is wished
+
+
+@dataclass(frozen=True)
+class TuneState:
+    """How far a tuning is."""
+
+    state: str  # "idle", "encoding", "tuning", "done", "failed", "elsewhere"
+    queries: int = 0  # spent; photos, while they are encoded
+    of: int | None = None  # that it takes at most
+    seconds_left: float | None = None
+    stage: str | None = None
+    history: list[Record] = field(default_factory=list)
+    why: str | None = None  # it failed
+    told: list[str] = field(default_factory=list)
+    resumable: bool = False  # a run was stopped, and goes on
+    up_to_date: bool = False  # the finished run is of the photos, names and template as they are
+
+
+class _ChangedError(Exception):
+    """Photos changed while they were read."""
+
+
+class Tuner:
+    """One tuning at a time, in a thread of its own."""
+
+    def __init__(
+        self,
+        album: Album,
+        learner: Learner,
+        options: Callable[[], TuneOptions],
+        run: Path,
+        quiet: float = QUIET,
+    ):
+        """`options` gives those of a new run on the album as it is now."""
+        self._album, self._learner, self._options = album, learner, options
+        self.folder, self._quiet = RunFolder(run), quiet
+        self.auto = False
+        self._lock, self._stop, self._closing = Lock(), Flag(), Flag()
+        self._now: TuneState | None = None  # while one goes on, or of one that failed
+        self._progress = _Progress()
+        self._thread: Thread | None = None
+        self._watcher = Thread(target=self._watch, name="auto", daemon=True)
+
+    def start(self) -> None:
+        """From now on it tunes by itself where that is wished."""
+        self._watcher.start()
+
+    def close(self) -> None:
+        """Ends a tuning as `stop` does, and waits until its checkpoint is written."""
+        self._closing.set()
+        self._stop.set()
+        for thread in (self._thread, self._watcher):
+            if thread and thread.is_alive():
+                thread.join()
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it tunes."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def state(self) -> TuneState:
+        """How far it is; without a tuning here, what the run folder holds."""
+        if self.goes_on:
+            return self._progress.state()
+        if self.folder.is_elsewhere():
+            return TuneState("elsewhere", why="another process tunes into the run folder")
+        run, look, last = self.folder.state(), self._learner.look, self._now
+        up_to_date = bool(run.finished and look and look.made_of == run.made_of)
+        state = "done" if run.finished else "idle"
+        why = run.why
+        if last and last.state == "failed":
+            state, why = "failed", last.why
+        queries = run.history[-1].queries if run.history else 0
+        return TuneState(
+            state,
+            queries,
+            history=run.history,
+            why=why,
+            told=last.told if last else [],
+            resumable=run.can_resume,
+            up_to_date=up_to_date,
+        )
+
+    def begin(self, again: bool = False) -> None:
+        """Tunes, or goes on with what was stopped; `again`: from the beginning in any case.
+
+        Raises UserError where one goes on already.
+        """
+        with self._lock:
+            if self._closing.is_set():
+                raise UserError("the station is ending")
+            if self.goes_on:
+                raise UserError("a tuning goes on: stop it first, or wait for it")
+            if self.folder.is_elsewhere():
+                raise UserError(
+                    f"another process tunes into {self.folder.folder}: wait for it, or end it"
+                )
+            self._stop.clear()
+            self._now, self._progress = None, _Progress()
+            self._thread = Thread(target=self._tune, args=(again,), name="tuner", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> bool:
+        """Asks a tuning to stop at its next step, with a checkpoint; whether there is one."""
+        self._stop.set()
+        return self.goes_on
+
+    def _tune(self, again: bool) -> None:
+        progress = self._progress
+        try:
+            if why := self._learner.settled(self._stop.is_set):
+                raise UserError(why)
+            self._tune_into_folder(again, progress)
+        except Cancelled:
+            pass  # before the search began: nothing is lost
+        except UserError as error:
+            self._now = TuneState("failed", why=str(error))
+        except MemoryError:
+            self._now = TuneState("failed", why="memory ran out: take fewer photos")
+        except OSError as error:
+            self._now = TuneState("failed", why=f"cannot tune: {error.strerror or error}")
+        except Exception as error:  # whatever it is, the page goes on and says so
+            self._now = TuneState("failed", why=f"tuning failed ({type(error).__name__}: {error})")
+        told = self._now.told if self._now else []
+        self._now = replace(self._now or TuneState("idle"), told=[*progress.told, *told])
+
+    def _tune_into_folder(self, again: bool, progress: "_Progress") -> None:
+        run, look = self.folder.state(), self._learner.look
+        if not again and run.finished and look and run.made_of == look.made_of:
+            progress.told.append("the run is of these photos already: nothing has changed")
+            return
+        same = look and run.made_of and run.made_of.is_called_as(look.made_of)
+        if run.can_resume and same and not again:
+            try:
+                progress.history = list(run.history)
+                self._run(progress, resume=self.folder.folder)
+            except UserError as error:
+                if error.field != "resume":
+                    raise
+                progress.told.append(str(error))
+            else:
+                return
+        self._begin_anew(progress)
+
+    def _begin_anew(self, progress: "_Progress") -> None:
+        """A run of the album as it is now, in a folder of its own."""
+        progress.history = []
+        if place := self.folder.put_away():
+            progress.told.append(f"the run of before is in {place}")
+        overwrite = False
+        while True:
+            version = self._album.version()
+            chosen = vars(self._options())
+            given = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
+            try:
+                self._run(progress, version, overwrite=overwrite, **given)
+            except _ChangedError:
+                overwrite = True  # no query of that one is spent
+                if why := self._learner.settled(self._stop.is_set):
+                    raise UserError(why) from None
+            else:
+                return
+
+    def _run(self, progress: "_Progress", version: str | None = None, **asked: object) -> None:
+        """One call of `tune`; a new run is of one `version` of the album, or none."""
+
+        def hear(event: Event) -> None:
+            if isinstance(event, TuningStarts) and version not in (None, self._album.version()):
+                raise _ChangedError
+            progress.hear(event)
+
+        api.tune(on_progress=hear, cancelled=self._stop.is_set, **asked)  # type: ignore[arg-type]
+
+    def _watch(self) -> None:
+        """Begins by itself once photos have changed and then stayed as they are."""
+        seen, since, tried = None, time.monotonic(), None
+        while not self._closing.wait(min(1.0, self._quiet)):
+            look = self._learner.look if self._learner.state.state == "ready" else None
+            version = look.version if look else None
+            if version != seen:
+                seen, since = version, time.monotonic()
+            still = time.monotonic() - since >= self._quiet
+            if not (self.auto and still and look) or version == tried or self.goes_on:
+                continue
+            try:
+                if self.folder.state().made_of != look.made_of or not self.folder.state().finished:
+                    self.begin()
+            except UserError:
+                continue  # another process tunes: it is tried again
+            tried = version
+
+
+class _Progress:
+    """What a tuning has told of itself."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.history: list[Record] = []
+        self._state = TuneState("encoding")
+        self._began, self._before = 0.0, 0
+
+    def hear(self, event: Event) -> None:
+        """See `edge_sharpzo.events`."""
+        match event:
+            case PhotosEncoded(done, total):
+                self._state = TuneState("encoding", done, total)
+            case Note(text, True):
+                self.told.append(text)
+            case TuningStarts(queries, done, seconds, each):
+                by_time = None if seconds is None else done + int(max(0.0, seconds) / each)
+                known = [number for number in (queries, by_time) if number is not None]
+                of = min(known, default=None)
+                left = None if of is None else max(0, of - done) * each
+                self._began, self._before = time.monotonic(), done
+                self._state = TuneState("tuning", done, of, left)
+            case QueriesSpent(used, stage):
+                of, spent = self._state.of, used - self._before
+                left = None
+                if of is not None and spent > 0:
+                    each = (time.monotonic() - self._began) / spent
+                    left = round(max(0, of - used) * each, 1)
+                self._state = replace(self._state, queries=used, stage=stage, seconds_left=left)
+            case SolutionSeen(record):
+                self.history.append(record)
+
+    def state(self) -> TuneState:
+        """How far it is."""
+        return replace(self._state, history=list(self.history), told=list(self.told))

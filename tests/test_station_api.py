@@ -1,0 +1,1029 @@
+"""Each endpoint of the station's API: right answers, and plain errors for everything else."""
+
+import errno
+import io
+import json
+import os
+import shutil
+import socket
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import png
+from stations import MARKED, Station, files_of, picture, station
+
+from edge_sharpzo.album import Album, InUseError
+from edge_sharpzo.station import uploads
+from edge_sharpzo.station.api import ENDPOINTS
+from edge_sharpzo.station.desk import Desk
+from edge_sharpzo.station.tokens import COOKIE, MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
+from edge_sharpzo.system.errors import UserError
+
+JSON = {"Content-Type": "application/json"}
+RED, GREEN, BLUE = 0, 90, 170
+
+
+@pytest.fixture
+def data(photos: Path, tmp_path: Path) -> Path:
+    """Three classes of six photos, without splits."""
+    return Path(shutil.copytree(photos / "train", tmp_path / "data"))
+
+
+@pytest.fixture
+def served(tiny_onnx: Path, data: Path, tmp_path: Path) -> Iterator[Station]:
+    with station(tiny_onnx, data, tmp_path / "run") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def steady_data(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(photos / "train", tmp_path_factory.mktemp("steady") / "data"))
+
+
+@pytest.fixture(scope="module")
+def steady(tiny_onnx: Path, steady_data: Path) -> Iterator[Station]:
+    """A station that nothing changes: whatever is asked of it is refused, or reads alone."""
+    with station(tiny_onnx, steady_data, steady_data.parent / "run") as running:
+        before = {n: c for n, c in files_of(steady_data).items() if n != ".station/lock"}
+        running.settled()
+        yield running
+        after = {n: c for n, c in files_of(steady_data).items() if n != ".station/lock"}
+        assert after == before
+        assert not any("Traceback" in line for line in running.log)
+
+
+def cause(answer: Any, status: int) -> str:
+    """The cause of an error, which has the shape of all errors."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    assert set(told) == {"error"}
+    assert set(told["error"]) == {"cause", "field"}
+    text: str = told["error"]["cause"]
+    assert text
+    assert "Traceback" not in text
+    return text
+
+
+def ids(served: Station, query: str) -> list[str]:
+    return [each["id"] for each in served.get(f"/api/photos?{query}").json()["photos"]]
+
+
+# What is there.
+
+
+def test_the_state_tells_what_is_there(served: Station, data: Path) -> None:
+    for seed in range(6):
+        (data / "_background").mkdir(exist_ok=True)
+        (data / "_background" / f"{seed}.png").write_bytes(picture(40, seed))
+    state = served.settled()
+    names = ["blue_things", "green_things", "red_things"]
+    assert [each["name"] for each in state["classes"]] == names
+    assert [each["display"] for each in state["classes"]] == [n.replace("_", " ") for n in names]
+    assert [each["photos"] for each in state["classes"]] == [6, 6, 6]
+    assert (state["background"], state["set_aside"]) == (6, 0)
+    assert state["template"] == "a photo of a {}."
+    assert state["data"] == str(data)
+    assert state["can_undo"] is state["can_redo"] is None
+    assert state["learn"]["state"] == "idle"
+    assert "history" not in state["learn"]
+    look = state["look"]
+    assert (look["state"], look["version"], look["why"]) == ("ready", state["version"], None)
+
+
+def test_photos_are_listed_by_place_and_page(steady: Station) -> None:
+    steady.settled()
+    listed = steady.get("/api/photos?class=red_things&offset=1&limit=2").json()
+    assert listed["total"] == 6
+    assert [each["name"] for each in listed["photos"]] == ["001.png", "002.png"]
+    assert {each["class"] for each in listed["photos"]} == {"red_things"}
+    assert {each["part"] for each in listed["photos"]} == {"train"}
+    assert steady.get("/api/photos").json()["total"] == 18
+    assert steady.get("/api/photos?background").json() == {"photos": [], "total": 0}
+    assert steady.get("/api/photos?set-aside=1").json() == {"photos": [], "total": 0}
+
+
+def test_thumbnails_are_small_and_asked_for_once(steady: Station) -> None:
+    photo = ids(steady, "class=red_things")[0]
+    first = steady.get(f"/api/photos/{photo}/thumbnail")
+    assert first.headers["content-type"] == "image/webp"
+    assert first.content[:4] == b"RIFF"
+    etag = first.headers["etag"]
+    again = steady.get(f"/api/photos/{photo}/thumbnail", headers={"If-None-Match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+    other = steady.get(f"/api/photos/{photo}/thumbnail", headers={"If-None-Match": '"0"'})
+    assert other.status_code == 200
+
+
+def test_an_image_is_the_file_itself(steady: Station, steady_data: Path) -> None:
+    photo = ids(steady, "class=red_things")[0]
+    answer = steady.get(f"/api/photos/{photo}/image")
+    assert answer.content == (steady_data / "red_things" / "000.png").read_bytes()
+    assert answer.headers["content-type"] == "image/png"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_called_a_photo_is_never_sent_as_one(served: Station, data: Path) -> None:
+    (data / "red_things" / "evil.png").write_bytes(b"<script>alert(1)</script>")
+    (photo,) = [
+        each["id"]
+        for each in served.get("/api/photos?class=red_things").json()["photos"]
+        if each["name"] == "evil.png"
+    ]
+    for what in ("image", "thumbnail"):
+        assert "cannot be read" in cause(served.get(f"/api/photos/{photo}/{what}"), 415)
+
+
+# Steps.
+
+
+def test_each_step_is_done_undone_and_done_again(served: Station, data: Path) -> None:
+    before = sorted(each.name for each in data.iterdir())
+    made = served.post("/api/classes", {"name": "odd ones"}).json()
+    assert made["step"]["text"] == "new class 'odd ones'"
+    assert (data / "odd ones").is_dir()
+    served.post("/api/classes/odd%20ones/rename", {"to": "strange ones"})
+    assert (data / "strange ones").is_dir()
+    served.post("/api/classes/strange%20ones/display", {"display": "strange little things"})
+    photo = ids(served, "class=red_things")[0]
+    served.post("/api/photos/move", {"ids": [photo], "to": {"class": "strange ones"}})
+    assert [p.name for p in (data / "strange ones").iterdir()] == ["000.png"]
+    served.post("/api/classes/strange%20ones/merge", {"into": "red_things"})
+    assert not (data / "strange ones").exists()
+    served.post("/api/template", {"template": "a {} on the belt"})
+    state = served.get("/api/state").json()
+    assert state["template"] == "a {} on the belt"
+    texts = [each["text"] for each in served.get("/api/history").json()["steps"]]
+    assert len(texts) == 6
+    assert state["can_undo"] == texts[-1]
+    for _ in texts:
+        assert served.post("/api/undo").status_code == 200
+    assert cause(served.post("/api/undo"), 404)
+    assert sorted(each.name for each in data.iterdir() if each.name[0] != ".") == [
+        each for each in before if each[0] != "."
+    ]
+    assert served.post("/api/redo").json()["step"]["text"] == f"done again: {texts[0]}"
+    assert served.get("/api/state").json()["can_undo"] == texts[0]
+
+
+@pytest.mark.parametrize("to", ["background", "set-aside"])
+def test_photos_go_away_and_come_back(to: str, served: Station, data: Path) -> None:
+    kept = (data / "red_things" / "000.png").read_bytes()
+    (photo, *_) = ids(served, "class=red_things")
+    served.post("/api/photos/move", {"ids": [photo], "to": to})
+    (moved,) = ids(served, to)
+    assert len(ids(served, "class=red_things")) == 5
+    back = {"class": "red_things"} if to == "background" else "back"
+    served.post("/api/photos/move", {"ids": [moved], "to": back})
+    assert (data / "red_things" / "000.png").read_bytes() == kept
+    assert ids(served, to) == []
+
+
+def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -> None:
+    new, twin = picture(RED, seed=9), picture(RED, seed=10, kind="JPEG")
+    there = (data / "red_things" / "000.png").read_bytes()
+    answer = served.send(
+        "/api/photos?class=red_things",
+        ("../../../etc/cron.d/x", new),
+        ("C:\\windows\\b.exe", twin),
+        ("same.png", new),
+        ("there.png", there),
+        ("text.png", b"no picture"),
+    ).json()
+    assert (answer["added"], answer["copies"], answer["near_duplicates"]) == (2, 2, 0)
+    assert answer["refused"] == [{"file": "text.png", "why": "not an image"}]
+    names = sorted(path.name for path in (data / "red_things").iterdir())
+    assert len(names) == 8
+    assert not any("x" in name.split(".")[0] or "exe" in name for name in names)
+    added = [data / "red_things" / name for name in names if len(name) > 8]
+    assert sorted(path.read_bytes() for path in added) == sorted([new, twin])
+    assert sorted(answer["ids"]) == sorted(
+        set(ids(served, "class=red_things")) & set(answer["ids"])
+    )
+    assert list((data / ".station" / "incoming").iterdir()) == []
+
+
+def test_near_duplicates_of_a_burst_are_dropped(served: Station) -> None:
+    from PIL import Image
+
+    rng = [picture(hue, seed=hue) for hue in (20, 120)]
+    burst = []
+    for content in rng:
+        image = Image.open(io.BytesIO(content)).resize((200, 160))
+        for quality in (95, 90, 85):
+            stream = io.BytesIO()
+            image.save(stream, "JPEG", quality=quality)
+            burst.append((f"{quality}.jpg", stream.getvalue()))
+    answer = served.send("/api/photos?class=red_things&burst=1", *burst).json()
+    assert (answer["added"], answer["near_duplicates"]) == (2, 4)
+    answer = served.send("/api/photos?class=blue_things", *burst[1:2]).json()
+    assert (answer["added"], answer["near_duplicates"]) == (1, 0)
+
+
+def test_the_background_takes_photos(served: Station, data: Path) -> None:
+    assert (
+        served.send("/api/photos?background=1", ("a", picture(40)), ("b", picture(41))).json()[
+            "added"
+        ]
+        == 2
+    )
+    assert served.get("/api/state").json()["background"] == 2
+    assert len(list((data / "_background").iterdir())) == 2
+
+
+# Learning and answering; the figures are in test_station_learner.py.
+
+
+def test_a_try_answers_with_photos_as_the_reason(steady: Station, steady_data: Path) -> None:
+    steady.settled()
+    photo = (steady_data / "red_things" / "003.png").read_bytes()
+    answer = steady.send("/api/try", ("photo.png", photo), field="photo").json()
+    assert answer["by"] == "heads"
+    assert {each["class"] for each in answer["answers"]} == {
+        p.name for p in steady_data.glob("*_things")
+    }
+    assert sum(each["probability"] for each in answer["answers"]) == pytest.approx(1, abs=1e-5)
+    assert answer["answers"] == sorted(answer["answers"], key=lambda a: -a["probability"])
+    assert answer["answers"][0]["display"] == answer["answers"][0]["class"].replace("_", " ")
+    assert len(answer["like"]) == 6
+    assert answer["like"][0]["similarity"] == pytest.approx(1, abs=1e-3)  # itself
+    assert answer["like"][0]["id"] == ids(steady, "class=red_things")[3]
+
+
+def test_other_words_show_their_effect(steady: Station) -> None:
+    steady.settled()
+    now = steady.get("/api/look").json()
+    same = steady.get("/api/words", params={"template": "a photo of a {}."}).json()
+    assert same["before"] == same["after"]
+    assert (same["before"]["right"], same["photos"]) == (now["before"]["right"], 18)
+    named = {"class": "red_things", "display": "blue things"}
+    other = steady.get("/api/words", params=named).json()
+    assert other["before"] == same["before"]
+    assert other["after"]["photos"] == 18
+    assert steady.get("/api/state").json()["classes"][2]["display"] == "red things"  # as it was
+
+
+def test_taking_it_elsewhere(served: Station, tmp_path: Path) -> None:
+    served.settled()
+    assert served.get("/api/take").json()["ready"] is False
+    for name in ("classifier.onnx", "labels.txt", "run.zip"):
+        assert "learn first" in cause(served.get(f"/api/take/{name}"), 409)
+    served.post("/api/learn", {})
+    served.until(lambda state: state["learn"]["state"] == "done", most=120)
+    told = served.get("/api/take").json()
+    assert told["ready"] is told["up_to_date"] is True
+    run = tmp_path / "run"
+    sizes = {each["name"]: each["bytes"] for each in told["files"]}
+    assert sizes["labels.txt"] == (run / "labels.txt").stat().st_size
+    for name in ("classifier.onnx", "labels.txt"):
+        assert served.get(f"/api/take/{name}").content == (run / name).read_bytes()
+    archive = zipfile.ZipFile(io.BytesIO(served.get("/api/take/run.zip").content))
+    assert archive.testzip() is None
+    assert {name.removeprefix("run/") for name in archive.namelist()} == set(sizes)
+    assert archive.read("run/summary.json") == (run / "summary.json").read_bytes()
+    answer = served.send("/api/try", ("a.png", picture(RED)), field="photo").json()
+    assert answer["by"] == "run"
+
+
+def test_news_come_as_they_happen(served: Station) -> None:
+    served.settled()
+    with served.client() as client, client.stream("GET", "/api/events") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = (line for line in stream.iter_lines() if line.startswith("data: "))
+        first = json.loads(next(lines)[6:])
+        served.post("/api/classes", {"name": "more"})
+        second = json.loads(next(lines)[6:])
+    assert first["version"] != second["version"]
+    assert first["learn"]["state"] == "idle"
+
+
+def test_without_a_camera_it_says_why(served: Station) -> None:
+    served.desk.camera._video = Path("/dev/no-such-camera")
+    told = served.get("/api/camera").json()
+    assert (told["available"], "no camera" in told["why"]) == (False, True)
+    assert "no camera" in cause(served.get("/api/camera/frame"), 409)
+
+
+def test_pages_and_the_openapi_file_are_served(steady: Station) -> None:
+    for path in ("/", "/learn", "/look", "/try", "/take"):
+        answer = steady.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        assert "script-src" not in answer.headers["content-security-policy"]
+        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+    described = steady.get("/api/openapi.json").json()
+    assert described["openapi"] == "3.1.0"
+    assert set(described["paths"]) == {each.path for each in ENDPOINTS}
+
+
+# Bad input, by kind.
+
+NAMES = [
+    "",
+    " ",
+    ".",
+    "..",
+    "../up",
+    "a/b",
+    "a\\b",
+    "/etc",
+    ".hidden",
+    "_background",
+    "train",
+    "new\nline",
+    "nul\0",
+    "\u202egnp",
+    "x" * 81,
+    "ü" * 101,
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bad_names_of_classes(name: str, steady: Station, steady_data: Path) -> None:
+    before = files_of(steady_data)
+    body = json.dumps({"name": name})  # \ud800 as an escape, too
+    with steady.client() as client:
+        made = client.post("/api/classes", content=body, headers={**MARKED, **JSON})
+    assert made.status_code in (400, 422)
+    assert cause(made, made.status_code)
+    body = json.dumps({"to": name})
+    with steady.client() as client:
+        made = client.post(
+            "/api/classes/red_things/rename", content=body, headers={**MARKED, **JSON}
+        )
+    assert made.status_code in (400, 422)
+    assert {n for n in files_of(steady_data) if not n.startswith(".station")} == {
+        n for n in before if not n.startswith(".station")
+    }
+
+
+@pytest.mark.parametrize("name", ["green_things", "Green things", "GREEN_THINGS"])
+def test_a_class_cannot_take_anothers_name(name: str, steady: Station, steady_data: Path) -> None:
+    assert cause(steady.post("/api/classes", {"name": name}), 409)
+    assert cause(steady.post("/api/classes/red_things/rename", {"to": name}), 409)
+    assert len(list((steady_data / "red_things").iterdir())) == 6
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/photos/0123456789abcdef/thumbnail",
+        "/api/photos/..%2f..%2fetc%2fpasswd/image",
+        "/api/photos/%2e%2e/image",
+        "/api/photos//etc/passwd/image",
+        "/api/photos/%00/image",
+        "/api/photos/" + "a" * 3000 + "/image",
+        "/api/photos/%ff%fe/thumbnail",
+        "/static/..%2f..%2fapp.py",
+        "/static/%2e%2e/desk.py",
+        "/static/..%5c..%5capp.py",
+        "/static//etc/passwd",
+        "/static/no-such.js",
+        "/templates/base.html.jinja",
+        "/api/take/config.json",
+        "/api/take/..%2fconfig.json",
+        "/api/",
+        "/.station/token",
+        "//evil.example/",
+    ],
+)
+def test_nothing_else_is_served(path: str, steady: Station) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{steady.port}\r\nConnection: close\r\n\r\n"
+    answer = steady.raw(request.encode())
+    assert answer.startswith(b"HTTP/1.1 404"), answer[:300]
+    assert b'"cause"' in answer
+    assert b"root:" not in answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/classes/no-such/rename",
+        "/api/classes/..%2f..%2fdata/rename",
+        "/api/classes/%2e%2e/rename",
+        "/api/classes/.station/rename",
+        "/api/classes/red_things%00/rename",
+        "/api/classes/%ed%a0%80/rename",
+    ],
+)
+def test_classes_are_looked_up_never_joined(path: str, steady: Station, steady_data: Path) -> None:
+    before = sorted(each.name for each in steady_data.iterdir())
+    answer = steady.post(path, {"to": "mine"})
+    assert cause(answer, 404)
+    assert sorted(each.name for each in steady_data.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "limit=0",
+        "limit=1001",
+        "limit=99999999999999999999999",
+        "limit=1e9",
+        "limit=-1",
+        "limit=NaN",
+        "offset=-1",
+        "offset=10000000000",
+        "offset=%F0%9F%92%A9",
+        "limit=1&limit=2",
+        "class=a&background=1",
+        "class=" + "x" * 300,
+        "page=2",
+    ],
+)
+def test_queries_that_make_no_sense(query: str, steady: Station) -> None:
+    assert cause(steady.get(f"/api/photos?{query}"), 422)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b'{"name": "a"', 400),
+        (b"\xff\xfe", 400),
+        (b"[" * 200_000, 422),
+        (b"[]", 422),
+        (b"null", 422),
+        (b'{"name": 3}', 422),
+        (b'{"name": null}', 422),
+        (b'{"name": "a", "more": 1}', 422),
+        (b'{"name": "' + b"a" * 2_000_000 + b'"}', 413),
+        (b"1" * 5000, 422),
+    ],
+)
+def test_bodies_that_are_no_request(body: bytes, status: int, steady: Station) -> None:
+    with steady.client() as client:
+        answer = client.post("/api/classes", content=body, headers={**MARKED, **JSON})
+    assert cause(answer, status)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"ids": [], "to": "background"},
+        {"ids": ["../../etc/passwd"], "to": "background"},
+        {"ids": ["0123456789ABCDEF"], "to": "background"},
+        {"ids": ["0123456789abcdef"], "to": "nowhere"},
+        {"ids": ["0123456789abcdef"], "to": {"class": ""}},
+        {"ids": ["0123456789abcdef"], "to": {"folder": "red_things"}},
+        {"ids": "0123456789abcdef", "to": "background"},
+        {"ids": [1], "to": "background"},
+    ],
+)
+def test_moves_that_make_no_sense(body: Any, steady: Station) -> None:
+    assert cause(steady.post("/api/photos/move", body), 422)
+
+
+def test_moves_of_photos_that_are_gone(steady: Station) -> None:
+    photo = ids(steady, "class=red_things")[0]
+    for to in ("background", {"class": "red_things"}, "set-aside", "back"):
+        body = {"ids": ["0123456789abcdef"], "to": to}
+        assert cause(steady.post("/api/photos/move", body), 404)
+    assert cause(steady.post("/api/photos/move", {"ids": [photo], "to": {"class": "no"}}), 404)
+
+
+@pytest.mark.parametrize("template", ["", "no place", "{} and {}", "{0}", "a\n{}", "{}\ud800"])
+def test_templates_without_a_place(template: str, steady: Station) -> None:
+    body = json.dumps({"template": template})
+    with steady.client() as client:
+        made = client.post("/api/template", content=body, headers={**MARKED, **JSON})
+    assert made.status_code in (400, 422)
+    if "\ud800" not in template:
+        assert cause(steady.get("/api/words", params={"template": template}), 422)
+
+
+def test_a_template_too_long_for_the_model_is_refused(steady: Station) -> None:
+    steady.settled()
+    long = "word " * 300 + "{}"
+    assert "tokens" in cause(steady.get("/api/words", params={"template": long}), 422)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", ""])
+def test_json_alone_is_taken_as_json(kind: str, steady: Station) -> None:
+    with steady.client() as client:
+        answer = client.post(
+            "/api/classes", content=b'{"name": "a"}', headers={**MARKED, "Content-Type": kind}
+        )
+    assert cause(answer, 415)
+
+
+@pytest.mark.parametrize("path", ["/api/classes", "/api/state", "/", "/api/photos/move"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
+def test_other_methods(method: str, path: str, steady: Station) -> None:
+    with steady.client() as client:
+        assert cause(client.request(method, path, headers=MARKED), 405)
+
+
+# Uploads.
+
+
+def form(*parts: bytes, boundary: bytes = b"b", end: bool = True) -> bytes:
+    made = b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts)
+    return made + (b"--" + boundary + b"--\r\n" if end else b"")
+
+
+def part(content: bytes, name: str = "photos", more: str = '; filename="a.png"') -> bytes:
+    head = f'Content-Disposition: form-data; name="{name}"{more}\r\n\r\n'
+    return head.encode() + content
+
+
+def send(served: Station, body: bytes, kind: str = "multipart/form-data; boundary=b") -> Any:
+    with served.client() as client:
+        return client.post(
+            "/api/photos?class=red_things",
+            content=body,
+            headers={**MARKED, "Content-Type": kind},
+        )
+
+
+GOOD = picture(RED, seed=77)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (form(part(GOOD)), "multipart/form-data", 415),
+        (form(part(GOOD)), "multipart/form-data; boundary=", 415),
+        (form(part(GOOD)), f"multipart/form-data; boundary={'x' * 500}", 415),
+        (form(part(GOOD)), "application/octet-stream", 415),
+        (form(part(GOOD)), "multipart/form-data; boundary=other", 400),
+        (b"", "multipart/form-data; boundary=b", 400),
+        (b"GIF89a", "multipart/form-data; boundary=b", 400),
+        (form(end=True), "multipart/form-data; boundary=b", 422),
+        (form(part(GOOD, "other")), "multipart/form-data; boundary=b", 422),
+        (form(part(b"x", "photos", "")), "multipart/form-data; boundary=b", 422),
+        (form(b"Nonsense: 1\r\n\r\nx"), "multipart/form-data; boundary=b", 422),
+        (
+            form(b"X: " + b"a" * 20_000 + b"\r\n" + part(GOOD)),
+            "multipart/form-data; boundary=b",
+            400,
+        ),
+        (form(part(GOOD), end=False), "multipart/form-data; boundary=b", 400),
+        (form(part(GOOD))[:-400], "multipart/form-data; boundary=b", 400),
+        (form(*[part(b"x")] * 201), "multipart/form-data; boundary=b", 413),
+    ],
+)
+def test_forms_that_are_none(
+    body: bytes, kind: str, status: int, steady: Station, steady_data: Path
+) -> None:
+    assert cause(send(steady, body, kind), status)
+    assert len(list((steady_data / "red_things").iterdir())) == 6
+    assert list((steady_data / ".station" / "incoming").iterdir()) == []
+    assert steady.get("/api/state").json()["can_undo"] is None
+
+
+def bomb_gif() -> bytes:
+    return b"GIF89a" + struct.pack("<HHBBB", 65535, 65535, 0, 0, 0) + b";"
+
+
+def bomb_png() -> bytes:
+    return png(50_000, 50_000, bytes(100_000))
+
+
+def bomb_jpeg() -> bytes:
+    content = bytearray(picture(RED, kind="JPEG"))
+    start = content.index(b"\xff\xc0") + 5
+    content[start : start + 4] = struct.pack(">HH", 60_000, 60_000)
+    return bytes(content)
+
+
+def bomb_webp() -> bytes:
+    size = (16_383).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size + size
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def bomb_text() -> bytes:
+    """A small PNG whose text unpacks to 200 MB."""
+    good = picture(RED)
+    packed = b"Comment\0\0" + zlib.compress(bytes(200_000_000), 9)
+    chunk = struct.pack(">I", len(packed)) + b"zTXt" + packed
+    chunk += struct.pack(">I", zlib.crc32(b"zTXt" + packed))
+    return good[:33] + chunk + good[33:]
+
+
+@pytest.mark.parametrize("bomb", [bomb_gif, bomb_png, bomb_jpeg, bomb_webp])
+def test_pictures_that_unpack_to_gigabytes(bomb: Any, served: Station, data: Path) -> None:
+    began = time.monotonic()
+    answer = send(served, form(part(bomb()), part(GOOD))).json()
+    assert time.monotonic() - began < 5
+    assert answer["added"] == 1
+    (refused,) = answer["refused"]
+    assert "pixels" in refused["why"], refused
+    assert len(list((data / "red_things").iterdir())) == 7
+
+
+def test_a_text_that_unpacks_to_much_takes_no_memory(served: Station) -> None:
+    from edge_sharpzo.system.memory import resident
+
+    before = resident() or 0
+    answer = send(served, form(part(bomb_text()))).json()
+    assert answer["added"] + len(answer["refused"]) == 1
+    assert (resident() or 0) - before < 150_000_000
+
+
+@pytest.mark.parametrize(
+    "content", [GOOD[:40], GOOD[: len(GOOD) // 2], b"", b"\xff\xd8\xff", b"%PDF-1.7", b"\0" * 5000]
+)
+def test_pictures_that_are_none(content: bytes, steady: Station, steady_data: Path) -> None:
+    answer = send(steady, form(part(content))).json()
+    assert answer["added"] == 0
+    assert answer["refused"][0]["why"]
+    assert len(list((steady_data / "red_things").iterdir())) == 6
+    assert cause(steady.send("/api/try", ("x", content), field="photo"), 422)
+
+
+def test_200_megabytes_are_not_kept(steady: Station, steady_data: Path) -> None:
+    head = form(part(b"\xff\xd8\xff"), end=False)[:-2]
+    tail = b"\r\n--b--\r\n"
+    zeros = bytes(1_000_000)
+    largest = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal largest
+        yield head
+        for _ in range(200):
+            yield zeros
+            incoming = list((steady_data / ".station" / "incoming").iterdir())
+            largest = max([largest, *(path.stat().st_size for path in incoming)])
+        yield tail
+
+    with steady.client() as client:
+        answer = client.post(
+            "/api/photos?class=red_things",
+            content=body(),
+            headers={**MARKED, "Content-Type": "multipart/form-data; boundary=b"},
+        ).json()
+    assert answer["refused"][0]["why"] == "more than the 25 MB of a photo"
+    assert 0 < largest < 26_000_000
+    assert list((steady_data / ".station" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [500_000_001, 10**15, 10**30])
+def test_a_request_that_is_too_long_is_not_read(length: int, steady: Station) -> None:
+    head = (
+        f"POST /api/photos?class=red_things HTTP/1.1\r\nHost: 127.0.0.1:{steady.port}\r\n"
+        "X-Edge-Sharpzo: 1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        f"Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", steady.port), timeout=20) as line:
+        line.sendall(head.encode() + b"--b\r\n")
+        answer = line.recv(4096)
+    assert answer.startswith((b"HTTP/1.1 413", b"HTTP/1.1 400"))
+
+
+def test_a_whole_request_is_counted_while_it_comes(
+    steady: Station, steady_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "REQUEST_BYTES", 3_000_000)
+
+    def body() -> Iterator[bytes]:  # chunked: without a length
+        yield form(part(b"\xff\xd8\xff"), end=False)
+        for _ in range(10):
+            yield bytes(1_000_000)
+
+    with steady.client() as client:
+        answer = client.post(
+            "/api/photos?class=red_things",
+            content=body(),
+            headers={**MARKED, "Content-Type": "multipart/form-data; boundary=b"},
+        )
+    assert cause(answer, 413)
+    assert list((steady_data / ".station" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
+def test_a_browser_that_closes_in_the_middle(
+    share: float, steady: Station, steady_data: Path
+) -> None:
+    content = form(part(picture(RED, 5)), part(picture(RED, 6)), part(picture(RED, 7)))
+    head = (
+        f"POST /api/photos?class=red_things HTTP/1.1\r\nHost: 127.0.0.1:{steady.port}\r\n"
+        "X-Edge-Sharpzo: 1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        f"Content-Length: {len(content)}\r\n\r\n"
+    )
+    before = list(steady.log)
+    with socket.create_connection(("127.0.0.1", steady.port)) as line:
+        line.sendall(head.encode() + content[: int(share * len(content))])
+        time.sleep(0.2)
+    ends = time.monotonic() + 10
+    while list((steady_data / ".station" / "incoming").iterdir()) and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert list((steady_data / ".station" / "incoming").iterdir()) == []
+    assert len(list((steady_data / "red_things").iterdir())) == 6
+    assert steady.get("/api/state").status_code == 200
+    assert steady.log == before  # nobody is to be told
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_full_disk_while_photos_arrive(
+    number: int, at: int, served: Station, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def refuse(*what: object) -> None:
+        calls.append(what)
+        if len(calls) > at:
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(uploads.Received, "_write", refuse)
+    answer = send(served, form(part(GOOD), part(picture(RED, 8))))
+    assert cause(answer, 503 if number == errno.EIO else 507)
+    assert list((data / ".station" / "incoming").iterdir()) == []
+    assert len(list((data / "red_things").iterdir())) == 6
+    monkeypatch.undo()
+    assert send(served, form(part(GOOD))).json()["added"] == 1
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?class=no-such", "?class=..", "?class=red_things&background"]
+)
+def test_uploads_to_nowhere(query: str, steady: Station) -> None:
+    answer = steady.send(f"/api/photos{query}", ("a.png", GOOD))
+    assert answer.status_code in (404, 422)
+    assert cause(answer, answer.status_code)
+
+
+# Who may ask.
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.0.0.1.evil.example:{port}",
+        "localhost.evil.example:{port}",
+        "localhost:{port}@evil.example",
+        "2130706433:{port}",
+        "0.0.0.0:{port}",
+        "[::ffff:127.0.0.1]:{port}",
+        "",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/state", "/static/station.css"])
+def test_other_names_for_this_host(host: str, path: str, steady: Station) -> None:
+    name = host.format(port=steady.port)
+    request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"
+    answer = steady.raw(request.encode())
+    assert answer.startswith((b"HTTP/1.1 421", b"HTTP/1.1 400")), answer[:200]
+    assert b"red_things" not in answer
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
+def test_names_of_this_host(host: str, steady: Station) -> None:
+    request = f"GET /api/state HTTP/1.1\r\nHost: {host}:{steady.port}\r\nConnection: close\r\n\r\n"
+    assert steady.raw(request.encode()).startswith(b"HTTP/1.1 200")
+
+
+def test_two_hosts_or_none(steady: Station) -> None:
+    ours = f"Host: 127.0.0.1:{steady.port}\r\n"
+    for hosts in (ours + ours, ours + "Host: evil.example\r\n", ""):
+        request = f"GET /api/state HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"
+        assert not steady.raw(request.encode()).startswith(b"HTTP/1.1 200")
+
+
+STEPS = ["/api/classes", "/api/undo", "/api/photos?class=red_things", "/api/learn", "/api/try"]
+
+
+@pytest.mark.parametrize("path", STEPS)
+@pytest.mark.parametrize("headers", [{}, {"X-Edge-Sharpzo": "0"}, {"X-Edge-Sharpzo": "1, 1"}])
+def test_what_changes_something_needs_the_header(
+    path: str, headers: dict[str, str], steady: Station
+) -> None:
+    with steady.client() as client:
+        answer = client.post(path, json={"name": "a"}, headers=headers)
+    assert "X-Edge-Sharpzo" in cause(answer, 400)
+
+
+@pytest.mark.parametrize("path", STEPS)
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "https://127.0.0.1:{port}",
+        "http://127.0.0.1",
+        "http://127.0.0.1:1",
+        "null",
+        "",
+    ],
+)
+def test_what_comes_from_another_page(path: str, origin: str, steady: Station) -> None:
+    headers = {"Origin": origin.format(port=steady.port)}
+    answer = steady.post(path, {"name": "a"}, headers=headers)
+    assert "Origin" in cause(answer, 400)
+    ours = steady.post("/api/learn/stop", headers={"Origin": steady.url})
+    assert ours.status_code == 200
+
+
+def test_no_other_origin_is_allowed_to_read(steady: Station) -> None:
+    with steady.client() as client:
+        asked = client.options("/api/state", headers={"Origin": "http://evil.example"})
+    for answer in (asked, steady.get("/api/state", headers={"Origin": "http://evil.example"})):
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+# The token.
+
+
+@pytest.fixture(scope="module")
+def guarded_station(
+    tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Station]:
+    room = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(photos / "train", room / "data")
+    with station(tiny_onnx, room / "data", room / "run", Tokens("right" * 9)) as running:
+        yield running
+
+
+@pytest.fixture
+def guarded(guarded_station: Station) -> Station:
+    """With no wrong token so far."""
+    guarded_station.tokens._wrong.clear()
+    return guarded_station
+
+
+def test_the_link_opens_a_browser(guarded: Station) -> None:
+    for path in ("/", "/api/state", "/static/station.css", "/api/events"):
+        assert "link" in cause(guarded.get(path), 401)
+    with guarded.client() as client:
+        first = client.get("/?token=" + "right" * 9)
+        assert first.status_code == 200
+        assert 'url=/"' in first.text
+        cookie = first.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert "right" not in cookie
+        assert client.get("/api/state").status_code == 200
+        assert client.post("/api/learn/stop", headers=MARKED).status_code == 200
+        assert cause(client.post("/api/learn/stop"), 400)
+
+
+def test_a_script_brings_the_token_as_a_header(guarded: Station) -> None:
+    headers = {"Authorization": "Bearer " + "right" * 9}
+    assert guarded.get("/api/state", headers=headers).status_code == 200
+    assert guarded.post("/api/learn/stop", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"params": {"token": "wrong"}},
+        {"params": {"token": "right" * 8}},
+        {"params": {"token": "ü\u202e\0"}},
+        {"headers": {"Authorization": "Bearer wrong"}},
+        {"headers": {"Cookie": f"{COOKIE}=right"}},
+        {"headers": {"Cookie": f"{COOKIE}=" + "right" * 9}},
+        {"headers": {"Cookie": "; ; =;;" + COOKIE}},
+    ],
+)
+def test_wrong_tokens(given: Any, guarded: Station) -> None:
+    assert cause(guarded.get("/api/state", **given), 401)
+
+
+def test_after_too_many_wrong_ones_none_is_looked_at() -> None:
+    now = [0.0]
+    tokens = Tokens("right", lambda: now[0])
+    for _ in range(MOST_WRONG):
+        assert not tokens.admits("wrong", None)
+    for token in ("wrong", "right"):
+        with pytest.raises(TooManyError):
+            tokens.admits(token, None)
+    assert tokens.admits(None, tokens.cookie)  # strangers lock nobody out
+    assert not tokens.admits(None, None)
+    now[0] = WITHIN + 1
+    assert tokens.admits("right", None)
+    assert not tokens.admits("wrong", None)
+
+
+def test_too_many_are_told(guarded: Station) -> None:
+    for _ in range(MOST_WRONG):
+        guarded.get("/?token=wrong")
+    assert "ten minutes" in cause(guarded.get("/?token=" + "right" * 9), 429)
+
+
+def test_the_token_is_kept_where_its_owner_alone_reads_it(tmp_path: Path) -> None:
+    token = kept_token(tmp_path / "own")
+    assert len(token) >= 43
+    assert (tmp_path / "own" / "token").stat().st_mode & 0o777 == 0o600
+    assert kept_token(tmp_path / "own") == token
+    for broken in (b"", b"short", b"\xff\xfe"):
+        file = tmp_path / "own" / "token"
+        file.write_bytes(broken)
+        if broken == b"\xff\xfe":
+            with pytest.raises(UserError, match="delete the file"):
+                kept_token(tmp_path / "own")
+        else:
+            assert len(kept_token(tmp_path / "own")) >= 43
+
+
+# Folders that change, and stations that meet.
+
+
+def test_a_folder_changed_by_hand(served: Station, data: Path) -> None:
+    served.settled()
+    photo = ids(served, "class=red_things")[0]
+    (data / "red_things" / "000.png").unlink()
+    assert cause(served.get(f"/api/photos/{photo}/image"), 404)
+    assert cause(served.get(f"/api/photos/{photo}/thumbnail"), 404)
+    shutil.move(data / "green_things", data / "grass")
+    state = served.settled()
+    assert [each["name"] for each in state["classes"]] == ["blue_things", "grass", "red_things"]
+    assert served.get("/api/look").json()["photos"] == 17
+    shutil.rmtree(data / "grass")
+    shutil.rmtree(data / "blue_things")
+    state = served.settled()
+    assert state["look"]["state"] == "none"
+    assert "only the class 'red_things'" in state["look"]["why"]
+    assert "red_things" in cause(served.get("/api/look"), 409)
+    assert cause(served.send("/api/try", ("a.png", GOOD), field="photo"), 409)
+    assert served.send("/api/photos?class=red_things", ("a.png", GOOD)).json()["added"] == 1
+
+
+def test_an_empty_folder_waits_for_photos(tiny_onnx: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with station(tiny_onnx, tmp_path / "empty", tmp_path / "run") as served:
+        assert served.settled()["look"]["state"] == "none"
+        for name, hue in (("a", RED), ("b", BLUE)):
+            served.post("/api/classes", {"name": name})
+            photos = [(f"{i}", picture(hue, seed=i)) for i in range(4)]
+            assert served.send(f"/api/photos?class={name}", *photos).json()["added"] == 4
+        assert served.settled()["look"]["state"] == "ready"
+        assert served.get("/api/look").json()["photos"] == 8
+
+
+def test_a_second_station_names_the_first(served: Station, data: Path) -> None:
+    served.desk.album.announce(served.url)
+    with pytest.raises(InUseError, match=f"process {os.getpid()} at {served.url}"):
+        Album.open(data)
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        ("data/run", "lie in each other"),
+        (".", "lie in each other"),
+        ("data", "lie in each other"),
+        ("other", "choose another"),
+        ("file", "choose another"),
+    ],
+)
+def test_run_folders_that_cannot_be(
+    run: str, told: str, data: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    from edge_sharpzo.runs.options import TuneOptions
+
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "letter.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=told):
+        Desk.opened(data, tmp_path / run, TuneOptions(onnx=tiny_onnx), print)
+    Album.open(data).close()  # nobody holds it
+
+
+def test_a_run_of_another_model_or_other_photos(
+    finished_run: Path, photos: Path, data: Path, tmp_path: Path
+) -> None:
+    from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+    from edge_sharpzo.runs.options import TuneOptions
+
+    with pytest.raises(UserError, match="is a run on the photos in"):
+        Desk.opened(data, finished_run, TuneOptions(), print)
+    copy = Path(shutil.copytree(EMBEDDED_MODEL.parent, tmp_path / "model")) / EMBEDDED_MODEL.name
+    moved = Path(shutil.copytree(photos, tmp_path / "photos"))
+    run = Path(shutil.copytree(finished_run, tmp_path / "finished"))
+    config = json.loads((run / "config.json").read_text())
+    config["options"]["data"] = str(moved)
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="was tuned with another model"):
+        Desk.opened(moved, run, TuneOptions(onnx=copy), print)
+
+
+def test_nothing_is_blocked_while_it_tunes(served: Station) -> None:
+    served.settled()
+    served.post("/api/learn", {})
+    slowest = 0.0
+    for round_ in range(15):
+        photo = ids(served, "class=red_things")[0]
+        for path in ("/api/state", "/api/look", "/api/learn", f"/api/photos/{photo}/thumbnail"):
+            began = time.monotonic()
+            assert served.get(path).status_code == 200
+            slowest = max(slowest, time.monotonic() - began)
+        began = time.monotonic()
+        served.post("/api/photos/move", {"ids": [photo], "to": {"class": "blue_things"}})
+        served.post("/api/undo")
+        slowest = max(slowest, (time.monotonic() - began) / 2)
+        assert round_ < 15
+    assert slowest < 2

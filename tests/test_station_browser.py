@@ -1,0 +1,521 @@
+"""A real browser walks through the station: photos in, learn, look, mend, try, take.
+
+Skipped where no Chromium or no playwright is found; `make browser` installs both.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import write_photos
+
+from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
+from tools.browser import browser, chromium, station
+
+if find_spec("playwright") is None or chromium() is None:
+    pytest.skip(
+        "no playwright or no Chromium here: `make browser` installs them", allow_module_level=True
+    )
+
+RED, GREEN = 0, 90
+DESKTOP, PHONE = {"width": 1280, "height": 860}, {"width": 360, "height": 740}
+PATHS = ["/", "/learn", "/look", "/try", "/take"]
+WAIT = 60_000  # ms, at the longest
+LEARNT = 400_000  # ms, for the real model on two busy cores
+
+ALONE = """
+import json, sys
+import numpy as np, onnxruntime
+from PIL import Image
+photo = np.asarray(Image.open(sys.argv[3]).convert("RGB"))
+session = onnxruntime.InferenceSession(sys.argv[1])
+(row,) = session.run(["probabilities"], {"image": photo})[0]
+names = open(sys.argv[2]).read().splitlines()
+assert not any("edge_sharpzo" in name for name in sys.modules)
+print(json.dumps({"name": names[row.argmax()], "probability": float(row.max())}))
+"""
+
+# Every text that is seen and enabled whose contrast to what lies behind it is below AA.
+PALE = """() => {
+  const rgb = (text) => {
+    const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+    canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (c) => {
+    const [r, g, b] = c.slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (e) => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (c[3] > 250) return c;
+    }
+    return rgb(getComputedStyle(document.body).backgroundColor);
+  };
+  const bad = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement;
+    const passed = ".unseen, noscript, option, :disabled, [aria-disabled=true], .is-old";
+    const text = texts.currentNode.textContent.trim();
+    if (!text || !e.checkVisibility() || e.closest(passed)) continue;
+    const style = getComputedStyle(e);
+    const [a, b] = [light(rgb(style.color)), light(behind(e))];
+    const size = parseFloat(style.fontSize);
+    const least = size >= 24 || (size >= 18.66 && style.fontWeight >= 700) ? 3 : 4.5;
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < least) bad.push(`${text.slice(0, 40)}: ${ratio.toFixed(2)}`);
+  }
+  return bad;
+}"""
+
+# What can be pressed and is smaller than a thumb needs, or has no name.
+AWKWARD = """() => [...document.querySelectorAll("button, a[href], input, select, summary")]
+  .filter((e) => e.checkVisibility() && !e.closest(".unseen"))
+  .filter((e) => !e.matches(".skip, p a, li a:not(.button)"))
+  .filter((e) => {
+    const box = (e.closest("label") ?? e).getBoundingClientRect();
+    const name = e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent ?? e.textContent;
+    return box.height < 24 || box.width < 24 || !name.trim();
+  })
+  .map((e) => e.outerHTML.slice(0, 120))"""
+
+
+class Watched:
+    """A page, and what went wrong on it."""
+
+    def __init__(self, page: Any, address: str):
+        self.page, self.address = page, address
+        self.faults: list[str] = []
+        self.outside: list[str] = []
+        page.set_default_timeout(WAIT)
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on("console", self._heard)
+        page.on("request", self._asked)
+        page.on("filechooser", lambda chooser: None)  # or keys may be quicker than its interception
+
+    def _heard(self, message: Any) -> None:
+        # A thumbnail may be asked for at the very moment at which its photo moves.
+        gone = "404" in message.text and message.location["url"].endswith("/thumbnail")
+        if message.type in ("error", "warning") and not gone:
+            self.faults.append(message.text)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((f"{self.address}/", "blob:", "data:")):
+            self.outside.append(request.url)
+
+    def open(self, path: str) -> Any:
+        self.page.goto(self.address + path)
+        return self.page
+
+    def choose(self, press: Callable[[], object], files: list[Path] | Path) -> None:
+        """Presses what asks for files, and gives these."""
+        with self.page.expect_file_chooser() as asked:
+            press()
+        asked.value.set_files(files)
+
+    def state(self) -> dict[str, Any]:
+        return self.page.evaluate("fetch('/api/state').then((answer) => answer.json())")
+
+    def fine(self) -> None:
+        assert self.faults == []
+        assert self.outside == []
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[Any]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture
+def watched(chrome: Any, tiny_onnx: Path, tmp_path: Path) -> Iterator[Callable[..., Watched]]:
+    """Opens a page on a station of `imgs`, with the tiny model where no other is given."""
+    (tmp_path / "imgs").mkdir()
+    with ExitStack() as stack:
+
+        def opened(onnx: Path = tiny_onnx, **how: object) -> Watched:
+            running = station(tmp_path / "imgs", tmp_path / "run", "--onnx", onnx)
+            address = stack.enter_context(running)
+            context = chrome.new_context(viewport=DESKTOP, **how)
+            stack.callback(context.close)
+            return Watched(context.new_page(), address)
+
+        yield opened
+
+
+def photos_of(folder: Path, hue: int, count: int, seed: int) -> list[Path]:
+    write_photos(folder, hue, count, seed=seed)
+    return sorted(folder.iterdir())
+
+
+def two_classes(root: Path) -> None:
+    """Photos of two classes, as a data folder; one red photo is called green."""
+    write_photos(root / "red things", RED, 8, seed=1)
+    write_photos(root / "green things", GREEN, 8, seed=1)
+    wrong = photos_of(root.parent / "wrong", RED, 1, seed=9)[0]
+    shutil.copy(wrong, root / "green things" / "wrong.png")
+
+
+def add_class(web: Watched, name: str, files: list[Path]) -> None:
+    page = web.page
+    page.get_by_label("Name of a new class").fill(name)
+    page.get_by_role("button", name="Add class").click()
+    add = page.get_by_role("button", name=f"Add photos to {name}")
+    web.choose(add.click, files)
+    page.get_by_text(f"{len(files)} photos added to “{name}”").wait_for()
+
+
+def visit(page: Any, name: str) -> None:
+    page.get_by_role("navigation").get_by_role("link", name=name).click()
+
+
+def learn(page: Any) -> None:
+    page.locator("#learn-go:not([disabled])").click()
+    page.get_by_role("heading", name="Learnt", exact=True).wait_for(timeout=LEARNT)
+
+
+def taken_alone(web: Watched, folder: Path, photo: Path) -> str:
+    """What the classifier that is taken from the page says of a photo, without this package."""
+    page = web.page
+    visit(page, "Take")
+    for name in ("classifier.onnx", "labels.txt", "run.zip"):
+        with page.expect_download() as download:
+            page.get_by_role("link", name=f"Download {name}").click()
+        download.value.save_as(folder / "taken" / name)
+    shutil.unpack_archive(folder / "taken" / "run.zip", folder / "unpacked")
+    taken = [folder / "taken" / name for name in ("classifier.onnx", "labels.txt")]
+    alone = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE, *taken, photo],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(alone.stdout)["name"]
+
+
+def test_the_whole_loop(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    web = watched(accept_downloads=True)
+    page = web.open("/")
+    page.get_by_role("heading", name="Begin with two classes").wait_for()
+    wrong = photos_of(tmp_path / "wrong", RED, 1, seed=9)
+    add_class(web, "red things", photos_of(tmp_path / "red", RED, 8, seed=1))
+    add_class(web, "green things", photos_of(tmp_path / "green", GREEN, 8, seed=1))
+    with web.page.expect_file_chooser() as asked:
+        page.get_by_role("button", name="Add photos to green things").click()
+    asked.value.set_files(wrong)
+    page.get_by_text("1 photo added to “green things”").wait_for()
+    assert len(list((tmp_path / "imgs" / "green things").iterdir())) == 9
+
+    visit(page, "Learn")
+    learn(page)
+    page.get_by_role("img", name="queries the loss is").wait_for()
+
+    visit(page, "Look")
+    page.get_by_role("button", name="1 photo of green things read as red things").click()
+    page.get_by_role("heading", name="green things, read as red things").wait_for()
+    before = page.locator(".score.main strong").inner_text()
+    page.locator("#lists section", has_text="Misread").get_by_role(
+        "button", name="It is red things"
+    ).first.click()
+    page.get_by_text("1 photo moved to “red things”").wait_for()
+    page.locator(".matrix td.wrong button").wait_for(state="detached")
+    assert page.locator(".score.main strong").inner_text() != before
+    assert page.locator(".matrix td.right").all_inner_texts() == ["8", "9"]
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
+    page.get_by_role("button", name="Undo: ").click()
+    page.get_by_text("Taken back: ").wait_for()
+    page.get_by_role("button", name="Redo: ").click()
+    page.get_by_text("Done again: ").wait_for()
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
+
+    visit(page, "Learn")
+    page.get_by_role("button", name="Learn again").click()
+    page.get_by_text("Learning", exact=True).wait_for()
+    page.get_by_role("heading", name="Learnt", exact=True).wait_for()
+
+    visit(page, "Try")
+    tried = photos_of(tmp_path / "tried", RED, 1, seed=5)[0]
+    web.choose(page.get_by_role("button", name="Choose a photo").click, tried)
+    page.get_by_text("Answered by the tuned classifier.").wait_for()
+    assert page.locator(".verdict").inner_text().startswith("red things")
+    reasons = page.locator(".likes li").all_inner_texts()
+    assert reasons
+    assert all(text.startswith("red things") for text in reasons)
+
+    assert taken_alone(web, tmp_path, tried) == "red things"
+    assert list((tmp_path / "unpacked").rglob("classifier.onnx"))
+    web.fine()
+
+
+@pytest.mark.slow
+def test_the_loop_on_real_photos(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    fabric = pytest.importorskip("conformal_clip_data").textile_simulated_root()
+    flawed, plain = (sorted((fabric / name).glob("*.jpg")) for name in ("global", "nominal"))
+    web = watched(EMBEDDED_MODEL, accept_downloads=True)
+    page = web.open("/")
+    add_class(web, "flawed", flawed[:12])
+    add_class(web, "plain", [*plain[:12], flawed[12]])
+    visit(page, "Learn")
+    learn(page)
+    visit(page, "Look")
+    page.locator(".score.main").wait_for()
+    mend = page.locator("#lists section", has_text="Labels to look at").locator(".mend")
+    assert mend.count() == 1
+    mend.get_by_role("button", name="It is flawed").click()
+    page.get_by_text("1 photo moved to “flawed”").wait_for()
+    assert len(list((tmp_path / "imgs" / "flawed").iterdir())) == 13
+    visit(page, "Learn")
+    page.get_by_role("heading", name="Changed since it learnt").wait_for()
+    learn(page)
+    visit(page, "Try")
+    web.choose(page.get_by_role("button", name="Choose a photo").click, flawed[40])
+    page.get_by_text("Answered by the tuned classifier.").wait_for()
+    assert page.locator(".verdict").inner_text().startswith("flawed")
+    assert taken_alone(web, tmp_path, flawed[40]) == "flawed"
+    web.fine()
+
+
+def tab_to(page: Any, name: str, back: bool = False) -> None:
+    """Presses Tab until what is focused is called so."""
+    seen = []
+    for _ in range(120):
+        page.keyboard.press("Shift+Tab" if back else "Tab")
+        now = page.evaluate(
+            "(({ ariaLabel, labels, textContent }) => (ariaLabel ?? labels?.[0]?.textContent"
+            " ?? textContent).trim())(document.activeElement)"
+        )
+        if now.startswith(name):
+            outline = page.evaluate(
+                "getComputedStyle(document.activeElement.closest('.tile') ??"
+                " document.activeElement).outlineStyle"
+            )
+            assert outline != "none" or page.evaluate("document.activeElement.type") == "checkbox"
+            return
+        seen.append(now)
+    raise AssertionError(f"Tab does not come to {name!r}, but to {seen}")
+
+
+def test_by_keyboard_alone(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    page = web.open("/")
+    page.get_by_label("Photo 8 of red things").wait_for()
+    press = page.keyboard.press
+    press("Tab")
+    press("Enter")  # "Skip to the content"
+    assert page.evaluate("document.activeElement.id") == "main"
+
+    tab_to(page, "Name of a new class")
+    page.keyboard.type("blue things")
+    press("Enter")
+    page.get_by_role("heading", name="blue things").wait_for()
+    page.locator(":focus[aria-label='Add photos to blue things']").wait_for()
+    blue = photos_of(tmp_path / "blue", 170, 4, seed=1)
+    web.choose(lambda: press("Enter"), blue)
+    page.get_by_text("4 photos added to “blue things”").wait_for()
+
+    tab_to(page, "Photo 1 of green things", back=False)
+    press("ArrowRight")
+    press("Space")
+    press("ArrowRight")
+    press("Shift+Space")
+    page.get_by_text("2 photos chosen", exact=True).wait_for()
+    press("m")
+    page.keyboard.type("blue")  # in the list of classes
+    press("Tab")
+    press("Enter")
+    page.get_by_text("2 photos moved to “blue things”").wait_for()
+    assert len(list((tmp_path / "imgs" / "green things").iterdir())) == 7
+    press("Control+z")
+    page.get_by_text("Taken back: ").wait_for()
+    assert len(list((tmp_path / "imgs" / "green things").iterdir())) == 9
+
+    tab_to(page, "Change the class red things")
+    press("Enter")
+    page.get_by_role("dialog").wait_for()
+    press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.ariaLabel") == "Change the class red things"
+
+    tab_to(page, "Photo 1 of red things")
+    press("Enter")
+    page.get_by_role("dialog").get_by_role("img", name="red things, photo 1 of 8").wait_for()
+    press("ArrowRight")
+    page.get_by_role("img", name="red things, photo 2 of 8").wait_for()
+    press("Escape")
+
+    tab_to(page, "Look", back=True)
+    press("Enter")
+    page.wait_for_url("**/look")
+    page.locator(".score.main").wait_for()
+    tab_to(page, "1 photo of green things read as red things")
+    press("Enter")
+    page.get_by_role("heading", name="green things, read as red things").wait_for()
+    tab_to(page, "It is red things")
+    press("Enter")
+    page.locator(".matrix td.wrong button").wait_for(state="detached")
+    assert page.evaluate("document.activeElement !== document.body")
+    web.fine()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("wide", [True, False], ids=["desktop", "phone"])
+def test_every_page_fits_and_can_be_read(
+    watched: Callable[..., Watched], tmp_path: Path, scheme: str, wide: bool
+) -> None:
+    two_classes(tmp_path / "imgs")
+    (tmp_path / "imgs" / "a_class_with_a_long_name_and_without_a_space_in_it_anywhere").mkdir()
+    web = watched(color_scheme=scheme, has_touch=not wide, is_mobile=not wide)
+    web.page.set_viewport_size(DESKTOP if wide else PHONE)
+    page = web.open("/look")
+    page.locator(".score.main").wait_for()
+
+    def check(where: str) -> None:
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= (DESKTOP if wide else PHONE)["width"], where
+        assert page.evaluate(PALE) == [], where
+        assert page.evaluate(AWKWARD) == [], where
+        assert page.evaluate("document.querySelectorAll('h1').length") == 1
+
+    for path in PATHS:
+        web.open(path)
+        page.wait_for_load_state("load")
+        page.get_by_text("Asking the station").wait_for(state="hidden")
+        check(path)
+    web.open("/")
+    page.get_by_label("Photo 2 of red things").check()
+    page.get_by_text("1 photo chosen", exact=True).wait_for()
+    check("a photo is chosen")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Change the class red things").click()
+    check("the dialog of a class")
+    page.keyboard.press("Escape")
+    page.get_by_label("Name of a new class").fill("red things")
+    page.get_by_role("button", name="Add class").click()
+    page.get_by_role("alert").wait_for()
+    check("a message")
+    assert all("409" in fault for fault in web.faults)  # the browser's own word of a refusal
+    assert web.outside == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "<img src=x onerror=alert(1)>",
+        "\"'><b onclick=alert(1)>bold",
+        "{{ 7 * 7 }} ${alert(1)} &lt;i&gt;",
+    ],
+)
+def test_names_are_text_and_never_markup(
+    watched: Callable[..., Watched], tmp_path: Path, name: str
+) -> None:
+    two_classes(tmp_path / "imgs")
+    write_photos(tmp_path / "imgs" / name, 170, 4, seed=1)
+    web = watched()
+    dialogs = []
+    web.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page = web.open("/")
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+    page.get_by_role("button", name=f"Change the class {name}", exact=True).click()
+    page.get_by_label("Display name").fill(f"{name} 2")
+    page.get_by_role("button", name="Use this name").click()
+    page.get_by_role("heading", name=f"{name} 2", exact=True).wait_for()
+    web.open("/look")
+    page.get_by_role("rowheader", name=f"{name} 2", exact=True).wait_for()
+    assert page.locator("main [onclick], main [onerror], main b, main i:not(.x)").count() == 0
+    assert dialogs == []
+    web.fine()
+
+
+def test_words_show_their_effect_and_classes_change(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    write_photos(tmp_path / "imgs" / "reds", RED + 4, 3, seed=4)
+    web = watched()
+    page = web.open("/look")
+    page.locator(".score.main").wait_for()
+    web.open("/")
+    page.get_by_text("Words: ").click()
+    page.get_by_label("A sentence about every photo").fill("a red photo of {}.")
+    page.get_by_text("By words alone").wait_for()
+    page.get_by_role("button", name="Use these words").click()
+    page.get_by_text("a red photo of {}.", exact=True).wait_for()
+    assert web.state()["template"] == "a red photo of {}."
+
+    page.get_by_role("button", name="Change the class reds").click()
+    page.get_by_label("Into which class").select_option("red things")
+    page.get_by_role("button", name="Merge").click()
+    page.locator("h2", has_text="reds").first.wait_for(state="detached")
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 11
+    page.get_by_role("button", name="Change the class red things").click()
+    page.get_by_label("Name of the folder").fill("crimson")
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("heading", name="crimson").wait_for()
+    assert len(list((tmp_path / "imgs" / "crimson").iterdir())) == 11
+
+    page.get_by_role("button", name="Change the class crimson").click()
+    folder = tmp_path / "more"
+    write_photos(folder, RED, 3, seed=6)
+    (folder / "notes.txt").write_text("no photo")
+    web.choose(page.get_by_role("button", name="Add a folder").click, folder)
+    page.get_by_text("3 photos added to “crimson”").wait_for()
+    page.get_by_text("1 file left out: no photos.").wait_for()
+    web.fine()
+
+
+def test_a_held_button_records_a_burst(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    page = web.open("/look")
+    page.locator(".score.main").wait_for()
+    web.open("/")
+    page.get_by_role("button", name="Camera for red things").click()
+    page.get_by_label("What the camera sees").wait_for()
+    box = page.get_by_role("button", name="Hold to record a burst").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.get_by_role("button", name="4 photos").wait_for()
+    page.mouse.up()
+    page.get_by_role("dialog").get_by_text("Hold again for more.").wait_for()
+    added = len(list((tmp_path / "imgs" / "red things").iterdir())) - 8
+    assert added >= 1
+    page.keyboard.press("Escape")
+    web.open("/try")
+    page.get_by_role("button", name="Live camera").click()
+    page.locator(".verdict").wait_for()
+    page.get_by_role("button", name="Stop the camera").click()
+    web.fine()
+
+
+def test_what_fails_is_a_plain_message(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    page = web.open("/")
+    page.get_by_role("heading", name="red things").wait_for()
+    fake = tmp_path / "fake.jpg"
+    fake.write_text("no photo at all")
+    web.choose(page.get_by_role("button", name="Add photos to red things").click, fake)
+    page.get_by_role("alert").get_by_text("1 file not added. fake.jpg: ").wait_for()
+    web.open("/try")
+    web.choose(page.get_by_role("button", name="Choose a photo").click, fake)
+    page.get_by_role("alert").get_by_text("That photo cannot be used").wait_for()
+    shutil.rmtree(tmp_path / "imgs" / "green things")  # by hand, under the page's feet
+    web.open("/look")
+    page.get_by_text("Nothing to look at yet").wait_for()
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Photos").wait_for()
+    page.evaluate("import('/static/state.js').then((state) => state.refresh())")
+    page.get_by_role("alert").get_by_text("The station does not answer.").wait_for()
+    page.context.set_offline(False)
+    page.get_by_text("The station is back.").wait_for()

@@ -1,0 +1,389 @@
+"""Tuning behind the page: as the command does it, into the same folder, one at a time."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from helpers import invoke, write_photos
+from stations import MARKED, Station, picture, station
+from test_resume import same
+
+from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.station import tuner
+
+# The station as the command starts it, with a checkpoint after every step.
+SCRIPT = """
+import sys
+import edge_sharpzo.runs.checkpoint as checkpoint
+from edge_sharpzo.cli import app
+checkpoint.EVERY = 0.03
+app(sys.argv[1:])
+"""
+OPTIONS = {"budget": 3000, "shots": 6}
+
+
+@pytest.fixture
+def data(photos: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(photos / "train", tmp_path / "data"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def served(tiny_onnx: Path, data: Path, run: Path) -> Iterator[Station]:
+    with station(tiny_onnx, data, run, **OPTIONS) as running:
+        running.settled()
+        yield running
+
+
+@pytest.fixture
+def whole(tiny_onnx: Path, data: Path, tmp_path: Path) -> Path:
+    """The run that nobody interrupted, by the command."""
+    return by_command(tiny_onnx, data, tmp_path / "whole")
+
+
+def by_command(onnx: Path, data: Path, out: Path) -> Path:
+    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+    made = invoke("tune", "--onnx", onnx, "--data", data, "--out", out, "--threads", 1, *options)
+    assert made.exit_code == 0, made.output
+    return out
+
+
+def ended(served: Station) -> dict[str, Any]:
+    going = ("encoding", "tuning")
+    state = served.until(lambda state: state["learn"]["state"] not in going, most=120)
+    learn: dict[str, Any] = state["learn"]
+    return learn
+
+
+def interrupted(served: Station) -> dict[str, Any]:
+    """Begins, and stops once some queries are spent."""
+    served.post("/api/learn", {})
+    served.until(lambda state: state["learn"]["queries"] > 100 or state["learn"]["state"] == "done")
+    served.post("/api/learn/stop")
+    learn = ended(served)
+    assert (learn["state"], learn["resumable"]) == ("idle", True), learn
+    assert learn["queries"] < OPTIONS["budget"]
+    return learn
+
+
+def told_history(served: Station) -> list[dict[str, Any]]:
+    history: list[dict[str, Any]] = served.get("/api/learn").json()["history"]
+    return history
+
+
+def written_history(run: Path) -> list[dict[str, Any]]:
+    records = map(json.loads, (run / "history.jsonl").read_text().splitlines())
+    return [{name: each[name] for name in ("queries", "loss", "val_accuracy")} for each in records]
+
+
+def test_a_run_of_the_page_is_that_of_the_command(served: Station, whole: Path, run: Path) -> None:
+    assert served.post("/api/learn", {}).status_code == 200
+    learn = ended(served)
+    assert (learn["state"], learn["up_to_date"], learn["resumable"]) == ("done", True, False)
+    assert same(run, whole)
+    assert told_history(served) == written_history(run)
+    assert learn["queries"] == written_history(run)[-1]["queries"]
+
+
+def test_stopped_and_gone_on_by_the_page(served: Station, whole: Path, run: Path) -> None:
+    interrupted(served)
+    begun = told_history(served)
+    served.post("/api/learn", {})
+    assert ended(served)["state"] == "done"
+    assert same(run, whole)
+    assert told_history(served)[: len(begun)] == begun
+    assert told_history(served) == written_history(run)
+
+
+def test_stopped_by_the_page_and_gone_on_by_the_command(
+    served: Station, whole: Path, run: Path
+) -> None:
+    interrupted(served)
+    assert invoke("tune", "--resume", run).exit_code == 0
+    assert served.until(lambda state: state["learn"]["state"] == "done")["learn"]["up_to_date"]
+    assert same(run, whole)
+    assert told_history(served) == written_history(run)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_begun_by_the_command_and_gone_on_by_the_page(
+    number: signal.Signals, tiny_onnx: Path, data: Path, whole: Path, run: Path
+) -> None:
+    options = [f"--{name}={value}" for name, value in OPTIONS.items()]
+    given = ["--onnx", tiny_onnx, "--data", data, "--out", run, "--threads", 1, *options]
+    with start("tune", *given) as process:
+        while not (run / FILE).exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        process.wait(timeout=60)
+    with station(tiny_onnx, data, run, **OPTIONS) as served:
+        served.settled()
+        learn = served.get("/api/learn").json()
+        assert (learn["state"], learn["resumable"]) == ("idle", True)
+        assert learn["history"]
+        served.post("/api/learn", {})
+        assert ended(served)["state"] == "done"
+        assert told_history(served) == written_history(run)
+    assert same(run, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_station_that_ends_leaves_a_run_that_goes_on(
+    number: signal.Signals, tiny_onnx: Path, data: Path, run: Path, tmp_path: Path
+) -> None:
+    given = ["--data", data, "--run", run, "--onnx", tiny_onnx, "--threads", 1, "--port", 0]
+    with start("station", *given) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[-1]
+        assert url.startswith("http://127.0.0.1:")
+        with httpx.Client(base_url=url, headers=MARKED, trust_env=False, timeout=60) as client:
+            client.post("api/learn", json={})
+            while not (run / FILE).exists():
+                time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == (-9 if number == signal.SIGKILL else 130)
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    assert (run / FILE).exists()
+    assert (run / "summary.json").exists() == (number != signal.SIGKILL)
+    wanted = tmp_path / "wanted"
+    made = invoke("tune", "--onnx", tiny_onnx, "--data", data, "--out", wanted, "--threads", 1)
+    assert made.exit_code == 0
+    with station(tiny_onnx, data, run) as served:
+        served.settled()
+        assert served.get("/api/learn").json()["resumable"]
+        served.post("/api/learn", {})
+        assert ended(served)["state"] == "done"
+    assert same(run, wanted)
+
+
+def test_the_page_goes_on_under_the_commands_options(
+    photos: Path, tiny_onnx: Path, run: Path, tmp_path: Path
+) -> None:
+    """Parts of its own, fewer shots, another seed and budget: in the next run too."""
+    data = Path(shutil.copytree(photos, tmp_path / "parts"))
+    options = ["--shots", 4, "--seed", 3, "--budget", 400, "--template", "one {}"]
+    given = ["--onnx", tiny_onnx, "--data", data, "--out", run, *options]
+    assert invoke("tune", *given).exit_code == 0
+    with station(None, data, run) as served:
+        state = served.settled()
+        assert (state["learn"]["state"], state["learn"]["up_to_date"]) == ("done", True)
+        assert state["template"] == "one {}"
+        served.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+        served.post("/api/learn", {"again": True})
+        assert ended(served)["up_to_date"]
+    config = json.loads((run / "config.json").read_text())
+    chosen = [config["options"][name] for name in ("shots", "seed", "budget", "template")]
+    assert chosen == [4, 3, 400, "one {}"]
+
+
+def test_one_at_a_time(served: Station, tiny_onnx: Path, data: Path, run: Path) -> None:
+    served.post("/api/learn", {})
+    answer = served.post("/api/learn", {})
+    assert (answer.status_code, "goes on" in answer.text) == (409, True)
+    served.until(lambda state: state["learn"]["state"] == "tuning")
+    refused = invoke("tune", "--onnx", tiny_onnx, "--data", data, "--out", run)
+    assert (refused.exit_code, "another run is going on" in refused.stderr) == (2, True)
+    assert ended(served)["state"] == "done"
+
+
+def test_another_process_holds_the_run(served: Station, run: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from edge_sharpzo.runs.lock import locked\n"
+    code += "with locked(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    given = [sys.executable, "-c", code, str(run)]
+    with subprocess.Popen(given, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert served.get("/api/learn").json()["state"] == "elsewhere"
+        answer = served.post("/api/learn", {})
+        assert (answer.status_code, "another process" in answer.text) == (409, True)
+        assert "being tuned" in served.get("/api/take").json()["why"]
+        process.kill()
+    assert served.get("/api/learn").json()["state"] == "idle"
+
+
+def test_photos_added_meanwhile_join_the_next_one(served: Station, data: Path, run: Path) -> None:
+    served.post("/api/learn", {})
+    served.until(lambda state: state["learn"]["state"] == "tuning")
+    assert served.send("/api/photos?class=red_things", ("a", picture(2, 3))).json()["added"] == 1
+    learn = ended(served)
+    assert (learn["state"], learn["up_to_date"]) == ("done", False)
+    assert json.loads((run / "summary.json").read_text())["data"]["train"] == 15
+    assert len(told_of(run)) == 18
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    served.settled()
+    answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert answer["by"] == "heads"  # the run is of other photos
+    served.post("/api/learn", {})
+    learn = ended(served)
+    assert (learn["state"], learn["up_to_date"]) == ("done", True)
+    assert len(told_of(run)) == 19
+    put_away = run.with_name("run-1")
+    assert {path.name: path.read_bytes() for path in put_away.iterdir()} == before
+    assert any(str(put_away) in text for text in learn["told"])
+    answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert answer["by"] == "run"
+    assert data.exists()
+
+
+def told_of(run: Path) -> list[str]:
+    config = json.loads((run / "config.json").read_text())
+    return [*config["tuned_on"], *config["held_out"]]
+
+
+def test_nothing_changed_nothing_to_do(served: Station, run: Path) -> None:
+    served.post("/api/learn", {})
+    ended(served)
+    stamp = (run / "summary.json").stat().st_mtime_ns
+    served.post("/api/learn", {})
+    learn = ended(served)
+    assert learn["state"] == "done"
+    assert learn["told"] == ["the run is of these photos already: nothing has changed"]
+    assert (run / "summary.json").stat().st_mtime_ns == stamp
+    served.post("/api/learn", {"again": True})
+    assert ended(served)["state"] == "done"
+    assert (run / "summary.json").stat().st_mtime_ns > stamp
+    assert run.with_name("run-1").is_dir()
+
+
+@pytest.mark.parametrize("change", ["label", "name", "template", "photo"])
+def test_a_stopped_run_of_other_photos_is_put_away(
+    change: str, served: Station, run: Path, data: Path
+) -> None:
+    interrupted(served)
+    photo = served.get("/api/photos?class=red_things").json()["photos"][0]["id"]
+    match change:
+        case "label":
+            body = {"ids": [photo], "to": {"class": "blue_things"}}
+            served.post("/api/photos/move", body)
+        case "name":
+            served.post("/api/classes/red_things/display", {"display": "red stuff"})
+        case "template":
+            served.post("/api/template", {"template": "one {}"})
+        case "photo":
+            write_photos(data / "red_things", 0, 1, seed=9, start=70)
+    served.settled()
+    served.post("/api/learn", {})
+    learn = ended(served)
+    assert (learn["state"], learn["up_to_date"]) == ("done", True), learn
+    assert (run.with_name("run-1") / FILE).exists()  # it can still go on, with its photos
+    config = json.loads((run / "config.json").read_text())
+    assert ("red stuff" in config["names"]) == (change == "name")
+    wanted = "one {}" if change == "template" else "a photo of a {}."
+    assert config["options"]["template"] == wanted
+
+
+def test_photos_that_change_while_they_are_read(
+    served: Station, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run begins again with the photos as they are then; it never mixes two states."""
+    inner, changed = tuner.api.tune, []
+
+    def tune(**options: Any) -> Any:
+        hear = options.pop("on_progress")
+
+        def heard(event: Any) -> None:
+            if isinstance(event, tuner.TuningStarts) and not changed:
+                changed.append(served.send("/api/photos?class=red_things", ("a", picture(2, 3))))
+            hear(event)
+
+        return inner(on_progress=heard, **options)
+
+    monkeypatch.setattr(tuner.api, "tune", tune)
+    served.post("/api/learn", {})
+    learn = ended(served)
+    assert (learn["state"], learn["up_to_date"]) == ("done", True)
+    assert len(told_of(run)) == 19
+    assert not run.with_name("run-1").exists()
+
+
+def test_what_fails_is_said_and_the_page_goes_on(
+    served: Station, data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_sharpzo import run as tuning
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tuning.run_folder, "finish", full)
+        served.post("/api/learn", {})
+        learn = ended(served)
+    assert learn["state"] == "failed"
+    assert "No space left" in learn["why"]
+    shutil.move(data / "red_things", data.parent / "gone")
+    shutil.move(data / "blue_things", data.parent / "gone too")
+    served.post("/api/learn", {})
+    learn = ended(served)
+    assert (learn["state"], "only the class" in learn["why"]) == ("failed", True)
+    shutil.move(data.parent / "gone", data / "red_things")
+    shutil.move(data.parent / "gone too", data / "blue_things")
+    served.settled()
+    served.post("/api/learn", {})
+    assert ended(served)["state"] == "done"
+    assert (run / "summary.json").exists()
+
+
+def test_by_itself_once_photos_stay_as_they_are(
+    tiny_onnx: Path, data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner, "QUIET", 0.5)
+    with station(tiny_onnx, data, run, **OPTIONS) as served:
+        served.desk.tuner._quiet = 0.5
+        served.settled()
+        time.sleep(1.5)
+        assert served.get("/api/learn").json()["state"] == "idle"  # not before it is asked for
+        served.post("/api/learn/auto", {"on": True})
+        assert served.get("/api/learn").json()["auto"] is True
+        served.until(lambda state: state["learn"]["up_to_date"])
+        served.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+        served.until(lambda state: not state["learn"]["up_to_date"])
+        served.until(lambda state: state["learn"]["up_to_date"], most=120)
+        assert len(told_of(run)) == 19
+        served.post("/api/learn/auto", {"on": False})
+        served.send("/api/photos?class=red_things", ("a", picture(2, 4)))
+        served.settled()
+        time.sleep(1.5)
+        assert served.get("/api/learn").json()["up_to_date"] is False
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda run: (run / "config.json").write_text("{"),
+        lambda run: (run / "summary.json").write_text("[]"),
+        lambda run: (run / "prompt.safetensors").write_bytes(b"x" * 50),
+        lambda run: (run / "history.jsonl").write_text("{}\n"),
+    ],
+)
+def test_a_run_that_is_damaged_is_said(spoil: Any, served: Station, run: Path) -> None:
+    served.post("/api/learn", {})
+    ended(served)
+    spoil(run)
+    learn = served.get("/api/learn").json()
+    assert (learn["state"], bool(learn["why"])) == ("idle", True)
+    answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert answer["by"] == "heads"
