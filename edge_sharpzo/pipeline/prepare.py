@@ -243,9 +243,10 @@ def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) 
         with stop.interruptible():  # raises Cancelled if the caller wishes to stop
             pass
 
-    looked = look_at(
-        task.clip, found, encoded, lambda path, reason: listen(PhotoSkipped(path, reason)), kept
-    )
+    def skipped(path: Path, reason: str) -> None:
+        listen(PhotoSkipped(path, reason))
+
+    looked = look_at(task.clip, found, encoded, skipped, kept=kept)
     photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
     left_out = [*found.left_out, *looked.left_out, *copies]
