@@ -333,6 +333,7 @@ def test_folders_that_lie_in_each_other_count_once(data: Path) -> None:
     assert len(in_part(found, BACKGROUND)) == 5
 
 
+@pytest.mark.slow
 def test_folders_as_deep_as_one_likes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = data / "_background"
     place.mkdir()

@@ -59,6 +59,7 @@ def start(sets: Path, onnx: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_gives_the_same_table(
     sets: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:

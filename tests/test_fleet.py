@@ -287,8 +287,8 @@ def test_a_worker_that_hangs_from_the_start_is_done_without(
     with dask_fleet(tmp_path) as (port, _, workers):
         with_workers = fleet._with_workers
 
-        def stopped(address: Any) -> Any:
-            client = with_workers(address)
+        def stopped(*given: Any) -> Any:
+            client = with_workers(*given)
             client.wait_for_workers(2, timeout=30)
             workers[1].send_signal(signal.SIGSTOP)
             return client
@@ -334,7 +334,7 @@ def fleet_of(
 ) -> fleet.Fleet:
     for name in ("SILENT", "PATIENCE"):
         monkeypatch.setattr(fleet, name, 0.3)
-    monkeypatch.setattr(fleet, "_with_workers", lambda _: workers)
+    monkeypatch.setattr(fleet, "_with_workers", lambda *_: workers)
     (address,) = addresses("dask://127.0.0.1:1")
     return fleet.Fleet(address, ClipOnnx(onnx), lambda text, _: told.append(text))
 

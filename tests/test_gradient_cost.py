@@ -220,6 +220,7 @@ def toy(exported: Callable[[str], Exported], tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_benchmark_runs_and_goes_on_where_it_was_stopped(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,8 +104,9 @@ class Watched:
         page.on("filechooser", lambda chooser: None)  # or keys may be quicker than its interception
 
     def _heard(self, message: Any) -> None:
-        # A thumbnail may be asked for at the very moment at which its photo moves.
-        gone = "404" in message.text and message.location["url"].endswith("/thumbnail")
+        # A photo, or a class, may be asked for at the very moment at which it moves.
+        asked = message.location["url"]
+        gone = "404" in message.text and (asked.endswith("/thumbnail") or "?class=" in asked)
         if message.type in ("error", "warning") and not gone:
             self.faults.append(message.text)
 

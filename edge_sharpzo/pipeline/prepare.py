@@ -22,7 +22,7 @@ from edge_sharpzo.events import (
 from edge_sharpzo.photos.background import check_enough
 from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
-from edge_sharpzo.photos.features import Kept, look_at
+from edge_sharpzo.photos.features import Kept, Looked, look_at
 from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
@@ -230,13 +230,8 @@ def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> Non
             )
 
 
-def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) -> Prepared:
-    """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
-
-    Photos that cannot be read, and copies, are gone before the draw. `kept` is what a process has
-    that prepares again and again. Raises UserError where no photo of a class is left.
-    """
-    options, found = task.options, task.found
+def _looked(task: Task, listen: Listener, stop: Stop, kept: Kept | None) -> Looked:
+    """What `look_at` gives; `listen` hears of progress and of photos that cannot be read."""
 
     def encoded(done: int, total: int) -> None:
         listen(PhotosEncoded(done, total))
@@ -246,7 +241,17 @@ def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) 
     def skipped(path: Path, reason: str) -> None:
         listen(PhotoSkipped(path, reason))
 
-    looked = look_at(task.clip, found, encoded, skipped, kept=kept)
+    return look_at(task.clip, task.found, encoded, skipped, kept=kept)
+
+
+def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) -> Prepared:
+    """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
+
+    Photos that cannot be read, and copies, are gone before the draw. `kept` is what a process has
+    that prepares again and again. Raises UserError where no photo of a class is left.
+    """
+    options, found = task.options, task.found
+    looked = _looked(task, listen, stop, kept)
     photos, seen = looked.photos, looked.encoded
     usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
     left_out = [*found.left_out, *looked.left_out, *copies]
