@@ -1,5 +1,6 @@
 """Tuning behind the page: as the command does it, into the same folder, one at a time."""
 
+import errno
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from test_resume import same
 
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.station import tuner
+from edge_sharpzo.system.errors import Cancelled
 
 # The station as the command starts it, with a checkpoint after every step.
 SCRIPT = """
@@ -267,6 +269,44 @@ def test_nothing_changed_nothing_to_do(served: Station, run: Path) -> None:
     assert ended(served)["state"] == "done"
     assert (run / "summary.json").stat().st_mtime_ns > stamp
     assert run.with_name("run-1").is_dir()
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("end", ["stopped", "failed", "replaced"])
+def test_a_finished_run_is_there_until_another_is(
+    end: str, served: Station, run: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.post("/api/learn", {})
+    ended(served)
+    before = contents(run)
+    write_photos(data / "red_things", 0, 1, seed=9, start=70)
+    served.settled()
+    if end != "replaced":
+        error = Cancelled() if end == "stopped" else OSError(errno.ENOSPC, "No space left")
+
+        def fails(**_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(tuner.api, "tune", fails)
+    served.post("/api/learn", {})
+    if end == "replaced":  # a kill would leave what is there now
+        served.until(lambda state: state["learn"]["state"] == "tuning")
+        assert contents(run) == before
+        assert (run.with_name("run-next") / "config.json").exists()
+        assert served.get("/api/take").json()["ready"]
+    learn = ended(served)
+    if end == "replaced":
+        assert learn["up_to_date"]
+        assert contents(run.with_name("run-1")) == before
+        assert not run.with_name("run-next").exists()
+        return
+    assert learn["state"] == ("failed" if end == "failed" else "done")
+    assert contents(run) == before
+    assert served.get("/api/take").json()["ready"]
+    assert not run.with_name("run-1").exists()
 
 
 @pytest.mark.parametrize("change", ["label", "name", "template", "photo"])

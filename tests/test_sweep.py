@@ -23,10 +23,11 @@ from edge_sharpzo.engines import dask_client
 from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
 from edge_sharpzo.events import Event, Note, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
+from edge_sharpzo.runs.folder import clear_dead
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
 from edge_sharpzo.sweeping.encode_there import encode_on_machines
-from edge_sharpzo.sweeping.folder import clear_dead, put, record_of
+from edge_sharpzo.sweeping.folder import put, record_of
 from edge_sharpzo.sweeping.options import SweepOptions
 from edge_sharpzo.sweeping.plan import as_arguments, numbers, sweep_of
 from edge_sharpzo.sweeping.sweep import _Sweeping, _threads

@@ -67,6 +67,13 @@ def clear_remains(folder: Path) -> None:
         clear_half_written(folder / name)
 
 
+def clear_dead(folder: Path) -> None:
+    """Deletes a run that failed before its first checkpoint: nothing of it could go on."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [CONFIG]:
+        (folder / CONFIG).unlink()
+        folder.rmdir()
+
+
 def start_afresh(folder: Path, overwrite: bool) -> None:
     """Makes sure that nothing of an earlier run is in `folder`.
 

@@ -7,7 +7,7 @@ import msgspec
 
 from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
-from edge_sharpzo.runs.folder import HISTORY, is_finished
+from edge_sharpzo.runs.folder import HISTORY, clear_dead, is_finished
 from edge_sharpzo.runs.lock import LOCK, is_locked, locked
 from edge_sharpzo.runs.records import SUMMARY
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
@@ -34,44 +34,92 @@ class RunState:
 
 
 class RunFolder:
-    """Reads a run folder again when its files have changed."""
+    """A run folder, and the one beside it where the next run is made until it has results.
+
+    So there is a classifier all the while: the next run takes the place of the first at once.
+    """
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self._stamp: object = None
-        self._state = RunState()
+        self.folder, self.next = folder, folder.with_name(f"{folder.name}-next")
+        self._seen, self._seen_next = _Seen(folder), _Seen(self.next)
 
     def is_elsewhere(self) -> bool:
         """Whether another process tunes into it. To be asked while this one does not."""
-        return is_locked(self.folder)
+        return is_locked(self.folder) or is_locked(self.next)
 
     def state(self) -> RunState:
         """What it holds; nothing of it is an error."""
-        stamp = [_stamp(self.folder / name) for name in (CONFIG, SUMMARY, FILE, PROMPT, HISTORY)]
+        return self._seen.state()
+
+    @property
+    def begun(self) -> Path:
+        """The run that goes on, if one does: the next one, where it has begun."""
+        return self.next if (self.next / CONFIG).exists() else self.folder
+
+    def begun_state(self) -> RunState:
+        """What that one holds."""
+        return self.state() if self.begun == self.folder else self._seen_next.state()
+
+    def place(self) -> tuple[Path, list[str]]:
+        """Where a run is to begin anew, and what is to be told of runs that were put away for it.
+
+        Raises UserError where something else lies there, or another process tunes into it.
+        """
+        has_results = (self.folder / SUMMARY).exists()
+        place = self.next if has_results else self.folder
+        away = _put_away(place, self.folder.name)
+        return place, [f"the run of before is in {away}"] if away else []
+
+    def adopt(self) -> list[str]:
+        """Has the next run take its place once it has results; to be asked when nothing tunes.
+
+        Tells where the run of before is. Raises UserError as `place` does.
+        """
+        clear_dead(self.next)
+        if not (self.next / SUMMARY).exists() or is_locked(self.next):
+            return []
+        away = _put_away(self.folder, self.folder.name)
+        self.next.rename(self.folder)
+        return [f"the run of before is in {away}"] if away else []
+
+
+class _Seen:
+    """Reads a run folder again when its files have changed."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._stamp: object = None
+        self._state = RunState()
+
+    def state(self) -> RunState:
+        """See `RunFolder.state`."""
+        stamp = [_stamp(self._folder / name) for name in (CONFIG, SUMMARY, FILE, PROMPT, HISTORY)]
         if stamp != self._stamp:
             try:
-                self._state = _read(self.folder)
+                self._state = _read(self._folder)
             except (UserError, OSError, ValueError) as error:
                 self._state = RunState(why=str(error))
             self._stamp = stamp
         return self._state
 
-    def put_away(self) -> Path | None:
-        """Renames a run so that another can begin; returns its new place, None where there is none.
 
-        Raises UserError where something else lies there, or another process tunes into it.
-        """
-        if not (self.folder / CONFIG).exists():
-            return None
-        RunConfig.read(self.folder)  # a folder of anything else is left alone
-        with locked(self.folder):
-            for number in range(1, MOST_RUNS):
-                place = self.folder.with_name(f"{self.folder.name}-{number}")
-                if not place.exists():
-                    self.folder.rename(place)
-                    (place / LOCK).unlink(missing_ok=True)
-                    return place
-        raise UserError(f"{self.folder.parent} is full of runs: choose another `run`", field="run")
+def _put_away(folder: Path, name: str) -> Path | None:
+    """Renames a run to `name` and a number; returns its new place, None where there is none.
+
+    One that has nothing to go on with is deleted.
+    """
+    clear_dead(folder)
+    if not (folder / CONFIG).exists():
+        return None
+    RunConfig.read(folder)  # a folder of anything else is left alone
+    with locked(folder):
+        for number in range(1, MOST_RUNS):
+            place = folder.with_name(f"{name}-{number}")
+            if not place.exists():
+                folder.rename(place)
+                (place / LOCK).unlink(missing_ok=True)
+                return place
+    raise UserError(f"{folder.parent} is full of runs: choose another `run`", field="run")
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -4,6 +4,7 @@ import io
 import shlex
 import zipfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from starlette.responses import FileResponse, StreamingResponse
@@ -27,10 +28,10 @@ def _files(run: Path) -> list[Path]:
 
 def _why_not(desk: Desk) -> str | None:
     """Why there is nothing to take; None where there is."""
-    now = desk.tuner.state()
-    if now.state in ("encoding", "tuning", "elsewhere"):
+    now, folder = desk.tuner.state(), desk.tuner.folder
+    if now.state in ("encoding", "tuning", "elsewhere") and folder.begun == folder.folder:
         return "it is being tuned: wait for the end, or stop it"
-    if not desk.tuner.folder.state().has_results:
+    if not folder.state().has_results:
         return now.why or "no prompt is tuned yet: learn first"
     return None
 
@@ -96,10 +97,12 @@ class _Sink(io.RawIOBase):
 def zipped(files: list[Path], folder: str) -> Iterator[bytes]:
     """A zip file of these files under `folder`, in portions, as it is made."""
     sink = _Sink()
-    with zipfile.ZipFile(sink, "w") as archive:  # as they are: weights hardly shrink
-        for file in files:
-            info = zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}")
-            with file.open("rb") as source, archive.open(info, "w") as target:
+    with ExitStack() as stack, zipfile.ZipFile(sink, "w") as archive:  # weights hardly shrink
+        # All are opened first: another run may take the place of this one meanwhile.
+        sources = [stack.enter_context(file.open("rb")) for file in files]
+        infos = [zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}") for file in files]
+        for source, info in zip(sources, infos, strict=True):
+            with archive.open(info, "w") as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)
                     yield sink.fetched()

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event as Flag
@@ -91,8 +92,11 @@ class Tuner:
             return self._progress.state()
         if self.folder.is_elsewhere():
             return TuneState("elsewhere", why="another process tunes into the run folder")
+        with suppress(UserError, OSError):  # it is told when the next one is to begin
+            self.folder.adopt()  # where the command has ended what was begun here
         run, look, last = self.folder.state(), self._learner.look, self._now
         up_to_date = bool(run.finished and look and look.made_of == run.made_of)
+        run = self.folder.begun_state()
         state = "done" if run.finished else "idle"
         why = run.why
         if last and last.state == "failed":
@@ -120,7 +124,7 @@ class Tuner:
                 raise UserError("a tuning goes on: stop it first, or wait for it")
             if self.folder.is_elsewhere():
                 raise UserError(
-                    f"another process tunes into {self.folder.folder}: wait for it, or end it"
+                    f"another process tunes into {self.folder.begun}: wait for it, or end it"
                 )
             self._stop.clear()
             self._now, self._progress = None, _Progress()
@@ -137,7 +141,11 @@ class Tuner:
         try:
             if why := self._learner.settled(self._stop.is_set):
                 raise UserError(why)
-            self._tune_into_folder(again, progress)
+            self.folder.adopt()
+            try:
+                self._tune_into_folder(again, progress)
+            finally:
+                progress.told += self.folder.adopt()
         except Cancelled:
             pass  # before the search began: nothing is lost
         except UserError as error:
@@ -156,11 +164,12 @@ class Tuner:
         if not again and run.finished and look and run.made_of == look.made_of:
             progress.told.append("the run is of these photos already: nothing has changed")
             return
-        same = look and run.made_of and run.made_of.is_called_as(look.made_of)
-        if run.can_resume and same and not again:
+        begun = self.folder.begun_state()
+        same = look and begun.made_of and begun.made_of.is_called_as(look.made_of)
+        if begun.can_resume and same and not again:
             try:
-                progress.history = list(run.history)
-                self._run(progress, resume=self.folder.folder)
+                progress.history = list(begun.history)
+                self._run(progress, resume=self.folder.begun)
             except UserError as error:
                 if error.field != "resume":
                     raise
@@ -172,15 +181,15 @@ class Tuner:
     def _begin_anew(self, progress: "_Progress") -> None:
         """A run of the album as it is now, in a folder of its own."""
         progress.history = []
-        if place := self.folder.put_away():
-            progress.told.append(f"the run of before is in {place}")
+        place, told = self.folder.place()
+        progress.told += told
         overwrite = False
         while True:
             version = self._album.version()
             chosen = vars(self._options())
             given = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
             try:
-                self._run(progress, version, overwrite=overwrite, **given)
+                self._run(progress, version, overwrite=overwrite, **{**given, "out": place})
             except _ChangedError:
                 overwrite = True  # no query of that one is spent
                 if why := self._learner.settled(self._stop.is_set):

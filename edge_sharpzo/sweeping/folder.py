@@ -266,13 +266,6 @@ def put(folder: Path, files: Mapping[str, bytes]) -> None:
     beside.rename(folder)
 
 
-def clear_dead(folder: Path) -> None:
-    """Deletes a run that failed before its first checkpoint: nothing of it could go on."""
-    if folder.is_dir() and [path.name for path in folder.iterdir()] == [CONFIG]:
-        (folder / CONFIG).unlink()
-        folder.rmdir()
-
-
 def clear_remains(out: Path) -> None:
     """Deletes what a killed process was making of files that a worker had brought."""
     for beside in out.glob(f".*{PART}"):

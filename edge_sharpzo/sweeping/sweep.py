@@ -10,6 +10,7 @@ from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.towers import LOCAL
 from edge_sharpzo.engines.dask_client import check_extra, scheduler_of
 from edge_sharpzo.events import Listener, Note, RunEnded
+from edge_sharpzo.runs.folder import clear_dead
 from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import Summary
@@ -194,7 +195,7 @@ class _Sweeping:
         except UserError as error:
             if ended.code != INTERRUPTED:
                 with suppress(OSError):
-                    folder.clear_dead(place)
+                    clear_dead(place)
             self._fail(job.name, str(error))
             return
         score = summary.accuracy.classifier.test
