@@ -983,13 +983,11 @@ def test_a_second_station_names_the_first(served: Station, data: Path) -> None:
 def test_run_folders_that_cannot_be(
     run: str, told: str, data: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
-    from edge_sharpzo.runs.options import TuneOptions
-
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=told):
-        Desk.opened(data, tmp_path / run, TuneOptions(onnx=tiny_onnx), print)
+        Desk.opened(data, tmp_path / run, {"onnx": tiny_onnx}, print)
     Album.open(data).close()  # nobody holds it
 
 
@@ -997,10 +995,9 @@ def test_a_run_of_another_model_or_other_photos(
     finished_run: Path, photos: Path, data: Path, tmp_path: Path
 ) -> None:
     from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
-    from edge_sharpzo.runs.options import TuneOptions
 
     with pytest.raises(UserError, match="is a run on the photos in"):
-        Desk.opened(data, finished_run, TuneOptions(), print)
+        Desk.opened(data, finished_run, {}, print)
     copy = Path(shutil.copytree(EMBEDDED_MODEL.parent, tmp_path / "model")) / EMBEDDED_MODEL.name
     moved = Path(shutil.copytree(photos, tmp_path / "photos"))
     run = Path(shutil.copytree(finished_run, tmp_path / "finished"))
@@ -1008,7 +1005,7 @@ def test_a_run_of_another_model_or_other_photos(
     config["options"]["data"] = str(moved)
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="was tuned with another model"):
-        Desk.opened(moved, run, TuneOptions(onnx=copy), print)
+        Desk.opened(moved, run, {"onnx": copy}, print)
 
 
 def test_nothing_is_blocked_while_it_tunes(served: Station) -> None:

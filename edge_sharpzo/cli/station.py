@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BACKLOG = 128  # connections that wait
 
 
-def command(
+def command(  # noqa: PLR0913 - a flag each
     data: Annotated[Path, typer.Option(help="folder of photos, one subfolder per class")],
     run: Annotated[Path, typer.Option(help="run folder, as --out of `tune`")] = Path(
         "runs/station"
@@ -34,6 +34,13 @@ def command(
     onnx: Annotated[
         Path | None, typer.Option(help="exported model; the small embedded one if not given")
     ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            help="photos per class to learn from; 0: all but a fifth, kept apart to judge by; "
+            "those of the run that is there, or 0, if not given"
+        ),
+    ] = None,
     threads: ThreadsFlag = 0,
     max_memory: Annotated[
         int | None, typer.Option(help="MB that the process may hold at most")
@@ -42,13 +49,11 @@ def command(
     """Serves a page where photos come in, labels get mended, and the classifier learns."""
     with user_errors() as signals:
         _check_installed()
-        from edge_sharpzo.runs.options import TuneOptions
         from edge_sharpzo.station.desk import Desk
         from edge_sharpzo.system.memory import return_large_arrays_at_once
 
-        given = TuneOptions(threads=threads, max_memory=max_memory)
-        if onnx is not None:
-            given = TuneOptions(onnx=onnx, threads=threads, max_memory=max_memory)
+        asked = {"onnx": onnx, "shots": shots, "threads": threads, "max_memory": max_memory}
+        given = {name: value for name, value in asked.items() if value is not None}
         return_large_arrays_at_once()
         with _listening(host, port) as listener:
             desk = Desk.opened(data, run, given, lambda text: say(as_flags(text)))

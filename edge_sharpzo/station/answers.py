@@ -218,7 +218,9 @@ class ClassName(Struct):
 class LookAnswer(Struct):
     version: str
     how: str  # "held-out" or "judged-by-others"
-    photos: int
+    shots: int  # a class, to learn from; 0: all but a fifth, kept apart
+    taught: int  # photos that were learnt from
+    photos: int  # that judge
     before: ShareAnswer
     after: ShareAnswer
     tuned: ShareAnswer | None

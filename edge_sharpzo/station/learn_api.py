@@ -51,12 +51,13 @@ _words = Lock()  # a text tower takes memory: one at a time
 def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
     """Everything that the page shows of itself."""
     contents, look = desk.contents(), desk.learner.look
+    apart = look.kept_apart() if look else frozenset()
     classes = [
         ClassState(
             each.name,
             each.display,
             len(each.photos),
-            sum(photo.part == TEST for photo in each.photos),
+            sum(photo.path in apart if look else photo.part == TEST for photo in each.photos),
         )
         for each in contents.classes
     ]
@@ -161,6 +162,8 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
     return LookAnswer(
         version=now.version,
         how="held-out" if now.held_out else "judged-by-others",
+        shots=now.shots,
+        taught=now.learnt,
         photos=len(judged.photos),
         before=_share(now.before),
         after=_share(now.after),

@@ -115,6 +115,7 @@ class Look:
     folders: list[str]
     names: list[str]
     template: str
+    shots: int  # a class, as in a run
     judged: Judged
     judgement: Judgement  # of all photos, by each other
     every: Photos  # those
@@ -149,6 +150,10 @@ class Look:
         if not _enough(labels, np.unique(photos.labels)):
             return None
         return _share(prompt.logits(self.judged.features[fresh]).argmax(axis=1), labels)
+
+    def kept_apart(self) -> frozenset[Path]:
+        """The photos of the classes that nothing was learnt from."""
+        return frozenset(self.every.paths[self.learnt :])
 
     def by_words(self, text: np.ndarray) -> Share:
         """Of all photos, by other text features [K, D] alone: these have learnt from none."""
@@ -231,6 +236,7 @@ def look_at(
         folders=found.folders,
         names=found.names,
         template=options.template,
+        shots=options.shots,
         judged=Judged(photos, features, probabilities, before, known),
         judgement=judgement,
         every=every.at(places),
