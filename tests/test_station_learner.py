@@ -339,3 +339,16 @@ def test_shots_that_are_not_given_are_the_runs(
     with station(tiny_onnx, data, run, **given) as running:
         running.settled()
         assert running.get("/api/look").json()["shots"] == shots
+
+
+@pytest.mark.parametrize(("counts", "noted"), [((10, 40), False), ((30, 40), False)])
+def test_photos_that_judge_each_other_are_of_every_class(
+    counts: tuple[int, int], noted: bool, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for name, hue, count in zip("ab", (0, 90), counts, strict=True):
+        write_photos(data / name, hue, count, seed=3)
+    with station(tiny_onnx, data, tmp_path / "run") as running:
+        running.settled()
+        notes = " ".join(running.get("/api/look").json()["notes"])
+    assert ("no held-out photos" in notes) is noted

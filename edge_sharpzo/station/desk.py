@@ -21,6 +21,7 @@ from edge_sharpzo.photos.shots import ALL_SHOTS
 from edge_sharpzo.pipeline.prepare import open_model
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
+from edge_sharpzo.station.aside import Aside
 from edge_sharpzo.station.camera import Camera
 from edge_sharpzo.station.learner import Learner
 from edge_sharpzo.station.look import Look
@@ -40,6 +41,7 @@ class Answerer:
     classifier: Classifier
     by: str
     displays: Mapping[str, str]  # folder -> name of its classes
+    threshold: float | None = None  # an answer that is likelier is sure
 
 
 class Desk:
@@ -57,11 +59,12 @@ class Desk:
         self.album, self.clip, self.log, self.run = album, clip, log, run
         self._base = options
         self.learner = Learner(album, clip, self.options)
-        self.tuner = Tuner(album, self.learner, self.options, run)
+        self.tuner = Tuner(album, self.learner, self.options, run, log=log)
         self.closing = Flag()
         # Threads that decode photos: those that are shown do not wait for those that come in.
         self.pictures, self.coming_in = CapacityLimiter(PICTURES), CapacityLimiter(1)
         self.camera = Camera()
+        self.aside = Aside(self)
         self._lock = Lock()
         self._contents: tuple[float, Contents] | None = None
         self._photos: tuple[str, dict[str, AlbumPhoto]] = ("", {})
@@ -176,7 +179,8 @@ class Desk:
         if not prompt.fits(self.clip.card):
             raise UserError(f"{self.run} was tuned with another model: tune again")
         displays = dict(zip(prompt.folders, prompt.names, strict=True))
-        return Answerer(Classifier(self.clip, prompt, self.run), by, displays)
+        threshold = prompt.calibration.threshold
+        return Answerer(Classifier(self.clip, prompt, self.run), by, displays, threshold)
 
     def answer(self, photo: Path) -> tuple[Answerer, Prediction, np.ndarray, Look | None]:
         """What is said of a photo, its features [D], and the look to find others like it in.

@@ -24,16 +24,20 @@ from edge_sharpzo.station.answers import (
     LookStateAnswer,
     News,
     Point,
+    Refused,
     Said,
     ShareAnswer,
     State,
     SuspectAnswer,
     TryAnswer,
+    TunedAnswer,
+    ValidationAnswer,
     WordsAnswer,
     WordsAsked,
 )
+from edge_sharpzo.station.aside import waiting
 from edge_sharpzo.station.calls import Asked
-from edge_sharpzo.station.desk import Desk
+from edge_sharpzo.station.desk import HEADS, Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look, Share
 from edge_sharpzo.station.photos_api import check_template
@@ -70,6 +74,7 @@ def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
         classes,
         len(contents.background),
         len(contents.set_aside),
+        waiting(contents, desk.data),
         _learn_state(desk.tuner.state(), desk.tuner.auto),
         _look_state(desk),
         undo and shown(undo),
@@ -93,6 +98,7 @@ def _learn_state(now: TuneState, auto: bool) -> LearnState:
         now.why,
         now.told,
         now.resumable,
+        now.why_not_resumable,
         now.up_to_date,
         auto,
     )
@@ -142,7 +148,8 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
     """What is right and wrong."""
     now = the_look(desk)
     run, judged, folders, ids = desk.tuner.folder.state(), now.judged, now.folders, now.ids
-    tuned = now.tuned(run.prompt, run.learnt_from) if run.prompt else None
+    tuned = now.tuned(run.prompt, run.learnt_from) if run.prompt else "no prompt is tuned yet"
+    why_not = tuned if isinstance(tuned, str) else None
     said, top = judged.said, judged.probabilities.max(axis=1)
 
     def told(places: list[int]) -> list[Said]:
@@ -167,7 +174,11 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
         photos=len(judged.photos),
         before=_share(now.before),
         after=_share(now.after),
-        tuned=_share(tuned) if tuned else None,
+        tuned=None if isinstance(tuned, str) else TunedAnswer(*map(_share, tuned)),
+        why_not=why_not,
+        tuned_validation=ValidationAnswer(*run.validation) if run.validation else None,
+        threshold=now.prompt.calibration.threshold,
+        lists_of=HEADS,
         classes=[ClassName(*each) for each in zip(folders, now.names, strict=True)],
         confusion=judged.confusion().tolist(),
         misread=told(now.misread()),
@@ -186,6 +197,7 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
         near_duplicates=[group for group in alike if len(group) > 1],
         wanting=now.wanting(),
         notes=[shown(note) for note in now.notes],
+        left_out=[Refused(*each) for each in now.left_out],
     )
 
 
@@ -239,6 +251,7 @@ def _tried(desk: Desk, upload: Upload) -> TryAnswer:
         [Answered(name, names.get(name, name), p) for name, p in said.probabilities.items()],
         said.known,
         said.sure,
+        answerer.threshold,
         answerer.by,
         [
             Like(look.ids[path], look.folders[label], round(cosine, 4))
