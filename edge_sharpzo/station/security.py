@@ -31,6 +31,15 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
+# For a browser that comes by a bookmark: its form does what the link does.
+ASKS_FOR_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>Station</title>
+<h1>This station asks for its token</h1>
+<p>Open the link that the terminal shows, or put the token here: what stands behind
+<code>token=</code> in that link, and in <code>.station/token</code> of the photos' folder.</p>
+<form action="/"><label>Token <input name="token" required autocomplete="off"></label>
+<button>Open</button></form></html>
+"""
 
 
 def is_loopback(host: str) -> bool:
@@ -144,6 +153,8 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     except TooManyError:
         return error_response(429, "too many wrong tokens came: wait ten minutes")
     if not known:
+        if scope["method"] in READING and "text/html" in headers.get("accept", ""):
+            return HTMLResponse(ASKS_FOR_TOKEN, 401)
         return error_response(401, "open the link with the token that the terminal shows")
     if linked is None or scope["method"] not in READING:
         return None
