@@ -471,7 +471,7 @@ def test_words_show_their_effect_and_classes_change(
     (folder / "notes.txt").write_text("no photo")
     web.choose(page.get_by_role("button", name="Add a folder").click, folder)
     page.get_by_text("3 photos added to “crimson”").wait_for()
-    page.get_by_text("1 file left out: no photos.").wait_for()
+    page.get_by_text("1 file left out, since it is no photo: notes.txt.").wait_for()
     web.fine()
 
 
@@ -520,3 +520,94 @@ def test_what_fails_is_a_plain_message(watched: Callable[..., Watched], tmp_path
     page.get_by_role("alert").get_by_text("The station does not answer.").wait_for()
     page.context.set_offline(False)
     page.get_by_text("The station is back.").wait_for()
+
+
+def chosen(page: Any, name: str, *files: Path) -> None:
+    with page.expect_file_chooser() as asked:
+        page.get_by_role("button", name=name).click()
+    asked.value.set_files(files)
+
+
+def test_only_the_newest_failure_is_told_and_a_success_ends_it(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    page = watched().open("/")
+    name, add = page.get_by_label("Name of a new class"), page.get_by_role("button", name="Add cl")
+    failed = page.locator(".notice.bad")
+    for wrong in ("red things", "GREEN things", "a/b", "train"):
+        name.fill(wrong)
+        with page.expect_response("**/api/classes") as answer:
+            add.click()
+        assert answer.value.status >= 400
+        failed.wait_for()
+        assert failed.count() == 1
+    for wrong in ("one.txt", "two.md"):
+        (tmp_path / wrong).write_text("no photo")
+    photo = photos_of(tmp_path / "more", RED, 1, seed=7)[0]
+    chosen(page, "Add photos to red things", photo, tmp_path / "one.txt", tmp_path / "two.md")
+    page.get_by_text("1 photo added to “red things”").wait_for()
+    assert failed.all_inner_texts() == [  # of the same deed: both are told
+        "2 files left out, since they are no photos: one.txt, two.md."
+    ]
+    page.get_by_label("Photo 1 of red things").check()
+    page.get_by_role("button", name="Set aside").click()
+    page.get_by_text("1 photo moved to “Set aside”").wait_for()
+    assert failed.count() == 0
+
+
+def test_what_cannot_go_back_is_not_said_to_have_gone(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    write_photos(tmp_path / "imgs" / ".set-aside" / "gone", RED, 1, seed=7)
+    write_photos(tmp_path / "imgs" / ".set-aside" / "red things", RED, 1, seed=8)
+    page = watched().open("/")
+    aside = page.get_by_role("list", name="Photos of Set aside")
+    aside.scroll_into_view_if_needed()
+    aside.get_by_label("Photo 1 of Set aside").check()
+    back = page.get_by_role("button", name="Put back")
+    back.click()
+    page.get_by_role("alert").get_by_text("not put back, since").wait_for()
+    assert page.get_by_text("Undo takes it back.").count() == 0
+    aside.get_by_label("Photo 2 of Set aside").check()
+    back.click()
+    page.get_by_text("1 photo put back. Undo takes it back.").wait_for()
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
+    assert len(list((tmp_path / "imgs" / ".set-aside" / "gone").iterdir())) == 1
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["desktop", "phone"])
+def test_many_classes_are_found_and_a_long_name_fits(
+    watched: Callable[..., Watched], tmp_path: Path, wide: bool
+) -> None:
+    two_classes(tmp_path / "imgs")
+    for i in range(10):
+        write_photos(tmp_path / "imgs" / f"kind {i}", 25 * i, 2, seed=i)
+    (tmp_path / "imgs" / ("w" * 80)).mkdir()
+    web = watched(has_touch=not wide, is_mobile=not wide)
+    web.page.set_viewport_size(DESKTOP if wide else PHONE)
+    page = web.open("/look")
+    page.locator(".score.main").wait_for()
+    assert (
+        page.locator(".notice", has_text="More photos would help").inner_text().endswith(" more.")
+    )
+    pair = page.locator(".pairs button").first
+    said = pair.locator("span").inner_text().split(" → ")
+    pair.click()
+    page.get_by_role("heading", name=f"{said[0]}, read as {said[1]}").wait_for()
+    card, inside = (page.locator(each).bounding_box()["width"] for each in (".card", "#matrix"))
+    assert inside > card - 60
+    page.get_by_role("link", name="Misread").click()
+    page.get_by_role("heading", name="Misread").wait_for()
+
+    web.open("/")
+    page.get_by_label("Find a class").fill("RED")
+    page.locator("#columns .column h2:visible").get_by_text("red things").wait_for()
+    assert page.locator("#columns .column:visible").count() == 1
+    page.get_by_role("button", name="Change the class red things").click()
+    outside = """() => { const dialog = document.querySelector("dialog").getBoundingClientRect();
+      return [...document.querySelectorAll("dialog :is(select, input, button, p)")]
+        .filter((e) => e.getBoundingClientRect().right > dialog.right).length; }"""
+    assert page.evaluate(outside) == 0
+    web.fine()

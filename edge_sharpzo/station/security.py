@@ -16,10 +16,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import as_asked_error, error_response
+from edge_sharpzo.station.pages import PAGES, token_page
 from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
 READING = ("GET", "HEAD")
+WITHOUT_TOKEN = ("/static/station.css", "/static/icon.svg")  # what the page that asks for it loads
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; "
@@ -135,6 +137,8 @@ def _is_address(text: str) -> bool:
 
 def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | None:
     """The answer to who brings no right token, or to who brings it in a link: a cookie for it."""
+    if scope["path"] in WITHOUT_TOKEN:
+        return None
     query = parse_qs(scope["query_string"].decode("latin-1"))
     (linked, *_) = query.get("token", [None])
     bearer = headers.get("authorization", "")
@@ -142,9 +146,9 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     try:
         known = tokens.admits(token, _cookie(headers))
     except TooManyError:
-        return error_response(429, "too many wrong tokens came: wait ten minutes")
+        return _asked_for_token(scope, 429, "Too many wrong tokens came: wait ten minutes.")
     if not known:
-        return error_response(401, "open the link with the token that the terminal shows")
+        return _asked_for_token(scope, 401, "That is not the token." if token else "")
     if linked is None or scope["method"] not in READING:
         return None
     # A page that leads on, and no redirection: a browser that followed a link from elsewhere sends
@@ -155,6 +159,13 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     )
     page.set_cookie(COOKIE, tokens.cookie, path="/", httponly=True, samesite="strict")
     return page
+
+
+def _asked_for_token(scope: Scope, status: int, cause: str) -> Response:
+    """For people a page that takes the token; an error for everything else."""
+    if scope["method"] in READING and scope["path"] in PAGES:
+        return HTMLResponse(token_page(cause), status)
+    return error_response(status, cause or "open the link with the token that the terminal shows")
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -37,7 +37,6 @@ export function editClass(cls, { addFolder }) {
       id: "display",
       value: cls.display || cls.name,
       autocomplete: "off",
-      maxlength: 200,
       required: true,
     });
     const effect = h("p", { class: "soft", role: "status" });
@@ -48,7 +47,6 @@ export function editClass(cls, { addFolder }) {
       id: "rename",
       value: cls.name,
       autocomplete: "off",
-      maxlength: 80,
       required: true,
     });
     const into = h(

@@ -4,57 +4,19 @@ import "./shell.js";
 
 import { get } from "./api.js";
 import { by, h } from "./dom.js";
-import { matrix } from "./matrix.js";
+import { mostMixedUp, matrix } from "./matrix.js";
 import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
-import { fail, speak } from "./notices.js";
+import { fail } from "./notices.js";
 import { shown as named } from "./places.js";
+import { showScores } from "./scores.js";
 import { now, watch } from "./state.js";
-import { accuracy, count, percent, sentence } from "./words.js";
+import { sentence, some } from "./words.js";
+
+const SMALL = 8; // classes whose matrix leaves room beside it, and is seen whole
 
 let look = null;
 let shownVersion = null;
 let cell = null; // [row, column] of the matrix, where one is open
-
-function score(text, value, { main = false, was = null } = {}) {
-  const change =
-    was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
-      ? h("span", { class: "change" }, `was ${percent(was)}`)
-      : null;
-  return h(
-    "div",
-    { class: `score${main ? " main" : ""}` },
-    h("span", { class: "soft" }, text),
-    h(
-      "strong",
-      {},
-      percent(value.share),
-      " ",
-      h("small", {}, `± ${Math.round(100 * value.plus_minus)}`),
-    ),
-    change,
-    h("span", { class: "soft" }, `${value.right} of ${value.photos} right`),
-  );
-}
-
-function showScores(was) {
-  const after = look.after;
-  by("scores").replaceChildren(
-    ...[
-      score("Before, by words alone", look.before),
-      score("Now, learnt from your photos", after, { main: true, was }),
-      look.tuned && score("With the tuned prompt", look.tuned),
-    ].filter(Boolean),
-  );
-  const judged =
-    look.how === "held-out"
-      ? `${count(look.photos, "photo")} that it did not learn from judged this.`
-      : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
-  by("how").textContent =
-    `${judged} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
-  if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
-    speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
-  else speak(`Now ${accuracy(after)}.`);
-}
 
 function showCell() {
   if (!cell) {
@@ -120,16 +82,26 @@ function focusNow() {
   };
 }
 
+/** Links to the lists, which lie far below each other on a phone. */
+function showJumps(lists) {
+  const link = (section, i) => {
+    section.id = `list-${i}`;
+    return h("a", { href: `#list-${i}` }, section.querySelector("h2").textContent);
+  };
+  by("jumps").replaceChildren(...lists.map(link));
+  by("jumps").hidden = lists.length < 2;
+}
+
 function show(was) {
   const refocus = focusNow();
-  showScores(was);
+  showScores(look, was);
   const wanting = look.wanting ?? [];
   by("wanting").replaceChildren(
     wanting.length
       ? h(
           "p",
           { class: "notice" },
-          `More photos would help most here: ${wanting.map((name) => named(now(), name)).join(", ")}.`,
+          `More photos would help most here: ${some(wanting.map((name) => named(now(), name)), 5)}.`,
         )
       : "",
   );
@@ -139,6 +111,10 @@ function show(was) {
       look.confusion,
       pressed,
     ),
+  );
+  by("matrix").parentElement.classList.toggle("is-large", look.classes.length > SMALL);
+  by("pairs").replaceChildren(
+    ...(look.classes.length > SMALL ? [mostMixedUp(look.classes, look.confusion, pressed)] : []),
   );
   showCell();
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
@@ -155,6 +131,7 @@ function show(was) {
       ),
     );
   by("lists").replaceChildren(...lists);
+  showJumps(lists);
   by("look").hidden = false;
   refocus();
 }

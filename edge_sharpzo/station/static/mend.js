@@ -51,7 +51,7 @@ function card(entry, entries, done) {
       h("p", {}, h("strong", {}, name(entry.class)), h("span", { class: "soft" }, entry.caption)),
       h(
         "div",
-        { class: "inline" },
+        { class: "inline mend-buttons" },
         entry.other &&
           h(
             "button",

@@ -136,7 +136,7 @@ async function goLive() {
 
 async function choose(how) {
   const { photos, others } = photosOf(await ask({ several: false, ...how }));
-  if (others)
+  if (others.length)
     fail({
       message: "That file is no photo. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF.",
       status: 0,

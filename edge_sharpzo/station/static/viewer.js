@@ -2,7 +2,7 @@
 
 import { open } from "./dialog.js";
 import { h, icon } from "./dom.js";
-import { moveButtons } from "./moving.js";
+import { canGoBack, moveButtons } from "./moving.js";
 import { shown } from "./places.js";
 import { now } from "./state.js";
 
@@ -48,9 +48,18 @@ export function view(photos, at, where = {}) {
     words.textContent = [`${what}, ${at + 1} of ${photos.length}`, ...remarks(photo)].join(". ");
     before.setAttribute("aria-disabled", String(at === 0));
     after.setAttribute("aria-disabled", String(at === photos.length - 1));
+    buttons.replaceChildren(...buttonsFor(photo));
   }
 
   const ids = () => [photos[at].id];
+  const buttons = h("div", { class: "inline actions" });
+  const buttonsFor = (photo) =>
+    moveButtons(ids, {
+      isAside: false,
+      ...where,
+      canGoBack: Boolean(where.isAside) && canGoBack(photo),
+      done: () => buttons.closest("dialog").close(),
+    });
   open(
     photos[at].name ?? "Photo",
     (dialog) => {
@@ -63,11 +72,7 @@ export function view(photos, at, where = {}) {
       return [
         h("div", { class: "viewer" }, before, picture, after),
         words,
-        h(
-          "div",
-          { class: "inline actions" },
-          moveButtons(ids, { isAside: false, ...where, done: () => dialog.close() }),
-        ),
+        buttons,
       ];
     },
     { wide: true },
