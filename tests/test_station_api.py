@@ -857,7 +857,7 @@ def guarded(guarded_station: Station) -> Station:
 
 
 def test_the_link_opens_a_browser(guarded: Station) -> None:
-    for path in ("/api/state", "/static/photos.js", "/api/events"):
+    for path in ("/", "/api/state", "/static/photos.js", "/api/events"):
         assert "link" in cause(guarded.get(path), 401)
     with guarded.client() as client:
         first = client.get("/?token=" + "right" * 9)
@@ -912,16 +912,19 @@ def test_after_too_many_wrong_ones_none_is_looked_at() -> None:
 def test_too_many_are_told(guarded: Station) -> None:
     for _ in range(MOST_WRONG):
         guarded.get("/?token=wrong")
-    assert "ten minutes" in cause(guarded.get("/api/state?token=" + "right" * 9), 429)
-    page = guarded.get("/?token=" + "right" * 9)
+    assert "ten minutes" in cause(guarded.get("/?token=" + "right" * 9), 429)
+    page = guarded.get("/?token=" + "right" * 9, headers=BROWSER)
     assert page.status_code == 429
     assert "ten minutes" in page.text
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 @pytest.mark.parametrize("path", ["/", "/learn", "/look", "/try", "/take"])
 def test_a_page_asks_for_the_token(path: str, guarded: Station) -> None:
     for query, wrong in (("", False), ("?token=", False), ("?token=%3Cb%3Estale", True)):
-        page = guarded.get(path + query)
+        page = guarded.get(path + query, headers=BROWSER)
         assert page.status_code == 401
         assert page.headers["content-type"].startswith("text/html")
         assert '<form action="/" method="get"' in page.text

@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import as_asked_error, error_response
-from edge_sharpzo.station.pages import PAGES, token_page
+from edge_sharpzo.station.pages import token_page
 from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
@@ -146,9 +146,9 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     try:
         known = tokens.admits(token, _cookie(headers))
     except TooManyError:
-        return _asked_for_token(scope, 429, "Too many wrong tokens came: wait ten minutes.")
+        return _asked_for_token(scope, headers, 429, "too many wrong tokens came: wait ten minutes")
     if not known:
-        return _asked_for_token(scope, 401, "That is not the token." if token else "")
+        return _asked_for_token(scope, headers, 401, "that is not the token" if token else "")
     if linked is None or scope["method"] not in READING:
         return None
     # A page that leads on, and no redirection: a browser that followed a link from elsewhere sends
@@ -161,11 +161,12 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     return page
 
 
-def _asked_for_token(scope: Scope, status: int, cause: str) -> Response:
-    """For people a page that takes the token; an error for everything else."""
-    if scope["method"] in READING and scope["path"] in PAGES:
+def _asked_for_token(scope: Scope, headers: Headers, status: int, cause: str) -> Response:
+    """For a browser that comes by a bookmark a page that takes the token; else an error."""
+    if scope["method"] in READING and "text/html" in headers.get("accept", ""):
         return HTMLResponse(token_page(cause), status)
-    return error_response(status, cause or "open the link with the token that the terminal shows")
+    told = cause if status != 401 else "open the link with the token that the terminal shows"
+    return error_response(status, told)
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -100,6 +100,14 @@ export function editClass(cls, { addFolder }) {
           () =>
             change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
         ),
+      cls.photos === 0 &&
+        form(
+          "Remove",
+          "It has no photos, and answers by its name alone. Its empty folder is removed.",
+          null,
+          h("button", {}, "Remove this class"),
+          () => change("remove", {}, `The class “${cls.name}” is gone.`),
+        ),
       h(
         "div",
         { class: "form" },

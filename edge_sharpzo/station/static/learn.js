@@ -38,7 +38,7 @@ function texts(learn, ready) {
         ];
       return [
         "Learnt",
-        "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
+        "The classifier is made: try it, take it, or add photos and learn again.",
         "Learn again",
       ];
     case "failed":
@@ -58,6 +58,12 @@ function texts(learn, ready) {
       return stopped;
     default:
       if (learn.resumable) return stopped;
+      if (learn.why_not_resumable)
+        return [
+          "Stopped, and does not go on",
+          `${sentence(learn.why_not_resumable)} So learning begins anew; the run that was stopped stays in a folder beside.`,
+          "Learn from the beginning",
+        ];
       return ready
         ? [
             "Ready to learn",

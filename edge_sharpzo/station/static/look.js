@@ -10,7 +10,7 @@ import { fail } from "./notices.js";
 import { shown as named } from "./places.js";
 import { showScores } from "./scores.js";
 import { now, watch } from "./state.js";
-import { sentence, some } from "./words.js";
+import { percent, sentence, some } from "./words.js";
 
 const SMALL = 8; // classes whose matrix leaves room beside it, and is seen whole
 
@@ -63,6 +63,10 @@ const LISTS = [
     refused,
   ],
 ];
+
+/** From where on an answer is sure, which depends on how sure its wrong answers were. */
+const sureFrom = ({ threshold }) =>
+  Number.isFinite(threshold) ? ` An answer of this classifier is sure from ${percent(threshold)} on.` : "";
 
 /** Which list and button has the focus, to give it back after the lists are made anew. */
 function focusNow() {
@@ -118,7 +122,7 @@ function show(was) {
   );
   showCell();
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
-    mendList(title, why, look[field].map(entry)),
+    mendList(title, `${why}${field === "unsure" ? sureFrom(look) : ""}`, look[field].map(entry)),
   );
   if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates, () => {}));
   if (!lists.length)
@@ -130,6 +134,7 @@ function show(was) {
         h("p", { class: "soft" }, "No photo is misread, and no label looks wrong."),
       ),
     );
+  by("whose").hidden = now().learn.state !== "done";
   by("lists").replaceChildren(...lists);
   showJumps(lists);
   by("look").hidden = false;

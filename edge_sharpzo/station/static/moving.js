@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { h } from "./dom.js";
 import { fail, tell, toldBy } from "./notices.js";
-import { BACKGROUND, SET_ASIDE, target, title } from "./places.js";
+import { BACKGROUND, SET_ASIDE, ofClass, target, title } from "./places.js";
 import { now, refresh } from "./state.js";
 import { count, sentence } from "./words.js";
 
@@ -49,6 +49,16 @@ export function moveButtons(
   { isAside, canGoBack = isAside, isBackground = false, done = () => {} },
 ) {
   const go = async (to) => (await move(ids(), to)) && done();
+  const others = [
+    canGoBack && h("button", { type: "button", click: () => go("back") }, "Put back"),
+    !isBackground && h("button", { type: "button", click: () => go(BACKGROUND) }, "None of these"),
+    !isAside && h("button", { type: "button", click: () => go(SET_ASIDE) }, "Set aside"),
+  ];
+  return [classList(go), ...others.filter(Boolean)];
+}
+
+/** A list of the classes, with a button. @param {(to: import("./places.js").Place) => void} go */
+export function classList(go) {
   const list = h(
     "select",
     { "aria-label": "Move to a class" },
@@ -60,11 +70,6 @@ export function moveButtons(
   // Arrow keys choose in a closed list too: so the button moves, not the choice.
   const button = h("button", { type: "button", disabled: true }, "Move");
   list.addEventListener("change", () => (button.disabled = !list.value));
-  button.addEventListener("click", () => go({ kind: "class", name: list.value }));
-  const others = [
-    canGoBack && h("button", { type: "button", click: () => go("back") }, "Put back"),
-    !isBackground && h("button", { type: "button", click: () => go(BACKGROUND) }, "None of these"),
-    !isAside && h("button", { type: "button", click: () => go(SET_ASIDE) }, "Set aside"),
-  ];
-  return [h("span", { class: "joined" }, list, button), ...others.filter(Boolean)];
+  button.addEventListener("click", () => go(ofClass(list.value)));
+  return h("span", { class: "joined" }, list, button);
 }

@@ -11,6 +11,7 @@ import { fail, speak, tell, toldBy } from "./notices.js";
 import { BACKGROUND, SET_ASIDE, key, ofClass } from "./places.js";
 import { Selection } from "./selection.js";
 import { now, refresh, watch } from "./state.js";
+import { showWaiting } from "./waiting.js";
 import { count, sentence } from "./words.js";
 import { showEffect } from "./wording.js";
 
@@ -62,7 +63,7 @@ function show(state) {
     state.data,
   ].join(" · ");
   by("notes").hidden = state.notes.length === 0;
-  by("notes-title").textContent = count(state.notes.length, "thing") + " to know";
+  by("notes-title").textContent = count(state.notes.length, "note");
   const notes = state.notes.map((note) => h("li", {}, sentence(note)));
   by("notes-list").replaceChildren(...notes);
   by("template-now").textContent = state.template;
@@ -147,3 +148,4 @@ selection.addEventListener("change", showChosen);
 selection.addEventListener("move", () => by("chosen").querySelector("select")?.focus());
 takeDrops(selection);
 watch(show);
+watch(showWaiting);

@@ -5,6 +5,7 @@ import { h, icon } from "./dom.js";
 import { canGoBack, moveButtons } from "./moving.js";
 import { shown } from "./places.js";
 import { now } from "./state.js";
+import { percent } from "./words.js";
 
 /** What there is to say of a photo. */
 export function remarks(photo) {
@@ -15,7 +16,12 @@ export function remarks(photo) {
     photo.suspect && `Look at this label${suspect}`,
     photo.misread_as && `Read as ${name(photo.misread_as)}`,
     photo.known === false && "Taken for none of these",
-    photo.sure === false && photo.known !== false && !photo.misread_as && "Right, but not sure",
+    photo.guess && `Looks like ${name(photo.guess)}, ${percent(photo.probability)}`,
+    photo.sure === false &&
+      photo.known !== false &&
+      !photo.misread_as &&
+      canGoBack(photo) &&
+      "Right, but not sure",
   ].filter(Boolean);
 }
 

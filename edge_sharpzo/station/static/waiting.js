@@ -1,0 +1,43 @@
+/** Photos that no class has yet, such as those that `watch` saved since it was not sure. */
+
+import { get } from "./api.js";
+import { by } from "./dom.js";
+import { mendList } from "./mend.js";
+import { canGoBack } from "./moving.js";
+import { fail } from "./notices.js";
+import { shown } from "./places.js";
+import { now } from "./state.js";
+import { percent } from "./words.js";
+
+const MOST = 200; // photos that are asked for at once
+
+let of = ""; // the versions that are shown
+
+/** An entry of a list to mend: with the class that the classifier would say. */
+function entry(photo) {
+  const { guess, probability } = photo;
+  const caption = guess ? `looks like ${shown(now(), guess)}, ${percent(probability)}` : "";
+  return { ...photo, class: null, other: guess ?? undefined, caption };
+}
+
+/** Shows those that wait, where there are any. */
+export async function showWaiting(state) {
+  const version = `${state.version} ${state.look?.version} ${state.look?.state} ${state.learn.state}`;
+  if (version === of) return;
+  of = version;
+  const box = by("waiting");
+  if (!state.unsure) {
+    box.replaceChildren();
+    return;
+  }
+  try {
+    const { photos } = await get(`/api/photos?set-aside=1&offset=0&limit=${MOST}`);
+    if (version !== of) return; // a newer question is under way
+    const entries = photos.filter((photo) => !canGoBack(photo)).map(entry);
+    const why = "No class has these yet, and nothing learns from them. Say what each of them is.";
+    box.replaceChildren(entries.length ? mendList("Waiting for a class", why, entries) : "");
+  } catch (error) {
+    of = "";
+    fail(error);
+  }
+}
