@@ -633,8 +633,9 @@ def test_photos_that_wait_for_a_class_get_one_with_a_press(
     two_classes(tmp_path / "imgs")
     write_photos(tmp_path / "imgs" / ".set-aside" / "unsure", RED, 3, seed=7)
     web = watched()
-    changed(web.page, "/api/state$", lambda body: body.update(unsure=body["set_aside"]))
-    guess = {"can_go_back": False, "guess": "red things", "probability": 0.53}
+    changed(web.page, "/api/state$", lambda body: body.update(waiting=body["set_aside"]))
+    says = {"class": "red things", "display": "red things", "probability": 0.53, "known": True}
+    guess = {"can_go_back": False, "says": says}
     changed(
         web.page,
         r"/api/photos\?set-aside",
@@ -642,7 +643,7 @@ def test_photos_that_wait_for_a_class_get_one_with_a_press(
     )
     page = web.open("/")
     waiting = page.locator("#waiting .mend")
-    waiting.first.get_by_text("looks like red things, 53 %").wait_for()
+    waiting.first.get_by_text("Looks like red things, 53 %").wait_for()
     assert waiting.count() == 3
     waiting.first.get_by_role("button", name="It is red things").click()
     page.get_by_text("1 photo moved to “red things”. Undo takes it back.").wait_for()

@@ -7,6 +7,10 @@ import { shown } from "./places.js";
 import { now } from "./state.js";
 import { percent } from "./words.js";
 
+/** What the classifier says of a photo of no class. @param {{display: string, probability: number, known: ?boolean}} says */
+export const saysOf = ({ display, probability, known }) =>
+  `${known === false ? "Like nothing that was learnt; nearest is" : "Looks like"} ${display}, ${percent(probability)}`;
+
 /** What there is to say of a photo. */
 export function remarks(photo) {
   const name = (each) => shown(now(), each);
@@ -16,12 +20,8 @@ export function remarks(photo) {
     photo.suspect && `Look at this label${suspect}`,
     photo.misread_as && `Read as ${name(photo.misread_as)}`,
     photo.known === false && "Taken for none of these",
-    photo.guess && `Looks like ${name(photo.guess)}, ${percent(photo.probability)}`,
-    photo.sure === false &&
-      photo.known !== false &&
-      !photo.misread_as &&
-      canGoBack(photo) &&
-      "Right, but not sure",
+    photo.says && saysOf(photo.says),
+    photo.sure === false && photo.known !== false && !photo.misread_as && "Right, but not sure",
   ].filter(Boolean);
 }
 

@@ -5,19 +5,16 @@ import { by } from "./dom.js";
 import { mendList } from "./mend.js";
 import { canGoBack } from "./moving.js";
 import { fail } from "./notices.js";
-import { shown } from "./places.js";
-import { now } from "./state.js";
-import { percent } from "./words.js";
+import { saysOf } from "./viewer.js";
 
-const MOST = 200; // photos that are asked for at once
+const MOST = 1000; // photos that are asked for at once
 
 let of = ""; // the versions that are shown
 
 /** An entry of a list to mend: with the class that the classifier would say. */
 function entry(photo) {
-  const { guess, probability } = photo;
-  const caption = guess ? `looks like ${shown(now(), guess)}, ${percent(probability)}` : "";
-  return { ...photo, class: null, other: guess ?? undefined, caption };
+  const { says } = photo;
+  return { ...photo, class: null, other: says?.class, caption: says ? saysOf(says) : "" };
 }
 
 /** Shows those that wait, where there are any. */
@@ -26,7 +23,7 @@ export async function showWaiting(state) {
   if (version === of) return;
   of = version;
   const box = by("waiting");
-  if (!state.unsure) {
+  if (!state.waiting) {
     box.replaceChildren();
     return;
   }
