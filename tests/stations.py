@@ -14,7 +14,6 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.station.app import made_app
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.security import names_of
@@ -85,7 +84,7 @@ def station(
     log: list[str] = []
     if onnx:
         options["onnx"] = onnx
-    given = TuneOptions(threads=1, **options)
+    given = {"threads": 1, **options}
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with Desk.opened(data, run, given, log.append) as desk:

@@ -170,7 +170,7 @@ def test_errors_name_the_field_and_no_flag(
     run: edge_sharpzo.Run, tiny_onnx: Path, photos: Path, tmp_path: Path
 ) -> None:
     cases: list[tuple[dict[str, Any], str, str]] = [
-        ({"shots": 0}, "shots", "ask for at least one photo per class"),
+        ({"shots": -1}, "shots", "ask for at least one photo per class"),
         ({"shots": "many"}, "shots", "expected `int`, got `str`"),
         ({"shots": 2.5}, "shots", "expected `int`, got `float`"),
         ({"template": "a photo"}, "template", "the class name's place once"),

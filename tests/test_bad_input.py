@@ -203,7 +203,7 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], str]] = {
     "no data folder": (lambda p: p.tune(data=p.tmp / "none"), "is not a folder"),
     "a file as data folder": (lambda p: p.tune(data=photo(p)), "is not a folder"),
     "a folder without classes": (lambda p: p.tune(data=p.tmp), "no class folders with photos"),
-    "no shots": (lambda p: p.tune("--shots", 0), "at least one photo per class"),
+    "fewer than no shots": (lambda p: p.tune("--shots", -1), "at least one photo per class"),
     "a class with no readable photo": (
         lambda p: p.tune(data=unreadable_class(p)),
         "no photo of 'red_things' can be used",

@@ -248,3 +248,30 @@ def test_spellings_of_one_name(one: str, other: str) -> None:
 @pytest.mark.parametrize(("one", "other"), [("#1 bus", "1 bus"), ("a-b", "a b"), ("ab", "a b")])
 def test_names_that_are_two(one: str, other: str) -> None:
     assert spelt_again([one], [other]) is None
+
+
+@pytest.mark.parametrize(
+    ("photos", "train", "val", "test"),
+    [(1, 1, 0, 0), (8, 6, 2, 0), (14, 11, 3, 0), (15, 9, 3, 3), (30, 20, 4, 6), (52, 38, 4, 10)],
+)
+def test_all_shots_keep_a_fifth_of_each_class_apart(
+    photos: int, train: int, val: int, test: int, tmp_path: Path
+) -> None:
+    write_photos(tmp_path / "a", 0, photos, seed=1)
+    write_photos(tmp_path / "b", 90, 20, seed=2)
+    found, draw = drawn(tmp_path, 0)
+    counts = [
+        int((found.photos.labels[part] == 0).sum()) for part in (draw.train, draw.val, draw.test)
+    ]
+    assert counts == [train, val, test]
+    others = [int((found.photos.labels[part] == 1).sum()) for part in (draw.train, draw.test)]
+    assert others == [12, 4]
+    assert draw.borrowed.all()  # learnt from at last
+    assert not any("shots" in note for note in draw.notes)
+
+
+def test_all_shots_keep_nothing_apart_beside_a_test_folder(tmp_path: Path) -> None:
+    for name, hue in (("a", 0), ("b", 90)):
+        write_photos(tmp_path / "train" / name, hue, 20, seed=1)
+        write_photos(tmp_path / "test" / name, hue, 3, seed=2)
+    assert sizes(tmp_path, 0) == [32, 8, 6]

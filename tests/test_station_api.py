@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from helpers import png
@@ -186,6 +187,76 @@ def test_photos_go_away_and_come_back(to: str, served: Station, data: Path) -> N
     assert ids(served, to) == []
 
 
+@pytest.mark.parametrize("name", ["hat", "owls & more", "größe"])
+@pytest.mark.parametrize("mark", [None, ".gitkeep"])
+def test_an_empty_class_goes_and_comes_back(
+    name: str, mark: str | None, served: Station, data: Path
+) -> None:
+    assert served.post("/api/classes", {"name": name}).status_code == 200
+    if mark:
+        (data / name / mark).write_text("x")
+    before = {path for path in data.rglob("*") if ".station" not in path.parts}
+    path = f"/api/classes/{quote(name)}/remove"
+    step = served.post(path).json()["step"]
+    assert step["text"] == f"'{name}' removed"
+    assert not (data / name).exists()
+    assert name not in {each["name"] for each in served.get("/api/state").json()["classes"]}
+    assert cause(served.post(path), 404)
+    assert served.post("/api/undo").status_code == 200
+    after = {path for path in data.rglob("*") if ".station" not in path.parts}
+    assert {each for each in after if ".set-aside" not in each.parts} == before
+
+
+@pytest.mark.parametrize("kept", [1, 6])
+def test_a_class_with_photos_stays(kept: int, served: Station, data: Path) -> None:
+    for photo in sorted((data / "red_things").iterdir())[kept:]:
+        photo.unlink()
+    text = "1 photo:" if kept == 1 else "6 photos:"
+    assert text in cause(served.post("/api/classes/red_things/remove"), 409)
+    assert len(list((data / "red_things").iterdir())) == kept
+    assert cause(served.post("/api/classes/nothing/remove"), 404)
+
+
+def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> None:
+    red, blue = ids(served, "class=red_things")[0], ids(served, "class=blue_things")[0]
+    served.post("/api/photos/move", {"ids": [red, blue], "to": "set-aside"})
+    unsure = data / ".set-aside" / "unsure"
+    unsure.mkdir()
+    (unsure / "a.png").write_bytes(picture(RED, 5))
+    (unsure / "broken.png").write_bytes(b"none")
+    served.settled()
+    state = served.get("/api/state").json()
+    assert (state["set_aside"], state["waiting"]) == (4, 2)
+    listed = served.get("/api/photos?set-aside=1").json()["photos"]
+    by_name = {(each["class"], each["name"]): each for each in listed}
+    saved, broken = by_name["unsure", "a.png"], by_name["unsure", "broken.png"]
+    assert (saved["can_go_back"], broken["can_go_back"], broken["says"]) == (False, False, None)
+    tried = served.send("/api/try", ("a.png", picture(RED, 5)), field="photo").json()
+    top = tried["answers"][0]
+    assert saved["says"]["probability"] == pytest.approx(top["probability"], abs=1e-5)
+    assert [saved["says"][each] for each in ("class", "display", "known", "sure")] == [
+        *(top[each] for each in ("class", "display")),
+        *(tried[each] for each in ("known", "sure")),
+    ]
+    others = [each for each in listed if each["class"] != "unsure"]
+    assert [each["can_go_back"] for each in others] == [True, True]
+    answer = served.post("/api/photos/move", {"ids": [saved["id"]], "to": "back"}).json()
+    assert answer["step"] is None
+    assert "no longer there" in answer["told"][0]
+    assert all(each["says"] is None for each in served.get("/api/photos").json()["photos"])
+
+
+def test_files_that_are_left_out_are_named(served: Station, data: Path) -> None:
+    (data / "red_things" / "notes.txt").write_text("x")
+    (data / "red_things" / "torn.png").write_bytes(picture(RED)[:60])
+    shutil.copy(data / "red_things" / "000.png", data / "red_things" / "z.png")
+    served.settled()
+    files = {each["file"]: each["why"] for each in served.get("/api/look").json()["left_out"]}
+    names = ("notes.txt", "torn.png", "z.png")
+    assert set(files) == {f"red_things/{name}" for name in names}
+    assert all(files.values())
+
+
 def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -> None:
     new, twin = picture(RED, seed=9), picture(RED, seed=10, kind="JPEG")
     there = (data / "red_things" / "000.png").read_bytes()
@@ -253,6 +324,10 @@ def test_a_try_answers_with_photos_as_the_reason(steady: Station, steady_data: P
     assert answer["answers"] == sorted(answer["answers"], key=lambda a: -a["probability"])
     assert answer["answers"][0]["display"] == answer["answers"][0]["class"].replace("_", " ")
     assert len(answer["like"]) == 6
+    threshold = answer["threshold"] or 0
+    likely = answer["answers"][0]["probability"] >= threshold
+    assert answer["sure"] is (likely and answer["known"] is not False)
+    assert answer["threshold"] == steady.get("/api/look").json()["threshold"]
     assert answer["like"][0]["similarity"] == pytest.approx(1, abs=1e-3)  # itself
     assert answer["like"][0]["id"] == ids(steady, "class=red_things")[3]
 
@@ -872,6 +947,26 @@ def test_the_link_opens_a_browser(guarded: Station) -> None:
         assert cause(client.post("/api/learn/stop"), 400)
 
 
+@pytest.mark.parametrize("path", ["/", "/look", "/?token=wrong", "/api/state"])
+def test_a_browser_without_the_token_is_asked_for_it(path: str, guarded: Station) -> None:
+    with guarded.client() as client:
+        answer = client.get(path, headers={"Accept": "text/html,*/*;q=0.8"})
+        assert answer.status_code == 401
+        assert answer.headers["content-type"].startswith("text/html")
+        assert '<form action="/">' in answer.text
+        assert 'name="token"' in answer.text
+        assert not any(each in answer.text for each in ("<script", "<style", " style=", "right"))
+        assert client.get("/", params={"token": "right" * 9}).status_code == 200  # what it sends
+        assert client.get("/look").status_code == 200
+
+
+def test_learning_begins_without_a_body(served: Station) -> None:
+    with served.client() as client:
+        assert client.post("/api/learn", headers=MARKED).status_code == 200
+        for path in ("/api/classes", "/api/template", "/api/learn/auto"):
+            assert "send JSON" in cause(client.post(path, headers=MARKED), 415)
+
+
 def test_a_script_brings_the_token_as_a_header(guarded: Station) -> None:
     headers = {"Authorization": "Bearer " + "right" * 9}
     assert guarded.get("/api/state", headers=headers).status_code == 200
@@ -1005,13 +1100,11 @@ def test_a_second_station_names_the_first(served: Station, data: Path) -> None:
 def test_run_folders_that_cannot_be(
     run: str, told: str, data: Path, tiny_onnx: Path, tmp_path: Path
 ) -> None:
-    from edge_sharpzo.runs.options import TuneOptions
-
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "letter.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match=told):
-        Desk.opened(data, tmp_path / run, TuneOptions(onnx=tiny_onnx), print)
+        Desk.opened(data, tmp_path / run, {"onnx": tiny_onnx}, print)
     Album.open(data).close()  # nobody holds it
 
 
@@ -1019,10 +1112,9 @@ def test_a_run_of_another_model_or_other_photos(
     finished_run: Path, photos: Path, data: Path, tmp_path: Path
 ) -> None:
     from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
-    from edge_sharpzo.runs.options import TuneOptions
 
     with pytest.raises(UserError, match="is a run on the photos in"):
-        Desk.opened(data, finished_run, TuneOptions(), print)
+        Desk.opened(data, finished_run, {}, print)
     copy = Path(shutil.copytree(EMBEDDED_MODEL.parent, tmp_path / "model")) / EMBEDDED_MODEL.name
     moved = Path(shutil.copytree(photos, tmp_path / "photos"))
     run = Path(shutil.copytree(finished_run, tmp_path / "finished"))
@@ -1030,7 +1122,7 @@ def test_a_run_of_another_model_or_other_photos(
     config["options"]["data"] = str(moved)
     (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="was tuned with another model"):
-        Desk.opened(moved, run, TuneOptions(onnx=copy), print)
+        Desk.opened(moved, run, {"onnx": copy}, print)
 
 
 def test_nothing_is_blocked_while_it_tunes(served: Station) -> None:

@@ -138,6 +138,39 @@ def test_the_code_for_phones_is_the_link(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().out == "the station is at http://127.0.0.1:8080/\n"
 
 
+def test_every_address_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    others = ["http://10.0.0.2:81/", "http://192.168.7.1:81/"]
+    command._tell("http://10.1.1.1:81/", "abc", others)
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "the station is at http://10.1.1.1:81/?token=abc",
+        "or at http://10.0.0.2:81/?token=abc",
+        "or at http://192.168.7.1:81/?token=abc",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("own", "reached"), [(["10.0.0.2", "10.9.9.9"], "10.0.0.2"), (["fe"], "fe"), ([], "den")]
+)
+def test_without_a_way_out_an_address_is_told_before_a_name(
+    own: list[str], reached: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    class Probe(socket.socket):
+        connect = nowhere
+
+    monkeypatch.setattr(command.socket, "socket", Probe)
+    monkeypatch.setattr(command.socket, "gethostname", lambda: "den")
+    monkeypatch.setattr(command, "_own_addresses", lambda: own)
+    assert command._reached_at("0.0.0.0") == reached
+
+
+def test_own_addresses_are_no_loopback() -> None:
+    for address in command._own_addresses():
+        assert socket.inet_aton(address)[0] != 127
+
+
 @pytest.mark.parametrize(
     ("host", "alone"),
     [

@@ -12,6 +12,7 @@ import pytest
 from helpers import write_photos
 from stations import Station, picture, station
 
+from edge_sharpzo.api import tune
 from edge_sharpzo.classifier.suspects import judged
 from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.image_tower import ImageTower
@@ -297,3 +298,57 @@ def test_the_tower_tells_of_each_photo_by_its_place(tiny_onnx: Path, photos: Pat
     assert skipped == [(1, "no such file"), (3, "no such file")]
     assert done == [1, 2, 3, 4, 5]
     shared.close()
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "how", "taught", "judging", "apart"),
+    [
+        ((30, 40), {}, "held-out", 56, 14, [6, 8]),
+        ((30, 40), {"shots": 4}, "held-out", 16, 54, [22, 32]),
+        ((10, 40), {}, "judged-by-others", 42, 50, [0, 8]),
+        ((8, 9), {"shots": 16}, "judged-by-others", 17, 17, [0, 0]),
+    ],
+)
+def test_all_photos_teach_but_a_fifth(
+    counts: tuple[int, int],
+    options: dict[str, int],
+    how: str,
+    taught: int,
+    judging: int,
+    apart: list[int],
+    tiny_onnx: Path,
+    tmp_path: Path,
+) -> None:
+    data = tmp_path / "data"
+    for name, hue, count in zip("ab", (0, 90), counts, strict=True):
+        write_photos(data / name, hue, count, seed=3)
+    with station(tiny_onnx, data, tmp_path / "run", **options) as running:
+        state = running.settled()
+        look = running.get("/api/look").json()
+    told = [look[name] for name in ("how", "taught", "photos", "shots")]
+    assert told == [how, taught, judging, options.get("shots", 0)]
+    assert [each["held_out"] for each in state["classes"]] == apart
+
+
+@pytest.mark.parametrize(("given", "shots"), [({}, 3), ({"shots": 0}, 0), ({"shots": 16}, 16)])
+def test_shots_that_are_not_given_are_the_runs(
+    given: dict[str, int], shots: int, photos: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    data, run = few(tmp_path, photos), tmp_path / "run"
+    tune(data, onnx=tiny_onnx, out=run, shots=3, budget=40, threads=1)
+    with station(tiny_onnx, data, run, **given) as running:
+        running.settled()
+        assert running.get("/api/look").json()["shots"] == shots
+
+
+@pytest.mark.parametrize(("counts", "noted"), [((10, 40), False), ((30, 40), False)])
+def test_photos_that_judge_each_other_are_of_every_class(
+    counts: tuple[int, int], noted: bool, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    for name, hue, count in zip("ab", (0, 90), counts, strict=True):
+        write_photos(data / name, hue, count, seed=3)
+    with station(tiny_onnx, data, tmp_path / "run") as running:
+        running.settled()
+        notes = " ".join(running.get("/api/look").json()["notes"])
+    assert ("no held-out photos" in notes) is noted

@@ -285,10 +285,17 @@ def test_a_stopped_run_of_other_photos_is_put_away(
             served.post("/api/template", {"template": "one {}"})
         case "photo":
             write_photos(data / "red_things", 0, 1, seed=9, start=70)
-    served.settled()
+    learn = served.settled()["learn"]
+    changed = "photos have changed" if change in ("label", "photo") else "words have changed"
+    assert learn["resumable"] is False
+    assert changed in learn["why_not_resumable"]
+    assert learn["told"] == []
     served.post("/api/learn", {})
     learn = ended(served)
     assert (learn["state"], learn["up_to_date"]) == ("done", True), learn
+    assert learn["why_not_resumable"] is None
+    assert "the run of before is in" in " ".join(learn["told"])
+    assert str(run.parent.parent) not in " ".join(learn["told"])
     assert (run.with_name("run-1") / FILE).exists()  # it can still go on, with its photos
     config = json.loads((run / "config.json").read_text())
     assert ("red stuff" in config["names"]) == (change == "name")
@@ -345,6 +352,68 @@ def test_what_fails_is_said_and_the_page_goes_on(
     served.post("/api/learn", {})
     assert ended(served)["state"] == "done"
     assert (run / "summary.json").exists()
+
+
+def test_a_full_disk_says_what_to_press_and_offers_no_going_on(
+    served: Station, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_sharpzo.runs.checkpoint.save_tensors", full)
+        patched.setattr("edge_sharpzo.run.run_folder.finish", full)
+        served.post("/api/learn", {})
+        learn = ended(served)
+    assert not (run / FILE).exists()
+    assert (learn["state"], learn["resumable"]) == ("failed", False)
+    assert "make room there" in learn["why"]
+    assert "press Learn again" in learn["why"]
+    assert "resume" not in learn["why"]
+    assert [line for line in served.log if "make room" in line] == [
+        f"learning failed: {learn['why']}"
+    ]
+
+
+@pytest.mark.parametrize("moved", [None, "red_things", "green_things"])
+def test_a_stop_is_gone_on_with_only_by_the_photos_it_began_with(
+    moved: str | None, served: Station, data: Path
+) -> None:
+    interrupted(served)
+    if moved:
+        first = min((data / moved).iterdir())
+        first.rename(data / "blue_things" / f"by-hand-{moved}.png")
+    learn = served.settled()["learn"]
+    assert learn["resumable"] is (moved is None)
+    assert (learn["why_not_resumable"] is None) is (moved is None)
+
+
+def test_a_finished_run_is_judged_as_its_summary_says(
+    photos: Path, tiny_onnx: Path, run: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "parts"))
+    by_command(tiny_onnx, data, run)
+    accuracy = json.loads((run / "summary.json").read_text())["accuracy"]
+    with station(tiny_onnx, data, run) as served:
+        served.settled()
+        look = served.get("/api/look").json()
+    for ours, theirs in (("prompt", "tuned"), ("classifier", "classifier")):
+        assert look["tuned"][ours]["share"] == pytest.approx(accuracy[theirs]["test"])
+        assert look["tuned"][ours]["photos"] == 18
+        assert look["tuned_validation"][ours] == accuracy[theirs]["val"]
+    assert (look["why_not"], look["lists_of"]) == (None, "heads")
+
+
+def test_why_no_figure_of_the_tuned_run_is_there(served: Station) -> None:
+    look = served.get("/api/look").json()
+    assert (look["tuned"], look["why_not"]) == (None, "no prompt is tuned yet")
+    assert look["tuned_validation"] is None
+    served.post("/api/learn", {})
+    ended(served)
+    look = served.get("/api/look").json()
+    assert (look["how"], look["tuned"]) == ("judged-by-others", None)
+    assert "15 of each class" in look["why_not"]
+    assert look["tuned_validation"]["photos"] == 3
 
 
 def test_by_itself_once_photos_stay_as_they_are(

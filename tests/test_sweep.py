@@ -173,7 +173,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "a fraction": ({"budgets": [0.5]}, "`budgets=[0.5]`: write numbers"),
     "a truth": ({"shots": True}, "`shots=True`: write numbers"),
     "other digits": ({"seeds": "٣"}, "`seeds=٣`: write numbers"),
-    "no shots": ({"shots": "0"}, "`shots=0`: ask for at least one photo per class"),
+    "fewer than no shots": ({"shots": [-1]}, "`shots=-1`: ask for at least one photo per class"),
     "no queries": ({"budgets": "1000,0"}, "`budgets=0`: give the number of queries"),
     "a seed twice": ({"seeds": "0-3,2"}, "`seeds`: 2 is there twice; name it once"),
     "a method twice": ({"methods": "cge,sharpzo,cge"}, "`methods`: cge is there twice"),

@@ -130,6 +130,13 @@ class Album(OpenFolder):
             plan = self._steps(contents).merge(known, other)
             return self._take(f"'{known.name}' merged into '{other.name}'", plan)
 
+    def remove_class(self, class_name: str) -> Outcome:
+        """Removes a class without photos. Raises UserError for another."""
+        with self._busy():
+            contents = self.contents()
+            known = find_class(contents, class_name)
+            return self._take(f"'{known.name}' removed", self._steps(contents).remove(known))
+
     def display(self, class_name: str, name: str) -> Outcome:
         """Has prompts call a class `name`; empty: as its folder is called."""
         with self._busy():

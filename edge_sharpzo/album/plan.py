@@ -107,6 +107,18 @@ class Plan:
         for folder in reversed(folders):
             self.operations.append(Remove(self.relative(folder)))
 
+    def remove_empty(self, folder: Path) -> None:
+        """Removes a folder of a class without photos; files that mark it go aside."""
+        folders = [folder]
+        for place in folders:  # which grows meanwhile
+            for entry in sorted(place.iterdir()):
+                if entry.is_dir() and not entry.is_symlink():
+                    folders.append(entry)
+                else:
+                    aside = self.root / ASIDE_FOLDER / entry.relative_to(self.root)
+                    self.move_file(entry, aside)
+        self.operations += [Remove(self.relative(place)) for place in reversed(folders)]
+
     def remove_emptied(self, folder: Path) -> None:
         """Removes a folder that photos move out of, where nothing stays in it or below it."""
         moved = {each.source for each in self.operations if isinstance(each, Move)}

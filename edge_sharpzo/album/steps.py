@@ -66,6 +66,21 @@ class Steps:
         plan.name(known.name, self._names.get(known.name), None)
         return plan
 
+    def remove(self, known: ClassFolder) -> Plan:
+        """A class without photos goes, with what else marks its folder as an empty one kept."""
+        if count := len(known.photos):
+            photos = "1 photo" if count == 1 else f"{count} photos"
+            raise UserError(
+                f"'{known.name}' holds {photos}: move them or merge the class first, since nothing "
+                "is deleted here"
+            )
+        plan = Plan(self._root)
+        require_no_links(self._root, known.folders)
+        for folder in known.folders.values():
+            plan.remove_empty(folder)
+        plan.name(known.name, self._names.get(known.name), None)
+        return plan
+
     def display(self, known: ClassFolder, name: str) -> tuple[str, Plan]:
         """Another display name; also which."""
         plan = Plan(self._root)

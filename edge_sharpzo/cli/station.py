@@ -2,8 +2,8 @@
 
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from edge_sharpzo.station.desk import Desk
     from edge_sharpzo.station.server import Server
 
+SIOCGIFADDR = 0x8915  # Linux: an interface's address
+EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG = 128  # connections that wait
 
 
-def command(
+def command(  # noqa: PLR0913 - a flag each
     data: Annotated[Path, typer.Option(help="folder of photos, one subfolder per class")],
     run: Annotated[Path, typer.Option(help="run folder, as --out of `tune`")] = Path(
         "runs/station"
@@ -34,6 +36,13 @@ def command(
     onnx: Annotated[
         Path | None, typer.Option(help="exported model; the small embedded one if not given")
     ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            help="photos per class to learn from; 0: all but a fifth, kept apart to judge by; "
+            "those of the run that is there, or 0, if not given"
+        ),
+    ] = None,
     threads: ThreadsFlag = 0,
     max_memory: Annotated[
         int | None, typer.Option(help="MB that the process may hold at most")
@@ -42,13 +51,11 @@ def command(
     """Serves a page where photos come in, labels get mended, and the classifier learns."""
     with user_errors() as signals:
         _check_installed()
-        from edge_sharpzo.runs.options import TuneOptions
         from edge_sharpzo.station.desk import Desk
         from edge_sharpzo.system.memory import return_large_arrays_at_once
 
-        given = TuneOptions(threads=threads, max_memory=max_memory)
-        if onnx is not None:
-            given = TuneOptions(onnx=onnx, threads=threads, max_memory=max_memory)
+        asked = {"onnx": onnx, "shots": shots, "threads": threads, "max_memory": max_memory}
+        given = {name: value for name, value in asked.items() if value is not None}
         return_large_arrays_at_once()
         with _listening(host, port) as listener:
             desk = Desk.opened(data, run, given, lambda text: say(as_flags(text)))
@@ -127,7 +134,9 @@ def _serve(desk: "Desk", listener: socket.socket, host: str, ending: "_Ending") 
     desk.album.announce(address)
 
     server = ending.server = Server(app)
-    _tell(address, token)
+    every = _own_addresses() if host in EVERYWHERE else []
+    others = [other for each in every if (other := f"http://{each}:{port}/") != address]
+    _tell(address, token, others)
     if not ending.asked:
         server.run(sockets=[listener])
 
@@ -150,7 +159,7 @@ class _Ending:
 
 def _reached_at(host: str) -> str:
     """How others call a server that listens at `host`."""
-    if host not in ("0.0.0.0", "::"):
+    if host not in EVERYWHERE:
         return f"[{host}]" if ":" in host else host
     # No packet is sent: the system says which of its addresses leads out.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -158,16 +167,41 @@ def _reached_at(host: str) -> str:
             probe.connect(("192.0.2.1", 9))
             return str(probe.getsockname()[0])
         except OSError:
-            return socket.gethostname()
+            return next(iter(_own_addresses()), socket.gethostname())
 
 
-def _tell(address: str, token: str | None) -> None:
-    """Where the page is; with a token, as a code that a phone's camera reads."""
+def _own_addresses() -> list[str]:
+    """IPv4 addresses of the interfaces that others reach, as far as the system (Linux) tells.
+
+    A phone often cannot look a host's name up.
+    """
+    import struct
+
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError, ImportError):
+                from fcntl import ioctl
+
+                asked = struct.pack("256s", name.encode()[:15])
+                address = socket.inet_ntoa(ioctl(probe, SIOCGIFADDR, asked)[20:24])
+                if not address.startswith("127."):
+                    found.append(address)
+    return found
+
+
+def _tell(address: str, token: str | None, others: Sequence[str] = ()) -> None:
+    """Where the page is; with a token, as a code that a phone's camera reads.
+
+    `others` are more addresses of it.
+    """
     import sys
 
     link = f"{address}?token={token}" if token else address
     out(f"the station is at {shown(link)}")
     if token:
+        for other in others:
+            out(f"or at {shown(link.replace(address, other, 1))}")
         import segno
 
         if is_terminal(sys.stdout):

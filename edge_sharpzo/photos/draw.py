@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edge_sharpzo.photos.found import POOL, TEST, VAL, Found
+from edge_sharpzo.photos.shots import ALL_SHOTS, SHOTS_CURE
 from edge_sharpzo.system.errors import UserError
 
 MAX_VALIDATION_SHOTS = 4  # CoOp: min(shots, 4) validation photos per class
 # Of its shots a class gives at most one in this many to validation.
 SHOTS_PER_VALIDATION = 4
+KEPT_APART = 5  # of ALL_SHOTS one in so many of a class is held out, where that makes LEAST_KEPT
+LEAST_KEPT = 3
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
     what it has. Test: `test/`, else all photos left over. The draw depends on `seed`,
     the class and its sorted file names alone.
 
-    Each class but those without photos has a usable one. Raises UserError where no shots are asked
-    for.
+    `shots` of ALL_SHOTS are a class's photos but for a fifth, which is left over for the test; all,
+    where there is a `test/`, or a fifth is fewer than three.
+
+    Each class but those without photos has a usable one. Raises UserError for shots below zero.
     """
-    if shots < 1:
-        raise UserError(f"`shots={shots}`: ask for at least one photo per class", field="shots")
+    if shots < ALL_SHOTS:
+        raise UserError(f"`shots={shots}`: {SHOTS_CURE}", field="shots")
     labels, of_part = found.photos.labels, [usable & (found.parts == p) for p in (POOL, VAL, TEST)]
     own_val, own_test = (np.flatnonzero(part) for part in of_part[1:])
     train, val, test, borrowed, small = [], [], [], [], []
@@ -50,13 +55,16 @@ def draw_shots(found: Found, usable: np.ndarray, shots: int, seed: int) -> Draw:
         photos = np.flatnonzero(of_part[POOL] & (labels == label))
         key = [seed, *name.encode(errors="surrogateescape")]
         drawn = photos[np.random.default_rng(key).permutation(len(photos))]
-        n_val = 0 if len(own_val) else _for_validation(len(photos), shots)
-        n_train = min(shots, len(photos) - n_val)
+        apart = _kept_apart(len(photos)) if shots == ALL_SHOTS and not len(own_test) else 0
+        left = len(photos) - apart
+        mine = left if shots == ALL_SHOTS else shots
+        n_val = 0 if len(own_val) else _for_validation(left, mine)
+        n_train = min(mine, left - n_val)
         train += drawn[:n_train].tolist()
         val += drawn[n_train : n_train + n_val].tolist()
         test += drawn[n_train + n_val :].tolist()
-        borrowed += [index < shots for index in range(n_train, n_train + n_val)]
-        if len(photos) < shots:
+        borrowed += [index < mine for index in range(n_train, n_train + n_val)]
+        if len(photos) < mine:
             small.append((name, len(photos)))
     held_out = own_test if len(own_test) else np.array(test, int)
     few = {found.folders[labels[i]] for i, mine in zip(val, borrowed, strict=True) if mine}
@@ -103,6 +111,12 @@ def _too_few_note(photos: int, classes: int) -> list[str]:
     ]
 
 
+def _kept_apart(photos: int) -> int:
+    """How many of a class's photos no shots are drawn from, where these are ALL_SHOTS."""
+    share = photos // KEPT_APART
+    return share if share >= LEAST_KEPT else 0
+
+
 def _for_validation(photos: int, shots: int) -> int:
     """How many of a class's photos validate."""
     spare = max(photos - shots, photos // SHOTS_PER_VALIDATION)
@@ -118,7 +132,7 @@ def _notes(small: list[tuple[str, int]], few: int, classes: int, shots: int) -> 
         notes.append(
             f"fewer photos than {shots} shots: {named}{more}; such a class takes all it has"
         )
-    if few:
+    if few and shots != ALL_SHOTS:
         notes.append(
             f"{few} of {classes} classes have no photos beyond their {shots} shots: "
             "validation takes some of these"

@@ -92,12 +92,13 @@ def _background(summary: Summary) -> Iterator[str]:
 def _more_photos(data: DataRecord, bare: WithoutPhotos | None) -> Iterator[str]:
     """What limits learning: the shots that were asked for, or the photos that there are."""
     each = (data.train + data.borrowed) / (data.classes - len(bare.classes if bare else []))
-    if each < min(data.shots, ENOUGH):
+    asked = data.shots or ENOUGH  # 0: all that there are
+    if each < min(asked, ENOUGH):
         yield (
             f"More photos: about {each:.0f} per class are learnt from now; {ENOUGH} or more help "
             "most."
         )
-    elif data.shots < ENOUGH:
+    elif asked < ENOUGH:
         yield (
             f"More shots: {data.shots} photos per class are learnt from now; {ENOUGH} or more help "
             "most."

@@ -11,6 +11,7 @@ from typing import Any
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.clip.providers import AUTO, Provider, resolve
 from edge_sharpzo.clip.towers import LOCAL
+from edge_sharpzo.photos.shots import ALL_SHOTS, SHOTS_CURE
 from edge_sharpzo.system.errors import UserError, not_one_of
 from edge_sharpzo.system.machine import usable_cores
 from edge_sharpzo.system.text import is_text
@@ -107,9 +108,9 @@ class TuneOptions:
     )
     shots: int = option(
         16,
-        "training photos per class",
-        allowed=lambda n: n >= 1,
-        cure="ask for at least one photo per class",
+        "training photos per class; 0: all but a fifth, kept apart as held-out photos",
+        allowed=lambda n: n >= ALL_SHOTS,
+        cure=SHOTS_CURE,
     )
     seed: int = option(
         0,

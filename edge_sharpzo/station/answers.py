@@ -112,7 +112,8 @@ class LearnState(Struct):
     stage: str | None
     why: str | None
     told: list[str]
-    resumable: bool
+    resumable: bool  # learning goes on with what was stopped
+    why_not_resumable: str | None  # something was stopped, and would begin anew
     up_to_date: bool
     auto: bool
 
@@ -129,11 +130,20 @@ class State(Struct):
     classes: list[ClassState]
     background: int
     set_aside: int
+    waiting: int  # of those, how many `watch` saved to be labelled
     learn: LearnState
     look: LookStateAnswer
     can_undo: str | None
     can_redo: str | None
     notes: list[str]
+
+
+class SaysAnswer(Struct):
+    class_: str = msgspec.field(name="class")
+    display: str
+    probability: float
+    known: bool | None
+    sure: bool
 
 
 class Photo(Struct):
@@ -145,6 +155,9 @@ class Photo(Struct):
     misread_as: str | None
     sure: bool | None
     known: bool | None
+    # Of photos set aside alone.
+    says: SaysAnswer | None = None  # what the classifier says; asked again where it is not yet
+    can_go_back: bool = False  # it comes from a class that is there, or the background
 
 
 class PhotoList(Struct):
@@ -215,13 +228,30 @@ class ClassName(Struct):
     display: str
 
 
+class TunedAnswer(Struct):
+    prompt: ShareAnswer  # alone
+    classifier: ShareAnswer  # prompt and head, as it answers
+
+
+class ValidationAnswer(Struct):
+    prompt: float | None  # 0 to 1
+    classifier: float | None
+    photos: int
+
+
 class LookAnswer(Struct):
     version: str
     how: str  # "held-out" or "judged-by-others"
-    photos: int
+    shots: int  # a class, to learn from; 0: all but a fifth, kept apart
+    taught: int  # photos that were learnt from
+    photos: int  # that judge
     before: ShareAnswer
     after: ShareAnswer
-    tuned: ShareAnswer | None
+    tuned: TunedAnswer | None  # of the finished run, on the photos that judge
+    why_not: str | None  # there is none
+    tuned_validation: ValidationAnswer | None  # that run's own figures
+    threshold: float | None  # 0 to 1; a likelier answer is sure
+    lists_of: str  # who said what follows: "heads", the quick classifier
     classes: list[ClassName]
     confusion: list[list[int]]  # row: the class; column: what is said
     misread: list[Said]
@@ -231,6 +261,7 @@ class LookAnswer(Struct):
     near_duplicates: list[list[str]]
     wanting: list[str]  # classes
     notes: list[str]
+    left_out: list[Refused]  # files that nothing learns from, by their place in the folder
 
 
 class Answered(Struct):
@@ -249,6 +280,7 @@ class TryAnswer(Struct):
     answers: list[Answered]  # the likeliest first
     known: bool | None
     sure: bool
+    threshold: float | None  # 0 to 1; a likelier answer is sure
     by: str  # "run": the tuned prompt; "heads": learnt just now, prompt not tuned yet
     like: list[Like]
 

@@ -94,6 +94,14 @@ ENDPOINTS = (
     ),
     Endpoint(
         POST,
+        f"{A_CLASS}/remove",
+        "Removes a class without photos",
+        photos_api.remove,
+        Done,
+        statuses=(404, *CHANGING),
+    ),
+    Endpoint(
+        POST,
         "/api/template",
         "Chooses the template of prompts",
         photos_api.template,

@@ -108,6 +108,12 @@ def _as(given: Any, shape: type[Shape]) -> Shape:
 
 async def _body(request: Request, shape: type[Shape]) -> Shape:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    sent = (
+        "transfer-encoding" in request.headers or request.headers.get("content-length", "0") != "0"
+    )
+    if not kind and not sent:
+        with suppress(msgspec.ValidationError):  # nothing in it is needed
+            return msgspec.convert({}, shape)
     if kind != "application/json":
         raise AskedError(415, "send JSON, with Content-Type: application/json")
     body = bytearray()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from anyio import CapacityLimiter
@@ -17,9 +17,11 @@ from edge_sharpzo.classify import Classifier, Prediction
 from edge_sharpzo.clip.embedded import known_as, model_file
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.photos.scan import OWN_FOLDER
+from edge_sharpzo.photos.shots import ALL_SHOTS
 from edge_sharpzo.pipeline.prepare import open_model
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
+from edge_sharpzo.station.aside import Aside
 from edge_sharpzo.station.camera import Camera
 from edge_sharpzo.station.learner import Learner
 from edge_sharpzo.station.look import Look
@@ -39,6 +41,7 @@ class Answerer:
     classifier: Classifier
     by: str
     displays: Mapping[str, str]  # folder -> name of its classes
+    threshold: float | None = None  # an answer that is likelier is sure
 
 
 class Desk:
@@ -56,11 +59,12 @@ class Desk:
         self.album, self.clip, self.log, self.run = album, clip, log, run
         self._base = options
         self.learner = Learner(album, clip, self.options)
-        self.tuner = Tuner(album, self.learner, self.options, run)
+        self.tuner = Tuner(album, self.learner, self.options, run, log=log)
         self.closing = Flag()
         # Threads that decode photos: those that are shown do not wait for those that come in.
         self.pictures, self.coming_in = CapacityLimiter(PICTURES), CapacityLimiter(1)
         self.camera = Camera()
+        self.aside = Aside(self)
         self._lock = Lock()
         self._contents: tuple[float, Contents] | None = None
         self._photos: tuple[str, dict[str, AlbumPhoto]] = ("", {})
@@ -68,9 +72,12 @@ class Desk:
 
     @classmethod
     def opened(
-        cls, data: Path, run: Path, given: TuneOptions, log: Callable[[str], object]
+        cls, data: Path, run: Path, given: Mapping[str, Any], log: Callable[[str], object]
     ) -> Self:
-        """Opens the folders and the model; `given` has onnx, threads and max_memory.
+        """Opens the folders and the model; `given` are fields of `TuneOptions`.
+
+        Those not given are as in the run that is there; without one, all photos are learnt from but
+        those kept apart.
 
         Raises UserError for whatever is wrong with them.
         """
@@ -172,7 +179,8 @@ class Desk:
         if not prompt.fits(self.clip.card):
             raise UserError(f"{self.run} was tuned with another model: tune again")
         displays = dict(zip(prompt.folders, prompt.names, strict=True))
-        return Answerer(Classifier(self.clip, prompt, self.run), by, displays)
+        threshold = prompt.calibration.threshold
+        return Answerer(Classifier(self.clip, prompt, self.run), by, displays, threshold)
 
     def answer(self, photo: Path) -> tuple[Answerer, Prediction, np.ndarray, Look | None]:
         """What is said of a photo, its features [D], and the look to find others like it in.
@@ -195,7 +203,7 @@ def _check_apart(data: Path, run: Path) -> None:
         )
 
 
-def _with_those_of(given: TuneOptions, data: Path, run: Path) -> TuneOptions:
+def _with_those_of(given: Mapping[str, Any], data: Path, run: Path) -> TuneOptions:
     """The options that are given; for the others, those of the run that is there.
 
     Raises UserError for a run on other photos, or a folder that holds something else.
@@ -205,17 +213,19 @@ def _with_those_of(given: TuneOptions, data: Path, run: Path) -> TuneOptions:
             raise UserError(
                 f"`run={run}` is no run of edge-sharpzo and not empty: choose another", field="run"
             )
-        return given
+        return TuneOptions(**{"shots": ALL_SHOTS, **given})
     config = RunConfig.read(run)
     if config.options.data.resolve() != data:
         raise UserError(
             f"{run} is a run on the photos in {config.options.data}: choose another `run`", "run"
         )
-    default = vars(TuneOptions())
-    asked = {name: value for name, value in vars(given).items() if value != default[name]}
-    theirs = {"onnx": model_file(config.options.onnx, config.model_sha256)}
-    here = {"threads": given.threads, "max_memory": given.max_memory}
-    return replace(config.options, **{**theirs, **here, **asked})
+    default = TuneOptions()
+    here = {
+        "onnx": model_file(config.options.onnx, config.model_sha256),
+        "threads": default.threads,
+        "max_memory": default.max_memory,
+    }
+    return replace(config.options, **{**here, **given})
 
 
 def _others(run: Path) -> list[Path]:

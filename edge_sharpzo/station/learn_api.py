@@ -24,16 +24,20 @@ from edge_sharpzo.station.answers import (
     LookStateAnswer,
     News,
     Point,
+    Refused,
     Said,
     ShareAnswer,
     State,
     SuspectAnswer,
     TryAnswer,
+    TunedAnswer,
+    ValidationAnswer,
     WordsAnswer,
     WordsAsked,
 )
+from edge_sharpzo.station.aside import waiting
 from edge_sharpzo.station.calls import Asked
-from edge_sharpzo.station.desk import Desk
+from edge_sharpzo.station.desk import HEADS, Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look, Share
 from edge_sharpzo.station.photos_api import check_template
@@ -51,12 +55,13 @@ _words = Lock()  # a text tower takes memory: one at a time
 def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
     """Everything that the page shows of itself."""
     contents, look = desk.contents(), desk.learner.look
+    apart = look.kept_apart() if look else frozenset()
     classes = [
         ClassState(
             each.name,
             each.display,
             len(each.photos),
-            sum(photo.part == TEST for photo in each.photos),
+            sum(photo.path in apart if look else photo.part == TEST for photo in each.photos),
         )
         for each in contents.classes
     ]
@@ -69,6 +74,7 @@ def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
         classes,
         len(contents.background),
         len(contents.set_aside),
+        waiting(contents, desk.data),
         _learn_state(desk.tuner.state(), desk.tuner.auto),
         _look_state(desk),
         undo and shown(undo),
@@ -92,6 +98,7 @@ def _learn_state(now: TuneState, auto: bool) -> LearnState:
         now.why,
         now.told,
         now.resumable,
+        now.why_not_resumable,
         now.up_to_date,
         auto,
     )
@@ -141,7 +148,8 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
     """What is right and wrong."""
     now = the_look(desk)
     run, judged, folders, ids = desk.tuner.folder.state(), now.judged, now.folders, now.ids
-    tuned = now.tuned(run.prompt, run.learnt_from) if run.prompt else None
+    tuned = now.tuned(run.prompt, run.learnt_from) if run.prompt else "no prompt is tuned yet"
+    why_not = tuned if isinstance(tuned, str) else None
     said, top = judged.said, judged.probabilities.max(axis=1)
 
     def told(places: list[int]) -> list[Said]:
@@ -161,10 +169,16 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
     return LookAnswer(
         version=now.version,
         how="held-out" if now.held_out else "judged-by-others",
+        shots=now.shots,
+        taught=now.learnt,
         photos=len(judged.photos),
         before=_share(now.before),
         after=_share(now.after),
-        tuned=_share(tuned) if tuned else None,
+        tuned=None if isinstance(tuned, str) else TunedAnswer(*map(_share, tuned)),
+        why_not=why_not,
+        tuned_validation=ValidationAnswer(*run.validation) if run.validation else None,
+        threshold=now.prompt.calibration.threshold,
+        lists_of=HEADS,
         classes=[ClassName(*each) for each in zip(folders, now.names, strict=True)],
         confusion=judged.confusion().tolist(),
         misread=told(now.misread()),
@@ -183,6 +197,7 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
         near_duplicates=[group for group in alike if len(group) > 1],
         wanting=now.wanting(),
         notes=[shown(note) for note in now.notes],
+        left_out=[Refused(*each) for each in now.left_out],
     )
 
 
@@ -236,6 +251,7 @@ def _tried(desk: Desk, upload: Upload) -> TryAnswer:
         [Answered(name, names.get(name, name), p) for name, p in said.probabilities.items()],
         said.known,
         said.sure,
+        answerer.threshold,
         answerer.by,
         [
             Like(look.ids[path], look.folders[label], round(cosine, 4))

@@ -16,9 +16,10 @@ from edge_sharpzo.album import Album
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.events import Event, Note, PhotosEncoded, PhotoSkipped
 from edge_sharpzo.photos.digests import Digests
+from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import Kept
 from edge_sharpzo.photos.found import find_photos
-from edge_sharpzo.photos.left_out import grouped, told
+from edge_sharpzo.photos.left_out import SET_ASIDE, LeftOut, grouped, told
 from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
 from edge_sharpzo.pipeline.prepare import check_classes
 from edge_sharpzo.pipeline.search import word_features
@@ -28,7 +29,9 @@ from edge_sharpzo.station.look import Look, look_at
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 from edge_sharpzo.system.memory import return_freed_memory
 from edge_sharpzo.system.stopping import StopWhen
+from edge_sharpzo.system.text import shown
 
+MOST_NAMED = 100  # files that were left out
 LOOK_EVERY = 3.0  # seconds between two looks for changes that were made by hand
 
 
@@ -176,9 +179,29 @@ class Learner:
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]
         finished = finish(prepared, Found(nothing, text, text, as_written), words)
+        found = task.found
+        taught_alone = missing_note(
+            "held-out photos",
+            [n for k, n in enumerate(found.folders) if k not in prepared.splits.test.labels],
+            len(found.folders),
+        )
         if left_out := told(grouped(prepared.left_out)):
             notes.append(left_out)
-        return look_at(prepared, finished, as_written, version, ids, notes)
+        made = look_at(prepared, finished, as_written, version, ids, notes)
+        if not made.held_out:  # then every class has a part in the figures
+            notes[:] = [note for note in notes if note not in taught_alone]
+        return replace(made, left_out=self._named(prepared.left_out))
+
+    def _named(self, left_out: list[LeftOut]) -> list[tuple[str, str]]:
+        """Files by their place in the folder, and why; those set aside are no news."""
+        root = self._album.root
+        named = []
+        for each in left_out:
+            if each.reason != SET_ASIDE:
+                inside = each.path.is_relative_to(root)
+                file = each.path.relative_to(root) if inside else each.path
+                named.append((shown(str(file)), shown(each.detail or each.reason)))
+        return named[:MOST_NAMED]
 
     def _texts_of(self, options: TuneOptions, listen: Callable[[Event], object]) -> Texts:
         """The task with the photos as they are now; texts are encoded where they are new."""

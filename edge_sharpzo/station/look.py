@@ -82,6 +82,13 @@ class Share:
         return Z95 * spread / (1 + Z95**2 / n)
 
 
+class Tuned(NamedTuple):
+    """How many photos a finished run has right."""
+
+    prompt: Share  # alone
+    classifier: Share  # mixed with the head, as `predict` answers
+
+
 @dataclass(frozen=True)
 class Judged:
     """Photos whose class is known, and what is said of each by who has not learnt from it."""
@@ -115,6 +122,7 @@ class Look:
     folders: list[str]
     names: list[str]
     template: str
+    shots: int  # a class, as in a run
     judged: Judged
     judgement: Judgement  # of all photos, by each other
     every: Photos  # those
@@ -125,6 +133,7 @@ class Look:
     alike: list[list[Path]]  # groups of near-duplicates
     ids: Mapping[Path, str]  # of the album
     notes: list[str] = field(default_factory=list)  # what was left out
+    left_out: list[tuple[str, str]] = field(default_factory=list)  # some of it: file and why
 
     @property
     def before(self) -> Share:
@@ -136,19 +145,32 @@ class Look:
         """By the classifier as it has just learnt."""
         return _share(self.judged.said, self.judged.photos.labels)
 
-    def tuned(self, prompt: TunedPrompt, seen: frozenset[str]) -> Share | None:
+    def tuned(self, prompt: TunedPrompt, seen: frozenset[str]) -> Tuned | str:
         """Of a finished run, which has learnt from photos with the digests `seen`.
 
-        None where too few held-out photos are left that it has not.
+        Or why not: too few photos may be left that it has not learnt from.
         """
-        if not self.held_out or prompt.folders != self.folders:
-            return None
+        if prompt.folders != self.folders:
+            return "it was tuned with other classes: learn again"
+        if not self.held_out:
+            return (
+                "too few photos are kept apart to judge it by: that takes 15 of each class, "
+                "or a test folder"
+            )
         photos = self.judged.photos
         fresh = np.array([file.digest.hex() not in seen for file in photos.files], bool)
         labels = photos.labels[fresh]
         if not _enough(labels, np.unique(photos.labels)):
-            return None
-        return _share(prompt.logits(self.judged.features[fresh]).argmax(axis=1), labels)
+            return "it has learnt from most photos that judge now: learn again"
+        features = self.judged.features[fresh]
+        return Tuned(
+            _share((features @ prompt.text_features.T).argmax(axis=1), labels),
+            _share(prompt.logits(features).argmax(axis=1), labels),
+        )
+
+    def kept_apart(self) -> frozenset[Path]:
+        """The photos of the classes that nothing was learnt from."""
+        return frozenset(self.every.paths[self.learnt :])
 
     def by_words(self, text: np.ndarray) -> Share:
         """Of all photos, by other text features [K, D] alone: these have learnt from none."""
@@ -231,6 +253,7 @@ def look_at(
         folders=found.folders,
         names=found.names,
         template=options.template,
+        shots=options.shots,
         judged=Judged(photos, features, probabilities, before, known),
         judgement=judgement,
         every=every.at(places),

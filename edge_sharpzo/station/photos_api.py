@@ -24,6 +24,7 @@ from edge_sharpzo.station.answers import (
     StepAnswer,
     ToClass,
 )
+from edge_sharpzo.station.aside import can_go_back
 from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
@@ -78,7 +79,11 @@ def photos(desk: Desk, asked: Asked) -> PhotoList:
         found = [photo for each in contents.classes for photo in each.photos]
     some = found[wanted.offset : wanted.offset + wanted.limit]
     marks = _Marks(desk.learner.look)
-    return PhotoList([marks.marked(photo) for photo in some], len(found))
+    listed = [marks.marked(photo) for photo in some]
+    if wanted.set_aside is not None:
+        for each, photo, says in zip(listed, some, desk.aside.says(some), strict=True):
+            each.says, each.can_go_back = says, can_go_back(photo, contents, desk.data)
+    return PhotoList(listed, len(found))
 
 
 class _Marks:
@@ -172,6 +177,11 @@ def rename(desk: Desk, asked: Asked) -> Done:
 def merge(desk: Desk, asked: Asked) -> Done:
     """Merges a class into another."""
     return done(desk, desk.album.merge(asked.names["name"], asked.body.into))
+
+
+def remove(desk: Desk, asked: Asked) -> Done:
+    """Removes a class without photos."""
+    return done(desk, desk.album.remove_class(asked.names["name"]))
 
 
 def display(desk: Desk, asked: Asked) -> Done:

@@ -9,7 +9,7 @@ from edge_sharpzo.classifier.tuned import PROMPT, TunedPrompt
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.folder import HISTORY, is_finished
 from edge_sharpzo.runs.lock import LOCK, is_locked, locked
-from edge_sharpzo.runs.records import SUMMARY
+from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
 from edge_sharpzo.station.look import MadeOf
 from edge_sharpzo.system.errors import UserError
@@ -26,6 +26,8 @@ class RunState:
     finished: bool = False
     has_results: bool = False  # of a run that was stopped too
     can_resume: bool = False
+    has_checkpoint: bool = False  # else it starts over
+    validation: tuple[float | None, float | None, int] | None = None  # prompt, classifier; photos
     made_of: MadeOf | None = None  # without photos, of a run that has not got as far
     learnt_from: frozenset[str] = frozenset()  # digests of photos
     prompt: TunedPrompt | None = None  # of a finished run
@@ -90,11 +92,20 @@ def _read(folder: Path) -> RunState:
         finished=finished,
         has_results=(folder / SUMMARY).exists(),
         can_resume=not finished,
+        has_checkpoint=(folder / FILE).exists(),
+        validation=_validation(folder) if finished else None,
         made_of=MadeOf.run(config),
         learnt_from=frozenset(config.learnt_from()),
         prompt=TunedPrompt.load(folder) if finished else None,
         history=_history(folder),
     )
+
+
+def _validation(folder: Path) -> tuple[float | None, float | None, int]:
+    """Accuracies on the run's validation photos, 0 to 1, and how many these are."""
+    summary = Summary.read(folder)
+    scores = summary.accuracy
+    return scores.tuned.val, scores.classifier.val, summary.data.val
 
 
 def _history(folder: Path) -> list[Record]:

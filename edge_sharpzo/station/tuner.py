@@ -1,5 +1,6 @@
 """Tunes the prompt behind the page, as the command `tune` does and into the same run folder."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,8 @@ from edge_sharpzo.events import (
 )
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.station.learner import Learner
-from edge_sharpzo.station.run_state import RunFolder
+from edge_sharpzo.station.look import Look
+from edge_sharpzo.station.run_state import RunFolder, RunState
 from edge_sharpzo.system.errors import Cancelled, UserError
 from edge_sharpzo.tuning.records import Record
 
@@ -40,6 +42,7 @@ class TuneState:
     why: str | None = None  # it failed
     told: list[str] = field(default_factory=list)
     resumable: bool = False  # a run was stopped, and goes on
+    why_not_resumable: str | None = None  # it was stopped, and would begin anew
     up_to_date: bool = False  # the finished run is of the photos, names and template as they are
 
 
@@ -57,8 +60,10 @@ class Tuner:
         options: Callable[[], TuneOptions],
         run: Path,
         quiet: float = QUIET,
+        log: Callable[[str], object] = lambda text: None,
     ):
-        """`options` gives those of a new run on the album as it is now."""
+        """`options` gives those of a new run on the album as it is now; `log` hears of failures."""
+        self._log, self._told_of = log, ""
         self._album, self._learner, self._options = album, learner, options
         self.folder, self._quiet = RunFolder(run), quiet
         self.auto = False
@@ -97,14 +102,16 @@ class Tuner:
         why = run.why
         if last and last.state == "failed":
             state, why = "failed", last.why
+        why_not = _why_not_resumable(run, look)
         queries = run.history[-1].queries if run.history else 0
         return TuneState(
             state,
             queries,
             history=run.history,
             why=why,
-            told=last.told if last else [],
-            resumable=run.can_resume,
+            told=last.told if last and look and look.version == self._told_of else [],
+            resumable=run.can_resume and why_not is None,
+            why_not_resumable=why_not,
             up_to_date=up_to_date,
         )
 
@@ -141,22 +148,27 @@ class Tuner:
         except Cancelled:
             pass  # before the search began: nothing is lost
         except UserError as error:
-            self._now = TuneState("failed", why=str(error))
+            self._now = TuneState("failed", why=_for_the_page(str(error)))
         except MemoryError:
             self._now = TuneState("failed", why="memory ran out: take fewer photos")
         except OSError as error:
             self._now = TuneState("failed", why=f"cannot tune: {error.strerror or error}")
         except Exception as error:  # whatever it is, the page goes on and says so
             self._now = TuneState("failed", why=f"tuning failed ({type(error).__name__}: {error})")
+        if self._now and self._now.why:
+            self._log(f"learning failed: {self._now.why}")
         told = self._now.told if self._now else []
         self._now = replace(self._now or TuneState("idle"), told=[*progress.told, *told])
 
     def _tune_into_folder(self, again: bool, progress: "_Progress") -> None:
         run, look = self.folder.state(), self._learner.look
+        self._told_of = look.version if look else ""
         if not again and run.finished and look and run.made_of == look.made_of:
             progress.told.append("the run is of these photos already: nothing has changed")
             return
         same = look and run.made_of and run.made_of.is_called_as(look.made_of)
+        if run.has_checkpoint:
+            same = same and _why_not_resumable(run, look) is None
         if run.can_resume and same and not again:
             try:
                 progress.history = list(run.history)
@@ -173,7 +185,7 @@ class Tuner:
         """A run of the album as it is now, in a folder of its own."""
         progress.history = []
         if place := self.folder.put_away():
-            progress.told.append(f"the run of before is in {place}")
+            progress.told.append(f"the run of before is in {place.parent.name}/{place.name}")
         overwrite = False
         while True:
             version = self._album.version()
@@ -215,6 +227,26 @@ class Tuner:
             except UserError:
                 continue  # another process tunes: it is tried again
             tried = version
+
+
+def _why_not_resumable(run: RunState, look: Look | None) -> str | None:
+    """Why a stopped run would begin anew; None where it goes on, or there is none."""
+    if not run.can_resume:
+        return None
+    if not run.has_checkpoint:
+        return "nothing was kept of it yet"
+    if look is None or run.made_of is None:
+        return "the photos as they are now are not learnt yet"
+    if not run.made_of.is_called_as(look.made_of):
+        return "classes, their names or the words have changed since"
+    if run.made_of != look.made_of:
+        return "photos have changed since, or how many of them teach"
+    return None
+
+
+def _for_the_page(text: str) -> str:
+    """What to press, where a message says what to type."""
+    return re.sub(r"(and|then) go on with `resume=[^`]*`", r"\1 press Learn again", text)
 
 
 class _Progress:

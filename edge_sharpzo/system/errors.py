@@ -7,11 +7,11 @@ from contextlib import contextmanager
 class UserError(Exception):
     """Something that the user can mend: the text says what is wrong, where, and what to do next.
 
-    The text names options by their field between backticks, as in "`shots=0`: ask for at least
+    The text names options by their field between backticks, as in "`shots=-1`: ask for at least
     one". Python users read it as it is; the command line prints such fields as flags.
 
     Example:
-        >>> error = UserError("`shots=0`: ask for at least one photo per class", field="shots")
+        >>> error = UserError("`shots=-1`: ask for at least one photo per class", field="shots")
         >>> error.field
         'shots'
     """

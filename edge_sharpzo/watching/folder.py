@@ -34,9 +34,10 @@ def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
             f"cannot look into {folder} ({error.strerror}): give another `source`", "source"
         ) from error
     if passed_over:
+        photos = "1 photo lies" if passed_over == 1 else f"{passed_over} photos lie"
         tell(
-            f"{passed_over} photos lie in {folder} already: those that come from now on are "
-            "watched, `edge-sharpzo predict` takes the others",
+            f"{photos} in {folder} already: those that come from now on are watched, "
+            "`edge-sharpzo predict` takes what is there",
             False,
         )
     return _coming(inbox, max(every, SHORTEST), tell)

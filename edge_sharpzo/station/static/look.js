@@ -4,6 +4,7 @@ import "./shell.js";
 
 import { get } from "./api.js";
 import { by, h } from "./dom.js";
+import { keptFocus } from "./focus.js";
 import { mostMixedUp, matrix } from "./matrix.js";
 import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
 import { fail } from "./notices.js";
@@ -68,23 +69,19 @@ const LISTS = [
 const sureFrom = ({ threshold }) =>
   Number.isFinite(threshold) ? ` An answer of this classifier is sure from ${percent(threshold)} on.` : "";
 
-/** Which list and button has the focus, to give it back after the lists are made anew. */
-function focusNow() {
-  const section = document.activeElement?.closest("#lists section, #cell section");
-  if (!section) return () => {};
-  const title = section.querySelector("h2, h3").firstChild.textContent;
-  const at = [...section.querySelectorAll(".mend, .twins")].findIndex((item) =>
-    item.contains(document.activeElement),
+/** Files that nothing learns from, with the reason. @param {{file: string, why: string}[]} files */
+const leftOut = (files) =>
+  h(
+    "section",
+    { class: "card" },
+    h("h2", { tabindex: -1 }, "Left out", h("span", { class: "soft" }, ` ${files.length}`)),
+    h("p", { class: "soft" }, "Nothing learns from these files, and nothing is deleted."),
+    h(
+      "ul",
+      { class: "soft dots" },
+      files.map(({ file, why }) => h("li", {}, `${file}: ${why}`)),
+    ),
   );
-  return () => {
-    const same = [...document.querySelectorAll("#lists section, #cell section")].find(
-      (each) => each.querySelector("h2, h3").firstChild.textContent === title,
-    );
-    const items = same?.querySelectorAll(".mend, .twins") ?? [];
-    const button = items[Math.min(Math.max(at, 0), items.length - 1)]?.querySelector("button");
-    (button ?? same?.querySelector("h2, h3") ?? by("main")).focus();
-  };
-}
 
 /** Links to the lists, which lie far below each other on a phone. */
 function showJumps(lists) {
@@ -97,7 +94,7 @@ function showJumps(lists) {
 }
 
 function show(was) {
-  const refocus = focusNow();
+  const refocus = keptFocus("#lists section, #cell section");
   showScores(look, was);
   const wanting = look.wanting ?? [];
   by("wanting").replaceChildren(
@@ -124,6 +121,7 @@ function show(was) {
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
     mendList(title, `${why}${field === "unsure" ? sureFrom(look) : ""}`, look[field].map(entry)),
   );
+  if (look.left_out?.length) lists.push(leftOut(look.left_out));
   if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates, () => {}));
   if (!lists.length)
     lists.push(
