@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -931,7 +932,7 @@ def guarded(guarded_station: Station) -> Station:
 
 
 def test_the_link_opens_a_browser(guarded: Station) -> None:
-    for path in ("/", "/api/state", "/static/station.css", "/api/events"):
+    for path in ("/", "/api/state", "/static/photos.js", "/api/events"):
         assert "link" in cause(guarded.get(path), 401)
     with guarded.client() as client:
         first = client.get("/?token=" + "right" * 9)
@@ -1007,6 +1008,27 @@ def test_too_many_are_told(guarded: Station) -> None:
     for _ in range(MOST_WRONG):
         guarded.get("/?token=wrong")
     assert "ten minutes" in cause(guarded.get("/?token=" + "right" * 9), 429)
+    page = guarded.get("/?token=" + "right" * 9, headers=BROWSER)
+    assert page.status_code == 429
+    assert "ten minutes" in page.text
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+@pytest.mark.parametrize("path", ["/", "/learn", "/look", "/try", "/take"])
+def test_a_page_asks_for_the_token(path: str, guarded: Station) -> None:
+    for query, wrong in (("", False), ("?token=", False), ("?token=%3Cb%3Estale", True)):
+        page = guarded.get(path + query, headers=BROWSER)
+        assert page.status_code == 401
+        assert page.headers["content-type"].startswith("text/html")
+        assert '<form action="/" method="get"' in page.text
+        assert 'name="token"' in page.text
+        assert ("That is not the token." in page.text) == wrong
+        assert "stale" not in page.text
+    for file in re.findall(r'(?:href|src)="(/static/[^"]+)', page.text):
+        assert guarded.get(file).status_code == 200
+    assert cause(guarded.post(path, headers=MARKED), 401)
 
 
 def test_the_token_is_kept_where_its_owner_alone_reads_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Skipped where no Chromium or no playwright is found; `make browser` installs bot
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -471,7 +472,7 @@ def test_words_show_their_effect_and_classes_change(
     (folder / "notes.txt").write_text("no photo")
     web.choose(page.get_by_role("button", name="Add a folder").click, folder)
     page.get_by_text("3 photos added to “crimson”").wait_for()
-    page.get_by_text("1 file left out: no photos.").wait_for()
+    page.get_by_text("1 file left out, since it is no photo: notes.txt.").wait_for()
     web.fine()
 
 
@@ -520,3 +521,245 @@ def test_what_fails_is_a_plain_message(watched: Callable[..., Watched], tmp_path
     page.get_by_role("alert").get_by_text("The station does not answer.").wait_for()
     page.context.set_offline(False)
     page.get_by_text("The station is back.").wait_for()
+
+
+def chosen(page: Any, name: str, *files: Path) -> None:
+    with page.expect_file_chooser() as asked:
+        page.get_by_role("button", name=name).click()
+    asked.value.set_files(files)
+
+
+def test_only_the_newest_failure_is_told_and_a_success_ends_it(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    page = watched().open("/")
+    name, add = page.get_by_label("Name of a new class"), page.get_by_role("button", name="Add cl")
+    failed = page.locator(".notice.bad")
+    for wrong in ("red things", "GREEN things", "a/b", "train"):
+        name.fill(wrong)
+        with page.expect_response("**/api/classes") as answer:
+            add.click()
+        assert answer.value.status >= 400
+        failed.wait_for()
+        assert failed.count() == 1
+    for wrong in ("one.txt", "two.md"):
+        (tmp_path / wrong).write_text("no photo")
+    photo = photos_of(tmp_path / "more", RED, 1, seed=7)[0]
+    chosen(page, "Add photos to red things", photo, tmp_path / "one.txt", tmp_path / "two.md")
+    page.get_by_text("1 photo added to “red things”").wait_for()
+    assert failed.all_inner_texts() == [  # of the same deed: both are told
+        "2 files left out, since they are no photos: one.txt, two.md."
+    ]
+    page.get_by_label("Photo 1 of red things").check()
+    page.get_by_role("button", name="Set aside").click()
+    page.get_by_text("1 photo moved to “Set aside”").wait_for()
+    assert failed.count() == 0
+
+
+def test_what_cannot_go_back_is_not_said_to_have_gone(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    write_photos(tmp_path / "imgs" / ".set-aside" / "gone", RED, 1, seed=7)
+    write_photos(tmp_path / "imgs" / ".set-aside" / "red things", RED, 1, seed=8)
+    page = watched().open("/")
+    aside = page.get_by_role("list", name="Photos of Set aside")
+    aside.scroll_into_view_if_needed()
+    aside.get_by_label("Photo 1 of Set aside").check()
+    back = page.get_by_role("button", name="Put back")
+    back.click()
+    page.get_by_role("alert").get_by_text("not put back, since").wait_for()
+    assert page.get_by_text("Undo takes it back.").count() == 0
+    aside.get_by_label("Photo 2 of Set aside").check()
+    back.click()
+    page.get_by_text("1 photo put back. Undo takes it back.").wait_for()
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
+    assert len(list((tmp_path / "imgs" / ".set-aside" / "gone").iterdir())) == 1
+
+
+@pytest.mark.parametrize("wide", [True, False], ids=["desktop", "phone"])
+def test_many_classes_are_found_and_a_long_name_fits(
+    watched: Callable[..., Watched], tmp_path: Path, wide: bool
+) -> None:
+    two_classes(tmp_path / "imgs")
+    for i in range(10):
+        write_photos(tmp_path / "imgs" / f"kind {i}", 25 * i, 2, seed=i)
+    (tmp_path / "imgs" / ("w" * 80)).mkdir()
+    web = watched(has_touch=not wide, is_mobile=not wide)
+    web.page.set_viewport_size(DESKTOP if wide else PHONE)
+    page = web.open("/look")
+    page.locator(".score.main").wait_for()
+    assert (
+        page.locator(".notice", has_text="More photos would help").inner_text().endswith(" more.")
+    )
+    pair = page.locator(".pairs button").first
+    said = pair.locator("span").inner_text().split(" → ")
+    pair.click()
+    page.get_by_role("heading", name=f"{said[0]}, read as {said[1]}").wait_for()
+    room = page.evaluate("""() => { const matrix = document.getElementById("matrix");
+      return matrix.closest(".card").clientWidth - matrix.clientWidth; }""")
+    assert room < 60  # nothing is left empty beside it
+    page.get_by_role("link", name="Misread").click()
+    page.get_by_role("heading", name="Misread").wait_for()
+
+    web.open("/")
+    page.get_by_label("Find a class").fill("RED")
+    page.locator("#columns .column h2:visible").get_by_text("red things").wait_for()
+    assert page.locator("#columns .column:visible").count() == 1
+    page.get_by_role("button", name="Change the class red things").click()
+    outside = """() => { const dialog = document.querySelector("dialog").getBoundingClientRect();
+      return [...document.querySelectorAll("dialog :is(select, input, button, p)")]
+        .filter((e) => e.getBoundingClientRect().right > dialog.right).length; }"""
+    assert page.evaluate(outside) == 0
+    web.fine()
+
+
+def changed(page: Any, path: str, change: Callable[[Any], object]) -> None:
+    """Has the page hear something else than the station says."""
+
+    def answer(route: Any) -> None:
+        said = route.fetch()
+        body = said.json()
+        change(body)
+        route.fulfill(response=said, json=body)
+
+    page.route(re.compile(path), answer)
+
+
+def test_photos_that_wait_for_a_class_get_one_with_a_press(
+    watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    two_classes(tmp_path / "imgs")
+    write_photos(tmp_path / "imgs" / ".set-aside" / "unsure", RED, 3, seed=7)
+    web = watched()
+    changed(web.page, "/api/state$", lambda body: body.update(waiting=body["set_aside"]))
+    says = {"class": "red things", "display": "red things", "probability": 0.53, "known": True}
+    guess = {"can_go_back": False, "says": says}
+    changed(
+        web.page,
+        r"/api/photos\?set-aside",
+        lambda body: [photo.update(guess) for photo in body["photos"]],
+    )
+    page = web.open("/")
+    waiting = page.locator("#waiting .mend")
+    waiting.first.get_by_text("Looks like red things, 53 %").wait_for()
+    assert waiting.count() == 3
+    waiting.first.get_by_role("button", name="It is red things").click()
+    page.get_by_text("1 photo moved to “red things”. Undo takes it back.").wait_for()
+    waiting.first.get_by_label("Move to a class").select_option("green things")
+    waiting.first.get_by_role("button", name="Move").click()
+    page.get_by_text("1 photo moved to “green things”. Undo takes it back.").wait_for()
+    waiting.nth(1).wait_for(state="detached")
+    assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
+    assert len(list((tmp_path / "imgs" / "green things").iterdir())) == 10
+    page.get_by_label("Photo 1 of Set aside").check()
+    page.get_by_text("1 photo chosen", exact=True).wait_for()
+    assert page.get_by_role("button", name="Put back").count() == 0
+    web.fine()
+
+
+RIGHT = {"right": 15, "photos": 20, "share": 0.75, "plus_minus": 0.18}
+LESS = {"right": 12, "photos": 20, "share": 0.6, "plus_minus": 0.2}
+OWN = {"prompt": 0.5, "classifier": 0.9, "photos": 10}
+
+
+@pytest.mark.parametrize(
+    ("said", "cards", "told"),
+    [
+        ({"tuned": {"prompt": LESS, "classifier": RIGHT}}, ["60 %", "75 %"], "16 photos taught"),
+        ({"tuned": None, "why_not": "too few photos", "tuned_validation": OWN}, [], "90 % right"),
+        ({"tuned": None, "why_not": "too few photos"}, [], "prompt here: Too few photos."),
+        ({"tuned": None}, [], "judged by what the others taught."),
+    ],
+)
+def test_look_says_whose_each_figure_is(
+    watched: Callable[..., Watched],
+    tmp_path: Path,
+    said: dict[str, Any],
+    cards: list[str],
+    told: str,
+) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    changed(web.page, "/api/look$", lambda body: body.update({"taught": 16, **said}))
+    page = web.open("/look")
+    page.locator("#how").get_by_text(told).wait_for()
+    figures = page.locator(".score strong").all_inner_texts()[2:]
+    assert [figure.split(" ±")[0] for figure in figures] == cards
+    web.fine()
+
+
+@pytest.mark.parametrize(
+    ("sure", "threshold", "said"),
+    [
+        (True, 0.5, "It is sure: this classifier is from 50 % on."),
+        (False, 0.974, "But it is not sure: this classifier is from 97 % on."),
+        (True, None, "It is sure."),
+    ],
+)
+def test_a_try_says_from_where_on_it_is_sure(
+    watched: Callable[..., Watched], tmp_path: Path, sure: bool, threshold: float | None, said: str
+) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    top = [{"class": "red things", "display": "red things", "probability": 0.53}]
+    answer = {"answers": top, "known": True, "sure": sure, "by": "run", "like": []}
+    web.page.route("**/api/try", lambda route: route.fulfill(json={**answer, **more}))
+    more = {"threshold": threshold}
+    page = web.open("/try")
+    photo = next((tmp_path / "imgs" / "red things").iterdir())
+    web.choose(page.get_by_role("button", name="Choose a photo").click, photo)
+    page.locator("#answer").get_by_text(said, exact=True).wait_for()
+    web.fine()
+
+
+@pytest.mark.parametrize(
+    ("learn", "title", "button", "told"),
+    [
+        ({"resumable": True}, "Stopped, and kept", "Go on", True),
+        (
+            {"resumable": False, "why_not_resumable": "photos have changed since"},
+            "Stopped, and does not go on",
+            "Learn from the beginning",
+            True,
+        ),
+        ({"state": "done", "up_to_date": False}, "Changed since it learnt", "Learn again", False),
+        ({"state": "done", "up_to_date": True}, "Learnt", "Learn again", True),
+    ],
+)
+def test_learn_offers_what_will_happen(
+    watched: Callable[..., Watched],
+    tmp_path: Path,
+    learn: dict[str, Any],
+    title: str,
+    button: str,
+    told: bool,
+) -> None:
+    two_classes(tmp_path / "imgs")
+    web = watched()
+    more = {"told": ["'red things' has 14"], **learn}
+    changed(web.page, "/api/state$", lambda body: body["learn"].update(more))
+    changed(web.page, "/api/learn$", lambda body: body.update(more))
+    page = web.open("/learn")
+    page.get_by_role("heading", name=title, exact=True).wait_for()
+    assert page.locator("#learn-go").inner_text() == button
+    assert page.get_by_text("has 14").count() == told
+
+
+def test_an_empty_class_can_be_removed(watched: Callable[..., Watched], tmp_path: Path) -> None:
+    two_classes(tmp_path / "imgs")
+    (tmp_path / "imgs" / "mistypd").mkdir()
+    web = watched()
+    asked = []
+    page = web.open("/")
+    page.route("**/remove", lambda route: (asked.append(route.request.url), route.fulfill(json={})))
+    page.get_by_role("button", name="Change the class red things").click()
+    page.get_by_role("dialog").wait_for()
+    assert page.get_by_role("button", name="Remove this class").count() == 0
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Change the class mistypd").click()
+    page.get_by_role("button", name="Remove this class").click()
+    page.get_by_text("The class “mistypd” is gone. Undo takes it back.").wait_for()
+    assert [url.removeprefix(web.address) for url in asked] == ["/api/classes/mistypd/remove"]
+    web.fine()

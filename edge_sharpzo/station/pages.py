@@ -17,14 +17,19 @@ PLAIN = '<!doctype html><html lang="en"><title>{page}</title><h1>{page}</h1>'
 
 
 @cache
-def _rendered(page: str) -> str:
+def _rendered(page: str, **given: str) -> str:
     """A page. Everything in it that others wrote comes by the API, so that it never changes."""
     loader = FileSystemLoader(HERE / "templates")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     try:
-        return environment.get_template(f"{page}.html.jinja").render()
+        return environment.get_template(f"{page}.html.jinja").render(given)
     except TemplateNotFound:
         return PLAIN.format(page=page)
+
+
+def token_page(cause: str) -> str:
+    """The page that asks for the token; `cause` says what was wrong with one, or is empty."""
+    return _rendered("token", cause=cause)
 
 
 class _Static(StaticFiles):

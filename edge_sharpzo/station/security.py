@@ -16,10 +16,12 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import as_asked_error, error_response
+from edge_sharpzo.station.pages import token_page
 from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
 READING = ("GET", "HEAD")
+WITHOUT_TOKEN = ("/static/station.css", "/static/icon.svg")  # what the page that asks for it loads
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; "
@@ -31,15 +33,6 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
 }
-# For a browser that comes by a bookmark: its form does what the link does.
-ASKS_FOR_TOKEN = """<!doctype html><html lang="en"><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>Station</title>
-<h1>This station asks for its token</h1>
-<p>Open the link that the terminal shows, or put the token here: what stands behind
-<code>token=</code> in that link, and in <code>.station/token</code> of the photos' folder.</p>
-<form action="/"><label>Token <input name="token" required autocomplete="off"></label>
-<button>Open</button></form></html>
-"""
 
 
 def is_loopback(host: str) -> bool:
@@ -144,6 +137,8 @@ def _is_address(text: str) -> bool:
 
 def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | None:
     """The answer to who brings no right token, or to who brings it in a link: a cookie for it."""
+    if scope["path"] in WITHOUT_TOKEN:
+        return None
     query = parse_qs(scope["query_string"].decode("latin-1"))
     (linked, *_) = query.get("token", [None])
     bearer = headers.get("authorization", "")
@@ -151,11 +146,9 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     try:
         known = tokens.admits(token, _cookie(headers))
     except TooManyError:
-        return error_response(429, "too many wrong tokens came: wait ten minutes")
+        return _asked_for_token(scope, headers, 429, "too many wrong tokens came: wait ten minutes")
     if not known:
-        if scope["method"] in READING and "text/html" in headers.get("accept", ""):
-            return HTMLResponse(ASKS_FOR_TOKEN, 401)
-        return error_response(401, "open the link with the token that the terminal shows")
+        return _asked_for_token(scope, headers, 401, "that is not the token" if token else "")
     if linked is None or scope["method"] not in READING:
         return None
     # A page that leads on, and no redirection: a browser that followed a link from elsewhere sends
@@ -166,6 +159,14 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     )
     page.set_cookie(COOKIE, tokens.cookie, path="/", httponly=True, samesite="strict")
     return page
+
+
+def _asked_for_token(scope: Scope, headers: Headers, status: int, cause: str) -> Response:
+    """For a browser that comes by a bookmark a page that takes the token; else an error."""
+    if scope["method"] in READING and "text/html" in headers.get("accept", ""):
+        return HTMLResponse(token_page(cause), status)
+    told = cause if status != 401 else "open the link with the token that the terminal shows"
+    return error_response(status, told)
 
 
 def _cookie(headers: Headers) -> str | None:

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
+import { sentence } from "./words.js";
 
 /**
  * @typedef {object} Camera
@@ -105,5 +106,11 @@ export async function cameras() {
 }
 
 /** Why there is no live camera, and what to do. */
-export const noCamera = (why) =>
-  `No live camera here. Browsers show cameras only to pages of their own machine (http://127.0.0.1) or of https; on a phone, “Take a photo” works anyway.${why ? ` The device's own camera: ${why}` : ""}`;
+export function noCamera(why) {
+  const browser = browserHasCamera()
+    ? ""
+    : " Browsers show one only to pages of http://127.0.0.1 or https.";
+  const instead = isPhone() ? "take photos one by one" : "choose photos";
+  const device = why ? ` The device's own: ${sentence(why)}` : "";
+  return `No live camera here: ${instead} instead.${browser}${device}`;
+}

@@ -37,7 +37,6 @@ export function editClass(cls, { addFolder }) {
       id: "display",
       value: cls.display || cls.name,
       autocomplete: "off",
-      maxlength: 200,
       required: true,
     });
     const effect = h("p", { class: "soft", role: "status" });
@@ -48,7 +47,6 @@ export function editClass(cls, { addFolder }) {
       id: "rename",
       value: cls.name,
       autocomplete: "off",
-      maxlength: 80,
       required: true,
     });
     const into = h(
@@ -101,6 +99,14 @@ export function editClass(cls, { addFolder }) {
           null,
           () =>
             change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
+        ),
+      cls.photos === 0 &&
+        form(
+          "Remove",
+          "It has no photos, and answers by its name alone. Its empty folder is removed.",
+          null,
+          h("button", {}, "Remove this class"),
+          () => change("remove", {}, `The class “${cls.name}” is gone.`),
         ),
       h(
         "div",

@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { photograph } from "./burst.js";
 import { editClass } from "./class_dialog.js";
 import { h, icon } from "./dom.js";
-import { ask, photosOf } from "./files.js";
+import { ask, leftOut, photosOf } from "./files.js";
 import { Grid } from "./grid.js";
 import { fail } from "./notices.js";
 import { query, title } from "./places.js";
@@ -96,7 +96,7 @@ export class Column {
 
   async add(how) {
     const { photos, others } = photosOf(await ask(how));
-    if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
+    leftOut(others);
     if (photos.length)
       await upload(
         this.place,

@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { open } from "./dialog.js";
 import { h } from "./dom.js";
-import { dropped, photosOf } from "./files.js";
+import { dropped, leftOut, photosOf } from "./files.js";
 import { DRAGGED } from "./grid.js";
 import { move } from "./moving.js";
 import { fail } from "./notices.js";
@@ -85,7 +85,7 @@ function askWhere(folders) {
 
 async function take(transfer, column) {
   const { photos, others } = photosOf(await dropped(transfer));
-  if (others) fail({ message: `${count(others, "file")} left out: no photos.`, status: 0 });
+  leftOut(others);
   if (!photos.length) return;
   if (column && column.place.kind !== "set-aside") {
     await upload(

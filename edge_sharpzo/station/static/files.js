@@ -1,5 +1,8 @@
 /** Files that are dropped or chosen, folders with all that is in them. */
 
+import { fail } from "./notices.js";
+import { count, some } from "./words.js";
+
 /** @typedef {{file: File, folder: string}} Found a file, and the name of the folder it lay in ("" for none) */
 
 const PHOTO = /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i;
@@ -46,10 +49,20 @@ export const chosen = (files) =>
     .filter((file) => !isHidden(file.name))
     .map((file) => ({ file, folder: file.webkitRelativePath.split("/").at(-2) ?? "" }));
 
-/** Photos, and how many files are none. @param {Found[]} found */
+/** Photos, and the names of the files that are none. @param {Found[]} found */
 export function photosOf(found) {
-  const photos = found.filter(({ file }) => isPhoto(file));
-  return { photos, others: found.length - photos.length };
+  return {
+    photos: found.filter(({ file }) => isPhoto(file)),
+    others: found.filter(({ file }) => !isPhoto(file)).map(({ file }) => file.name),
+  };
+}
+
+/** Says which files are no photos, where there are any. @param {string[]} names */
+export function leftOut(names) {
+  if (!names.length) return;
+  const why = names.length === 1 ? "it is no photo" : "they are no photos";
+  const message = `${count(names.length, "file")} left out, since ${why}: ${some(names, 5)}`;
+  fail({ message, status: 0 });
 }
 
 /**

@@ -4,7 +4,7 @@ import "./shell.js";
 
 import { get, post } from "./api.js";
 import { lossCurve } from "./chart.js";
-import { by } from "./dom.js";
+import { by, h } from "./dom.js";
 import { fail, speak, toldBy } from "./notices.js";
 import { now, refresh, watch } from "./state.js";
 import { duration, percent, sentence } from "./words.js";
@@ -38,7 +38,7 @@ function texts(learn, ready) {
         ];
       return [
         "Learnt",
-        "The classifier is made. Look at what it gets wrong, or add photos and learn again.",
+        "The classifier is made: try it, take it, or add photos and learn again.",
         "Learn again",
       ];
     case "failed":
@@ -58,6 +58,12 @@ function texts(learn, ready) {
       return stopped;
     default:
       if (learn.resumable) return stopped;
+      if (learn.why_not_resumable)
+        return [
+          "Stopped, and does not go on",
+          `${sentence(learn.why_not_resumable)} So learning begins anew; the run that was stopped stays in a folder beside.`,
+          "Learn from the beginning",
+        ];
       return ready
         ? [
             "Ready to learn",
@@ -98,7 +104,11 @@ function show(state) {
   const going = GOING.has(learn.state);
   const [title, text, button] = texts(learn, ready);
   if (by("learn-title").textContent !== title) by("learn-title").textContent = title;
-  by("learn-text").textContent = [text, ...(learn.told ?? [])].map(sentence).join(" ");
+  by("learn-text").textContent = sentence(text);
+  // What the last run told is of photos as they were then.
+  const isOld = learn.state === "done" && !learn.up_to_date;
+  const told = isOld ? [] : (learn.told ?? []);
+  by("learn-told").replaceChildren(...told.map((each) => h("li", {}, sentence(each))));
   const go = /** @type {HTMLButtonElement} */ (by("learn-go"));
   go.textContent = button;
   go.disabled = learn.state === "elsewhere" || !(ready || going);
@@ -114,8 +124,18 @@ function show(state) {
   progress(learn);
   const points = (learn.history ?? []).filter(({ loss }) => Number.isFinite(loss));
   by("curve").hidden = points.length < 2;
-  if (points.length >= 2) by("chart").replaceChildren(lossCurve(points));
+  if (points.length >= 2) draw(points);
 }
+
+let curve = [];
+
+/** The curve as wide as its place; without points: of those of before, in a place of another width. */
+function draw(points = curve) {
+  curve = points;
+  const width = by("chart").clientWidth;
+  if (points.length >= 2 && width) by("chart").replaceChildren(lossCurve(points, width));
+}
+new ResizeObserver(() => draw()).observe(by("chart"));
 
 async function ask(path, body) {
   try {

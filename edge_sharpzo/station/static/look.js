@@ -4,57 +4,20 @@ import "./shell.js";
 
 import { get } from "./api.js";
 import { by, h } from "./dom.js";
-import { matrix } from "./matrix.js";
+import { keptFocus } from "./focus.js";
+import { mostMixedUp, matrix } from "./matrix.js";
 import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
-import { fail, speak } from "./notices.js";
+import { fail } from "./notices.js";
 import { shown as named } from "./places.js";
+import { showScores } from "./scores.js";
 import { now, watch } from "./state.js";
-import { accuracy, count, percent, sentence } from "./words.js";
+import { percent, sentence, some } from "./words.js";
+
+const SMALL = 8; // classes whose matrix leaves room beside it, and is seen whole
 
 let look = null;
 let shownVersion = null;
 let cell = null; // [row, column] of the matrix, where one is open
-
-function score(text, value, { main = false, was = null } = {}) {
-  const change =
-    was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
-      ? h("span", { class: "change" }, `was ${percent(was)}`)
-      : null;
-  return h(
-    "div",
-    { class: `score${main ? " main" : ""}` },
-    h("span", { class: "soft" }, text),
-    h(
-      "strong",
-      {},
-      percent(value.share),
-      " ",
-      h("small", {}, `± ${Math.round(100 * value.plus_minus)}`),
-    ),
-    change,
-    h("span", { class: "soft" }, `${value.right} of ${value.photos} right`),
-  );
-}
-
-function showScores(was) {
-  const after = look.after;
-  by("scores").replaceChildren(
-    ...[
-      score("Before, by words alone", look.before),
-      score("Now, learnt from your photos", after, { main: true, was }),
-      look.tuned && score("With the tuned prompt", look.tuned),
-    ].filter(Boolean),
-  );
-  const judged =
-    look.how === "held-out"
-      ? `${count(look.photos, "photo")} that it did not learn from judged this.`
-      : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
-  by("how").textContent =
-    `${judged} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
-  if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
-    speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
-  else speak(`Now ${accuracy(after)}.`);
-}
 
 function showCell() {
   if (!cell) {
@@ -102,34 +65,44 @@ const LISTS = [
   ],
 ];
 
-/** Which list and button has the focus, to give it back after the lists are made anew. */
-function focusNow() {
-  const section = document.activeElement?.closest("#lists section, #cell section");
-  if (!section) return () => {};
-  const title = section.querySelector("h2, h3").firstChild.textContent;
-  const at = [...section.querySelectorAll(".mend, .twins")].findIndex((item) =>
-    item.contains(document.activeElement),
+/** From where on an answer is sure, which depends on how sure its wrong answers were. */
+const sureFrom = ({ threshold }) =>
+  Number.isFinite(threshold) ? ` An answer of this classifier is sure from ${percent(threshold)} on.` : "";
+
+/** Files that nothing learns from, with the reason. @param {{file: string, why: string}[]} files */
+const leftOut = (files) =>
+  h(
+    "section",
+    { class: "card" },
+    h("h2", { tabindex: -1 }, "Left out", h("span", { class: "soft" }, ` ${files.length}`)),
+    h("p", { class: "soft" }, "Nothing learns from these files, and nothing is deleted."),
+    h(
+      "ul",
+      { class: "soft dots" },
+      files.map(({ file, why }) => h("li", {}, `${file}: ${why}`)),
+    ),
   );
-  return () => {
-    const same = [...document.querySelectorAll("#lists section, #cell section")].find(
-      (each) => each.querySelector("h2, h3").firstChild.textContent === title,
-    );
-    const items = same?.querySelectorAll(".mend, .twins") ?? [];
-    const button = items[Math.min(Math.max(at, 0), items.length - 1)]?.querySelector("button");
-    (button ?? same?.querySelector("h2, h3") ?? by("main")).focus();
+
+/** Links to the lists, which lie far below each other on a phone. */
+function showJumps(lists) {
+  const link = (section, i) => {
+    section.id = `list-${i}`;
+    return h("a", { href: `#list-${i}` }, section.querySelector("h2").textContent);
   };
+  by("jumps").replaceChildren(...lists.map(link));
+  by("jumps").hidden = lists.length < 2;
 }
 
 function show(was) {
-  const refocus = focusNow();
-  showScores(was);
+  const refocus = keptFocus("#lists section, #cell section");
+  showScores(look, was);
   const wanting = look.wanting ?? [];
   by("wanting").replaceChildren(
     wanting.length
       ? h(
           "p",
           { class: "notice" },
-          `More photos would help most here: ${wanting.map((name) => named(now(), name)).join(", ")}.`,
+          `More photos would help most here: ${some(wanting.map((name) => named(now(), name)), 5)}.`,
         )
       : "",
   );
@@ -140,10 +113,15 @@ function show(was) {
       pressed,
     ),
   );
+  by("matrix").parentElement.classList.toggle("is-large", look.classes.length > SMALL);
+  by("pairs").replaceChildren(
+    ...(look.classes.length > SMALL ? [mostMixedUp(look.classes, look.confusion, pressed)] : []),
+  );
   showCell();
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
-    mendList(title, why, look[field].map(entry)),
+    mendList(title, `${why}${field === "unsure" ? sureFrom(look) : ""}`, look[field].map(entry)),
   );
+  if (look.left_out?.length) lists.push(leftOut(look.left_out));
   if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates, () => {}));
   if (!lists.length)
     lists.push(
@@ -154,7 +132,9 @@ function show(was) {
         h("p", { class: "soft" }, "No photo is misread, and no label looks wrong."),
       ),
     );
+  by("whose").hidden = now().learn.state !== "done";
   by("lists").replaceChildren(...lists);
+  showJumps(lists);
   by("look").hidden = false;
   refocus();
 }

@@ -1,9 +1,45 @@
-/** The confusion matrix, whose numbers are buttons. */
+/** The confusion matrix and what it holds most, whose numbers are buttons. */
 
 import { h } from "./dom.js";
 import { shown } from "./places.js";
 import { now } from "./state.js";
 import { count } from "./words.js";
+
+const MOST = 8; // pairs
+
+/**
+ * The pairs of classes that are most often taken for each other, as buttons: in a large matrix
+ * they would have to be looked for.
+ * @param {{name: string}[]} classes
+ * @param {number[][]} counts as for `matrix`
+ * @param {(row: string, column: string) => void} pressed
+ */
+export function mostMixedUp(classes, counts, pressed) {
+  const pairs = counts
+    .flatMap((row, i) => row.map((n, j) => ({ n, from: classes[i].name, to: classes[j].name })))
+    .filter(({ n, from, to }) => n > 0 && from !== to)
+    .sort((one, other) => other.n - one.n);
+  if (!pairs.length) return "";
+  const name = (each) => shown(now(), each);
+  const button = ({ n, from, to }) =>
+    h(
+      "button",
+      {
+        type: "button",
+        "aria-label": `${count(n, "photo")} of ${name(from)} read as ${name(to)}: show`,
+        click: () => pressed(from, to),
+      },
+      h("span", {}, `${name(from)} → ${name(to)}`),
+      h("strong", {}, n),
+    );
+  const title = pairs.length > MOST ? `Most often, ${MOST} of ${pairs.length} pairs` : "Mixed up";
+  return h(
+    "div",
+    { class: "pairs" },
+    h("h3", {}, title),
+    h("div", { class: "inline" }, pairs.slice(0, MOST).map(button)),
+  );
+}
 
 /**
  * @param {string[]} classes

@@ -1,7 +1,7 @@
 /** Lists of photos to mend: each with the one click that would mend it. */
 
 import { h } from "./dom.js";
-import { move } from "./moving.js";
+import { classList, move } from "./moving.js";
 import { BACKGROUND, SET_ASIDE, ofClass, shown } from "./places.js";
 import { now } from "./state.js";
 import { count, percent } from "./words.js";
@@ -9,7 +9,10 @@ import { view } from "./viewer.js";
 
 const FIRST = 12;
 
-/** @typedef {{id: string, class: string, other?: string, caption: string}} Entry `other`: what it may be instead */
+/**
+ * @typedef {{id: string, class: ?string, other?: string, caption: string}} Entry
+ * `class`: null for a photo of no class; `other`: what it may be instead
+ */
 
 /** Where the focus goes when an entry is gone: to the next one, else to the heading. */
 function focusNear(entry) {
@@ -20,9 +23,10 @@ function focusNear(entry) {
 
 /** @param {Entry[]} entries */
 function card(entry, entries, done) {
-  const name = (each) => shown(now(), each);
+  const name = (each) => (each === null ? "No class yet" : shown(now(), each));
+  const isAside = entry.class === null;
   const item = h("li", { class: "mend" });
-  const about = `photo of ${name(entry.class)}`;
+  const about = isAside ? "photo of no class yet" : `photo of ${name(entry.class)}`;
   const go = (to) => async () => {
     for (const button of item.querySelectorAll("button")) button.disabled = true;
     const isDone = await move([entry.id], to);
@@ -32,7 +36,7 @@ function card(entry, entries, done) {
     item.remove();
     done();
   };
-  const enlarge = () => view(entries, entries.indexOf(entry));
+  const enlarge = () => view(entries, entries.indexOf(entry), { isAside });
   item.append(
     h(
       "button",
@@ -51,7 +55,7 @@ function card(entry, entries, done) {
       h("p", {}, h("strong", {}, name(entry.class)), h("span", { class: "soft" }, entry.caption)),
       h(
         "div",
-        { class: "inline" },
+        { class: "inline mend-buttons" },
         entry.other &&
           h(
             "button",
@@ -68,16 +72,18 @@ function card(entry, entries, done) {
           },
           "None of these",
         ),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            "aria-label": `Set aside: ${about}`,
-            click: go(SET_ASIDE),
-          },
-          "Set aside",
-        ),
+        isAside
+          ? classList((to) => go(to)())
+          : h(
+              "button",
+              {
+                type: "button",
+                class: "quiet",
+                "aria-label": `Set aside: ${about}`,
+                click: go(SET_ASIDE),
+              },
+              "Set aside",
+            ),
       ),
     ),
   );

@@ -3,6 +3,17 @@
 import { by, h, icon } from "./dom.js";
 import { sentence } from "./words.js";
 
+// What a person did since the page was opened, counted: a message about something newer takes the
+// place of what went wrong before it.
+let deeds = 0;
+for (const kind of ["click", "submit", "change", "drop"]) addEventListener(kind, () => deeds++, true);
+
+/** Takes away what went wrong with something done before. */
+function forgetOlder() {
+  for (const old of document.querySelectorAll(".notice.bad[data-deed]"))
+    if (Number(old.dataset.deed) < deeds) old.remove();
+}
+
 /** Speaks without showing, for what the page shows anyway. */
 export function speak(text) {
   by("spoken").textContent = text;
@@ -12,7 +23,11 @@ export function speak(text) {
 function show(kind, text, { keep = false } = {}) {
   const notice = h(
     "div",
-    { class: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
+    {
+      class: `notice ${kind}`,
+      role: kind === "bad" ? "alert" : "status",
+      "data-deed": keep ? null : deeds,
+    },
     h("p", {}, text),
   );
   const close = h(
@@ -25,6 +40,7 @@ function show(kind, text, { keep = false } = {}) {
     by("main").focus();
   });
   notice.append(close);
+  forgetOlder();
   for (const same of by("notices").children) {
     if (same.firstChild.textContent === text) same.remove();
   }
@@ -40,11 +56,14 @@ function show(kind, text, { keep = false } = {}) {
 /** Tells what was done. */
 export const tell = (text, how = {}) => show("good", text, how);
 
-/** Tells what did not work; `error.message` says why. A request that was stopped is none. */
-export function fail(error) {
+/**
+ * Tells what did not work; `error.message` says why. A request that was stopped is none.
+ * @param {{keep?: boolean}} [how] kept: until it is removed, whatever is done meanwhile
+ */
+export function fail(error, how = {}) {
   if (error.name === "AbortError") return null;
   if (error.status === undefined) console.error(error); // a fault of this page
-  return show("bad", sentence(error.message));
+  return show("bad", sentence(error.message), how);
 }
 
 /** Tells what the station said besides its answer. */

@@ -6,13 +6,16 @@ import { post } from "./api.js";
 import { Column } from "./column.js";
 import { by, h } from "./dom.js";
 import { takeDrops } from "./drop.js";
-import { moveButtons } from "./moving.js";
+import { canGoBack, moveButtons } from "./moving.js";
 import { fail, speak, tell, toldBy } from "./notices.js";
 import { BACKGROUND, SET_ASIDE, key, ofClass } from "./places.js";
 import { Selection } from "./selection.js";
 import { now, refresh, watch } from "./state.js";
+import { showWaiting } from "./waiting.js";
 import { count, sentence } from "./words.js";
 import { showEffect } from "./wording.js";
+
+const MANY = 7; // classes, from which on one is looked for by its name
 
 const selection = new Selection();
 /** @type {Map<string, Column>} */
@@ -51,6 +54,8 @@ function show(state) {
   by("others").hidden = others.length === 0;
   by("begin").hidden = classes.length >= 2;
   by("wording").hidden = classes.length === 0;
+  by("find").hidden = classes.length < MANY;
+  showFound();
   const photos = state.classes.reduce((sum, cls) => sum + cls.photos, 0);
   by("tile-keys").hidden = photos === 0;
   by("summary").textContent = [
@@ -58,11 +63,22 @@ function show(state) {
     state.data,
   ].join(" · ");
   by("notes").hidden = state.notes.length === 0;
-  by("notes-title").textContent = count(state.notes.length, "thing") + " to know";
+  by("notes-title").textContent = count(state.notes.length, "note");
   const notes = state.notes.map((note) => h("li", {}, sentence(note)));
   by("notes-list").replaceChildren(...notes);
   by("template-now").textContent = state.template;
   if (document.activeElement !== by("template")) by("template").value = state.template;
+}
+
+/** Hides the classes that are not looked for. */
+function showFound() {
+  const plain = (text) => text.normalize("NFC").toLowerCase();
+  const wanted = by("find").hidden ? "" : plain(by("find").value.trim());
+  for (const column of columns.values()) {
+    if (column.place.kind !== "class") continue;
+    const { name, display } = column.cls;
+    column.element.hidden = ![name, display].some((each) => plain(each).includes(wanted));
+  }
 }
 
 function showChosen() {
@@ -83,6 +99,7 @@ function showChosen() {
     h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
     ...moveButtons(() => [...selection.chosen.keys()], {
       isAside,
+      canGoBack: isAside && chosen.every(canGoBack),
       isBackground,
       done: () => selection.clear(),
     }),
@@ -105,6 +122,8 @@ by("new-class").addEventListener("submit", async (event) => {
     input.focus();
   }
 });
+
+by("find").addEventListener("input", showFound);
 
 by("template-form").addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -129,3 +148,4 @@ selection.addEventListener("change", showChosen);
 selection.addEventListener("move", () => by("chosen").querySelector("select")?.focus());
 takeDrops(selection);
 watch(show);
+watch(showWaiting);

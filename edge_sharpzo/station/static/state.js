@@ -44,7 +44,7 @@ async function ask() {
     clearTimeout(soon);
     if (state.look.state === "working") soon = setTimeout(refresh, 250);
   } catch (error) {
-    lost ??= fail(error);
+    lost ??= fail(error, { keep: true });
     clearTimeout(soon);
     soon = setTimeout(refresh, 3000);
   }

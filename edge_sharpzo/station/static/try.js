@@ -45,12 +45,15 @@ function showAnswer(answer, live) {
   const name = best.display || best.class;
   const none = answer.known === false;
   const verdict = none ? "None of these" : name;
+  const from = Number.isFinite(answer.threshold)
+    ? `: this classifier is from ${percent(answer.threshold)} on`
+    : "";
   const doubt = none
     ? `It looks like nothing that was learnt; the nearest is ${name}.`
     : answer.sure === false
-      ? "But it is not sure."
+      ? `But it is not sure${from}.`
       : answer.sure
-        ? "It is sure."
+        ? `It is sure${from}.`
         : "";
   const by_ =
     answer.by === "run"
@@ -136,7 +139,7 @@ async function goLive() {
 
 async function choose(how) {
   const { photos, others } = photosOf(await ask({ several: false, ...how }));
-  if (others)
+  if (others.length)
     fail({
       message: "That file is no photo. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF.",
       status: 0,

@@ -2,9 +2,14 @@
 
 import { open } from "./dialog.js";
 import { h, icon } from "./dom.js";
-import { moveButtons } from "./moving.js";
+import { canGoBack, moveButtons } from "./moving.js";
 import { shown } from "./places.js";
 import { now } from "./state.js";
+import { percent } from "./words.js";
+
+/** What the classifier says of a photo of no class. @param {{display: string, probability: number, known: ?boolean}} says */
+export const saysOf = ({ display, probability, known }) =>
+  `${known === false ? "Like nothing that was learnt; nearest is" : "Looks like"} ${display}, ${percent(probability)}`;
 
 /** What there is to say of a photo. */
 export function remarks(photo) {
@@ -15,6 +20,7 @@ export function remarks(photo) {
     photo.suspect && `Look at this label${suspect}`,
     photo.misread_as && `Read as ${name(photo.misread_as)}`,
     photo.known === false && "Taken for none of these",
+    photo.says && saysOf(photo.says),
     photo.sure === false && photo.known !== false && !photo.misread_as && "Right, but not sure",
   ].filter(Boolean);
 }
@@ -48,9 +54,18 @@ export function view(photos, at, where = {}) {
     words.textContent = [`${what}, ${at + 1} of ${photos.length}`, ...remarks(photo)].join(". ");
     before.setAttribute("aria-disabled", String(at === 0));
     after.setAttribute("aria-disabled", String(at === photos.length - 1));
+    buttons.replaceChildren(...buttonsFor(photo));
   }
 
   const ids = () => [photos[at].id];
+  const buttons = h("div", { class: "inline actions" });
+  const buttonsFor = (photo) =>
+    moveButtons(ids, {
+      isAside: false,
+      ...where,
+      canGoBack: Boolean(where.isAside) && canGoBack(photo),
+      done: () => buttons.closest("dialog").close(),
+    });
   open(
     photos[at].name ?? "Photo",
     (dialog) => {
@@ -63,11 +78,7 @@ export function view(photos, at, where = {}) {
       return [
         h("div", { class: "viewer" }, before, picture, after),
         words,
-        h(
-          "div",
-          { class: "inline actions" },
-          moveButtons(ids, { isAside: false, ...where, done: () => dialog.close() }),
-        ),
+        buttons,
       ];
     },
     { wide: true },

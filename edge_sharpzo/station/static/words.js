@@ -4,6 +4,13 @@
 export const count = (n, one, many = `${one}s`) =>
   `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
+/** The first names of many: "hat, shoe and 58 more" */
+export function some(names, most) {
+  const more = names.length - most;
+  if (more <= 0) return names.join(", ");
+  return `${names.slice(0, most).join(", ")} and ${more.toLocaleString("en")} more`;
+}
+
 /** A share as "83 %"; one that is not quite nothing or all does not read as if it were. */
 export function percent(share) {
   if (share === null || share === undefined) return "–";

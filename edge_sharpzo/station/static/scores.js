@@ -1,0 +1,57 @@
+/** The figures at the top of Look: how many photos are right, and who judged it. */
+
+import { by, h } from "./dom.js";
+import { speak } from "./notices.js";
+import { accuracy, count, percent, sentence } from "./words.js";
+
+function score(text, value, { main = false, was = null } = {}) {
+  const change =
+    was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
+      ? h("span", { class: "change" }, `was ${percent(was)}`)
+      : null;
+  return h(
+    "div",
+    { class: `score${main ? " main" : ""}` },
+    h("span", { class: "soft" }, text),
+    h(
+      "strong",
+      {},
+      percent(value.share),
+      " ",
+      h("small", {}, `± ${Math.round(100 * value.plus_minus)}`),
+    ),
+    change,
+    h("span", { class: "soft" }, `${value.right} of ${value.photos} right`),
+  );
+}
+
+/** What the tuned run says of itself, where nothing else can be said of it. */
+function chosenBy({ tuned, tuned_validation: own }) {
+  if (tuned || !own || own.classifier === null) return "";
+  return ` Of the ${count(own.photos, "photo")} by which the prompt was chosen, which flatters it, its classifier has ${percent(own.classifier)} right.`;
+}
+
+/** @param {any} look what /api/look gives @param {?number} was the share before the last change */
+export function showScores(look, was) {
+  const after = look.after;
+  const tuned = look.tuned ?? {};
+  by("scores").replaceChildren(
+    ...[
+      score("Before, by words alone", look.before),
+      score("Now, by the quick classifier", after, { main: true, was }),
+      tuned.prompt && score("By the tuned prompt", tuned.prompt),
+      tuned.classifier && score("By the tuned classifier, as in Take", tuned.classifier),
+    ].filter(Boolean),
+  );
+  const judged =
+    look.how === "held-out"
+      ? `${count(look.photos, "photo")} that it did not learn from judged this.`
+      : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
+  const taught = look.taught ? `${count(look.taught, "photo")} taught it. ` : "";
+  const whyNot = look.why_not ? ` No figure of the tuned prompt here: ${sentence(look.why_not)}` : "";
+  by("how").textContent =
+    `${taught}${judged}${whyNot}${chosenBy(look)} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
+  if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
+    speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
+  else speak(`Now ${accuracy(after)}.`);
+}
