@@ -22,9 +22,10 @@ from edge_sharpzo.album import Album, InUseError
 from edge_sharpzo.station import uploads
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.desk import Desk
-from edge_sharpzo.station.tokens import COOKIE, MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
+from edge_sharpzo.station.tokens import MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
 from edge_sharpzo.system.errors import UserError
 
+NAME = Tokens("right" * 9).cookie_name
 JSON = {"Content-Type": "application/json"}
 RED, GREEN, BLUE = 0, 90, 170
 
@@ -884,9 +885,9 @@ def test_a_script_brings_the_token_as_a_header(guarded: Station) -> None:
         {"params": {"token": "right" * 8}},
         {"params": {"token": "ü\u202e\0"}},
         {"headers": {"Authorization": "Bearer wrong"}},
-        {"headers": {"Cookie": f"{COOKIE}=right"}},
-        {"headers": {"Cookie": f"{COOKIE}=" + "right" * 9}},
-        {"headers": {"Cookie": "; ; =;;" + COOKIE}},
+        {"headers": {"Cookie": f"{NAME}=right"}},
+        {"headers": {"Cookie": f"{NAME}=" + "right" * 9}},
+        {"headers": {"Cookie": "; ; =;;" + NAME}},
     ],
 )
 def test_wrong_tokens(given: Any, guarded: Station) -> None:
@@ -897,15 +898,15 @@ def test_after_too_many_wrong_ones_none_is_looked_at() -> None:
     now = [0.0]
     tokens = Tokens("right", lambda: now[0])
     for _ in range(MOST_WRONG):
-        assert not tokens.admits("wrong", None)
+        assert not tokens.admits("wrong", [])
     for token in ("wrong", "right"):
         with pytest.raises(TooManyError):
-            tokens.admits(token, None)
-    assert tokens.admits(None, tokens.cookie)  # strangers lock nobody out
-    assert not tokens.admits(None, None)
+            tokens.admits(token, [])
+    assert tokens.admits(None, [tokens.cookie])  # strangers lock nobody out
+    assert not tokens.admits(None, [])
     now[0] = WITHIN + 1
-    assert tokens.admits("right", None)
-    assert not tokens.admits("wrong", None)
+    assert tokens.admits("right", [])
+    assert not tokens.admits("wrong", [])
 
 
 def test_too_many_are_told(guarded: Station) -> None:
@@ -927,6 +928,65 @@ def test_the_token_is_kept_where_its_owner_alone_reads_it(tmp_path: Path) -> Non
                 kept_token(tmp_path / "own")
         else:
             assert len(kept_token(tmp_path / "own")) >= 43
+
+
+@pytest.mark.parametrize("what", ["link", "link to nothing", "pipe", "folder"])
+@pytest.mark.parametrize("name", ["token", "lock", "journal.jsonl"])
+def test_a_file_of_the_station_is_never_one_elsewhere(
+    name: str, what: str, data: Path, tmp_path: Path
+) -> None:
+    victim, place = tmp_path / "victim", data / ".station" / name
+    place.parent.mkdir()
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(victim)
+    if what == "link":
+        victim.write_text("mine")
+        victim.chmod(0o644)
+    with pytest.raises(UserError, match=name):
+        if name == "token":
+            kept_token(data / ".station")
+        else:
+            Album.open(data)
+    if what == "link":
+        assert victim.read_text() == "mine"
+        assert victim.stat().st_mode & 0o777 == 0o644
+    else:
+        assert not victim.exists()
+
+
+@pytest.mark.parametrize("stale", ["0" * 64, "", "ü", "right" * 9])
+def test_a_page_left_open_locks_nobody_out(stale: str) -> None:
+    tokens = Tokens("another one")
+    for _ in range(MOST_WRONG * 2):
+        assert not tokens.admits(None, [stale])
+    assert tokens.admits("another one", [stale])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "{right}",
+        'prefs={{"a":"b"}}; {right}',
+        "x=a b; {right}; y",
+        "{right}; {name}=old",
+        '{name}="old;{right}',
+        "\\=1,2; @; {right} ;",
+    ],
+)
+def test_cookies_of_others_change_nothing(others: str, guarded: Station) -> None:
+    assert guarded.tokens
+    right = f"{NAME}={guarded.tokens.cookie}"
+    given = {"Cookie": others.format(name=NAME, right=right)}
+    assert guarded.get("/api/state", headers=given).status_code == 200
+
+
+def test_two_stations_of_one_host_leave_each_other_in() -> None:
+    names = {Tokens(token).cookie_name for token in ("one", "two", "right" * 9)}
+    assert len(names) == 3
 
 
 # Folders that change, and stations that meet.

@@ -7,7 +7,6 @@ the file until it is undone, so that a long life takes little memory.
 import errno
 import json
 import os
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from edge_sharpzo.album import files
 from edge_sharpzo.album.errors import DiskFullError
 from edge_sharpzo.album.operations import Operation, as_json, from_json
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.storage import open_file, parse_json
 
 JOURNAL = "journal.jsonl"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -52,11 +51,8 @@ class Journal:
         self._undone: list[tuple[Entry, Entry]] = []
         self._last_id = 0
         self._owed = b""  # a line that could not be written: the disk was full
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        self._handle = os.open(self._path, flags, 0o644)
+        self._handle = open_file(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
-            if not stat.S_ISREG(os.fstat(self._handle).st_mode):
-                raise UserError(f"{self._path} is no file: move it away")
             self._read()
         except BaseException:
             os.close(self._handle)

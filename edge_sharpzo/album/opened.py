@@ -1,5 +1,6 @@
 """A data folder that is open: locked, cut-short steps finished; steps written, done and undone."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -65,6 +66,10 @@ class OpenFolder:
                 self._lock.release()
                 raise
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+                raise UserError(
+                    f"{error.filename} is a link, or no file: move it away", field="data"
+                ) from error
             raise UserError(
                 f"cannot write to {self._own} ({error.strerror}): the station needs a folder that "
                 "it may change",

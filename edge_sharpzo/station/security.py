@@ -8,7 +8,6 @@ page of another origin can set.
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import as_asked_error, error_response
-from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
+from edge_sharpzo.station.tokens import Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
 READING = ("GET", "HEAD")
@@ -140,7 +139,7 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     bearer = headers.get("authorization", "")
     token = linked or (bearer[7:] if bearer.lower().startswith("bearer ") else None)
     try:
-        known = tokens.admits(token, _cookie(headers))
+        known = tokens.admits(token, _cookies(headers, tokens.cookie_name))
     except TooManyError:
         return error_response(429, "too many wrong tokens came: wait ten minutes")
     if not known:
@@ -153,13 +152,14 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     page = HTMLResponse(
         f'<!doctype html><meta http-equiv="refresh" content="0;url={to}"><a href="{to}">station</a>'
     )
-    page.set_cookie(COOKIE, tokens.cookie, path="/", httponly=True, samesite="strict")
+    page.set_cookie(tokens.cookie_name, tokens.cookie, path="/", httponly=True, samesite="strict")
     return page
 
 
-def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found else None
+def _cookies(headers: Headers, wanted: str) -> list[str]:
+    """The values of the cookies of that name, whatever else other programs of this host have set.
+
+    The library's reader takes none where one of them is not as it should be.
+    """
+    pairs = [pair.partition("=") for line in headers.getlist("cookie") for pair in line.split(";")]
+    return [value.strip() for name, _, value in pairs if name.strip() == wanted]
