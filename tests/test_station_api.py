@@ -23,6 +23,7 @@ from edge_sharpzo.station import server, uploads
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import TOO_MANY, as_asked_error
+from edge_sharpzo.station.take_api import zipped
 from edge_sharpzo.station.tokens import MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
 from edge_sharpzo.system.errors import UserError, os_errors_told
 
@@ -291,6 +292,16 @@ def test_taking_it_elsewhere(served: Station, tmp_path: Path) -> None:
     assert archive.read("run/summary.json") == (run / "summary.json").read_bytes()
     answer = served.send("/api/try", ("a.png", picture(RED)), field="photo").json()
     assert answer["by"] == "run"
+
+
+@pytest.mark.parametrize("year", [1970, 1979, 1981, 2150])
+def test_a_zip_takes_files_of_any_year(year: int, tmp_path: Path) -> None:
+    file, seconds = tmp_path / "labels.txt", (year - 1970) * 31_557_600 + 86_400
+    file.write_text("cat\n")
+    os.utime(file, (seconds, seconds))
+    made = zipfile.ZipFile(io.BytesIO(b"".join(zipped([file], "run"))))
+    assert made.read("run/labels.txt") == b"cat\n"
+    assert made.infolist()[0].date_time[0] == min(max(year, 1980), 2107)
 
 
 def test_news_come_as_they_happen(served: Station) -> None:
@@ -948,10 +959,7 @@ def test_a_file_of_the_station_is_never_one_elsewhere(
         victim.write_text("mine")
         victim.chmod(0o644)
     with pytest.raises(UserError, match=name):
-        if name == "token":
-            kept_token(data / ".station")
-        else:
-            Album.open(data)
+        kept_token(data / ".station") if name == "token" else Album.open(data)
     if what == "link":
         assert victim.read_text() == "mine"
         assert victim.stat().st_mode & 0o777 == 0o644

@@ -81,6 +81,10 @@ class Album(OpenFolder):
         """Of the contents; 16 hex digits."""
         return self.contents().version
 
+    def teaches(self) -> str:
+        """Of what is learnt from, of the contents; 16 hex digits."""
+        return self.contents().teaches
+
     def photo(self, photo_id: str) -> AlbumPhoto:
         """The photo of that id, wherever it lies. Raises NotThereError."""
         with suppress(OSError):

@@ -98,7 +98,9 @@ def zipped(files: list[Path], folder: str) -> Iterator[bytes]:
     sink = _Sink()
     with zipfile.ZipFile(sink, "w") as archive:  # as they are: weights hardly shrink
         for file in files:
-            info = zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}")
+            # A device without a clock dates files before 1980, where a zip's years begin.
+            name = f"{folder}/{file.name}"
+            info = zipfile.ZipInfo.from_file(file, name, strict_timestamps=False)
             with file.open("rb") as source, archive.open(info, "w") as target:
                 while chunk := source.read(CHUNK):
                     target.write(chunk)
