@@ -18,7 +18,7 @@ from edge_sharpzo.events import Event, Note, PhotosEncoded, PhotoSkipped
 from edge_sharpzo.photos.digests import Digests
 from edge_sharpzo.photos.features import Kept
 from edge_sharpzo.photos.found import find_photos
-from edge_sharpzo.photos.left_out import grouped, told
+from edge_sharpzo.photos.left_out import SET_ASIDE, grouped, told
 from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
 from edge_sharpzo.pipeline.prepare import check_classes
 from edge_sharpzo.pipeline.search import word_features
@@ -68,7 +68,7 @@ class Learner:
         self._texts: Texts | None = None
         self._wake = Condition()
         self._asked, self._closing = True, False
-        self._tried: str | None = None  # the version that was learnt, or could not be: `_why`
+        self._tried: str | None = None  # what was learnt of the album, or could not be: `_why`
         self._why: str | None = None
         self._look: Look | None = None
         self._state = LookState("working", None)
@@ -127,11 +127,14 @@ class Learner:
                 return
             try:
                 version, why = None, self._why
-                version = self._album.version()
+                contents = self._album.contents()
+                version = contents.teaches
                 if version != self._tried:
                     self._settle("working")
-                    self._look = self._looked(version)
+                    self._look = self._looked(contents.version)
                     why = None
+                elif self._look:  # photos were set aside, or have come there
+                    self._look = replace(self._look, version=contents.version)
             except Cancelled:
                 return
             except UserError as error:
@@ -175,8 +178,9 @@ class Learner:
         prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]
+        unused = [each for each in prepared.left_out if each.reason != SET_ASIDE]
         finished = finish(prepared, Found(nothing, text, text, as_written), words)
-        if left_out := told(grouped(prepared.left_out)):
+        if left_out := told(grouped(unused)):
             notes.append(left_out)
         return look_at(prepared, finished, as_written, version, ids, notes)
 
