@@ -36,7 +36,7 @@ class Step:
 class Outcome:
     """What a step did."""
 
-    step: Step | None  # None: there was nothing to do
+    step: Step | None  # None: there was nothing to do, or nothing could be done
     told: list[str]  # what could not be done, and why
 
 
@@ -183,7 +183,8 @@ class OpenFolder:
         self._finish()
         entry = self._journal.begin(text, plan.operations, undoes, redoes)
         told = self._carry_out(entry, plan.operations)
-        return Outcome(_step(entry, undone=False), [*plan.told, *told])
+        step = None if entry.is_void else _step(entry, undone=False)
+        return Outcome(step, [*plan.told, *told])
 
     def _carry_out(self, entry: Entry, operations: Sequence[Operation]) -> list[str]:
         skipped, told = do_all(operations, self.root, self._settings)
