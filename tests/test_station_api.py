@@ -19,7 +19,7 @@ from helpers import png
 from stations import MARKED, Station, files_of, picture, station
 
 from edge_sharpzo.album import Album, InUseError
-from edge_sharpzo.station import server, uploads
+from edge_sharpzo.station import pages, server, uploads
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import TOO_MANY, as_asked_error
@@ -517,6 +517,99 @@ def test_a_template_too_long_for_the_model_is_refused(steady: Station) -> None:
     steady.settled()
     long = "word " * 300 + "{}"
     assert "tokens" in cause(steady.get("/api/words", params={"template": long}), 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/template", {"template": "long " * 90 + "{}"}, "template"),
+        ("/api/template", {"template": "{}" + " , ." * 60}, "template"),
+        ("/api/template", {"template": "\U0001f600" * 80 + "{}"}, "template"),
+        ("/api/classes", {"name": "\u8d64\u3044\u8eca" * 20}, "name"),
+        ("/api/classes/red_things/rename", {"to": "\U0001f9ff" * 45}, "to"),
+        ("/api/classes/red_things/display", {"display": "q7" * 40}, "display"),
+    ],
+)
+def test_words_that_are_too_long_for_the_model_are_refused(
+    path: str, body: dict[str, str], field: str, steady: Station
+) -> None:
+    answer = steady.post(path, body)
+    assert "tokens and the model reads" in cause(answer, 422)
+    assert answer.json()["error"]["field"] == field
+    assert steady.settled()["look"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/state", "/", "/api/look"])
+def test_heads_end(path: str, steady: Station) -> None:
+    steady.settled()
+    with steady.client() as client:
+        began = time.monotonic()
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert client.get("/api/state").status_code == 200
+        assert time.monotonic() - began < 5
+    request = f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1:{steady.port}\r\nConnection: close\r\n\r\n"
+    assert steady.raw(request.encode(), timeout=5).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("folder", [b"caf\xe9", b"train/na\xefve", b"\xff\xfe/sub", b"dog\xc3"])
+def test_folders_aside_whose_names_are_no_text(folder: bytes, served: Station, data: Path) -> None:
+    for place in (folder, b"cow"):
+        path = data / ".set-aside" / os.fsdecode(place) / "1.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(picture(RED))
+    listed = served.get("/api/photos?set-aside=1").json()
+    first = folder.split(b"/")[0].decode(errors="backslashreplace")
+    assert (listed["total"], sorted(each["class"] for each in listed["photos"])) == (
+        2,
+        sorted(["cow", first]),
+    )
+    assert served.get("/api/state").json()["set_aside"] == 2
+    assert served.get("/api/photos").json()["total"] == 18
+
+
+def test_a_run_folder_whose_name_is_no_text(tiny_onnx: Path, data: Path, tmp_path: Path) -> None:
+    with station(tiny_onnx, data, tmp_path / os.fsdecode(b"run\xe9")) as running:
+        for path in ("/api/state", "/api/take", "/api/learn"):
+            assert running.get(path).status_code == 200
+        assert (
+            running.get("/api/take").json()["command"].startswith("edge-sharpzo predict 'run\\xe9'")
+        )
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00.js", "css%2f%00", "..%00", "n" * 300, "%ff"])
+def test_static_files_that_cannot_be(name: str, steady: Station) -> None:
+    assert cause(steady.get(f"/static/{name}"), 404)
+
+
+@pytest.mark.parametrize("ranges", ["0-1", "0-,5-9", ",".join(["0-1"] * 6000), "x", "-5"])
+def test_everything_is_sent_whole(ranges: str, steady: Station, steady_data: Path) -> None:
+    photo = ids(steady, "class=red_things")[0]
+    path = steady_data / "red_things" / "000.png"
+    answer = steady.get(f"/api/photos/{photo}/image", headers={"Range": f"bytes={ranges}"})
+    assert (answer.status_code, answer.content) == (200, path.read_bytes())
+    assert answer.headers["content-length"] == str(path.stat().st_size)
+    css = next((Path(pages.__file__).parent / "static").glob("*.css"))
+    answer = steady.get(f"/static/{css.name}", headers={"Range": f"bytes={ranges}"})
+    assert (answer.status_code, answer.content) == (200, css.read_bytes())
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "nothing", "link to a pipe"])
+def test_a_photo_that_became_no_file_while_it_was_listed(
+    what: str, served: Station, data: Path
+) -> None:
+    photo, path = ids(served, "class=red_things")[0], data / "red_things" / "000.png"
+    served.desk.contents()
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    elif what == "link to a pipe":
+        os.mkfifo(data.parent / "pipe")
+        path.symlink_to(data.parent / "pipe")
+    with served.client() as client:
+        assert cause(client.get(f"/api/photos/{photo}/image", timeout=5), 404)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", ""])
@@ -1094,6 +1187,7 @@ def test_what_the_system_refuses_names_its_cure(code: int, status: int, cure: st
     asked = as_asked_error(error)
     assert (asked.status, cure in asked.cause) == (status, True), asked.cause
     assert ("permissions" in asked.cause) is (code == errno.EACCES)
+    assert as_asked_error(OSError(code, "no")).cause.startswith(("that failed: no. ", "the disk"))
     with pytest.raises(UserError) as told, os_errors_told():
         raise error
     assert as_asked_error(told.value).status == (503 if code in TOO_MANY else 409)

@@ -52,8 +52,8 @@ def os_errors_told() -> Iterator[None]:
 
 def os_error_text(error: OSError) -> str:
     """What the system refused, and what to look at."""
-    where = f" {error.filename}" if error.filename else ""
-    return f"cannot use{where}: {error.strerror or error}. {_cure(error)}"
+    what = f"cannot use {error.filename}" if error.filename else "that failed"
+    return f"{what}: {error.strerror or error}. {_cure(error)}"
 
 
 def _cure(error: OSError) -> str:
