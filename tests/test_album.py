@@ -26,6 +26,7 @@ from edge_sharpzo.album import (
     NotThereError,
     files,
 )
+from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.found import find_photos
 from edge_sharpzo.photos.left_out import grouped
 from edge_sharpzo.system.errors import UserError
@@ -336,6 +337,8 @@ REFUSED_NAMES = {
     "dots": [".cow", ".station", ".set-aside", "..", "cow."],
     "parts": ["train", "Test", "VALIDATION", "testing"],
     "background": ["_background", "_Background", "background", " BACKGROUND "],
+    "devices on Windows": ["CON", "nul", "Aux", "com1", "LPT9", "con.photos", "COM\u00b2", "prn "],
+    "the other answer": ["none of these", "None Of  These", "none_of_these", "\uff4eone of these"],
     "the system's": ["__MACOSX", "Thumbs.db", "desktop.ini"],
     "too long": ["x" * 81, "\N{GRINNING FACE}" * 60],
 }
@@ -353,7 +356,20 @@ def test_names_that_no_class_can_have(kind: str, album: Album) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Kühe", "赤い車", "red car", "a=b", "a, b", "c++", "😀", "x" * 80]
+    "name",
+    [
+        "console",
+        "com10",
+        "none of those",
+        "Kühe",
+        "赤い車",
+        "red car",
+        "a=b",
+        "a, b",
+        "c++",
+        "😀",
+        "x" * 80,
+    ],
 )
 def test_names_that_a_class_can_have(name: str, album: Album) -> None:
     album.new_class(f" {name} ")
@@ -536,6 +552,87 @@ def test_names_that_are_no_text(album: Album) -> None:
     assert (album.root / os.fsdecode(b"dog/caf\xe9.jpg")).exists()
 
 
+def _add_aside(album: Album) -> None:
+    write(album.root, ".set-aside/unsure/9.jpg")
+
+
+def _change_aside(album: Album) -> None:
+    (album.root / ".set-aside/cow/7.jpg").write_bytes(JPEG + b"other")
+
+
+def _lose_aside(album: Album) -> None:
+    (album.root / ".set-aside/cow/7.jpg").unlink()
+
+
+@pytest.mark.parametrize("change", [_add_aside, _change_aside, _lose_aside])
+def test_what_lies_aside_teaches_nothing(change: Any, album: Album) -> None:
+    write(album.root, ".set-aside/cow/7.jpg")
+    before = album.contents()
+    change(album)
+    after = album.contents()
+    assert after.teaches == before.teaches == album.teaches()
+    assert after.version != before.version
+
+
+def test_what_teaches_tells_of_every_other_change(album: Album) -> None:
+    seen = [album.teaches()]
+    album.move_aside(ids(album.classes()[0].photos, "1.jpg"))
+    seen.append(album.teaches())
+    album.display("cat", "tom cat")
+    seen.append(album.teaches())
+    album.set_template("a cat or {}")
+    seen.append(album.teaches())
+    album.new_class("cow")
+    seen.append(album.teaches())
+    album.move_to_background(ids(album.classes()[-1].photos, "3.png"))
+    seen.append(album.teaches())
+    assert len(set(seen)) == len(seen)
+    for expected in reversed(seen[:-1]):
+        album.undo()
+        assert album.teaches() == expected
+
+
+def _circle(link: Path) -> None:
+    link.symlink_to(link.name)
+
+
+def _circle_of_two(link: Path) -> None:
+    link.symlink_to("other.jpg")
+    link.with_name("other.jpg").symlink_to(link.name)
+
+
+def _too_long(link: Path) -> None:
+    link.symlink_to("n" * 300)
+
+
+def _below_a_file(link: Path) -> None:
+    link.symlink_to("1.jpg/2.jpg")
+
+
+def _into_nothing(link: Path) -> None:
+    link.symlink_to("nothing.jpg")
+
+
+LINKS = [_circle, _circle_of_two, _too_long, _below_a_file, _into_nothing]
+
+
+@pytest.mark.parametrize("name", ["0.jpg", "sub/0.jpg", "0", ".0.jpg"])
+@pytest.mark.parametrize("make", LINKS)
+def test_a_link_that_leads_nowhere_takes_no_class_along(make: Any, name: str, album: Album) -> None:
+    for folder in ("cat", ".set-aside/cat"):
+        (album.root / folder / name).parent.mkdir(parents=True, exist_ok=True)
+        make(album.root / folder / name)
+    contents = album.contents()
+    assert [len(each.photos) for each in contents.classes] == [2, 2]
+    assert contents.notes == []
+    found = find_photos(album.root, None)
+    assert found.folders == ["cat", "dog"]
+    assert album.root / "cat" / name in {file.path for file in found.left_out}
+    album.merge("cat", "dog")
+    album.undo()
+    assert [len(each.photos) for each in album.classes()] == [2, 2]
+
+
 def test_the_version_tells_of_every_change(album: Album) -> None:
     seen = [album.version()]
 
@@ -626,6 +723,122 @@ def test_a_new_class_that_got_photos_stays(album: Album) -> None:
     assert album.undo().told == ["cow: not removed, since something lies there"]
     assert lies(album)["cow"] == ["1.jpg"]
     assert album.can_undo() is None
+
+
+def _no_place_aside(album: Album, away: Path) -> Any:
+    (album.root / ".set-aside").symlink_to(away)
+    return album.move_aside(ids(album.classes()[0].photos, "1.jpg"))
+
+
+def _no_rename(album: Album, _: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "move", _refuse)
+        return album.rename("cat", "tabby")
+
+
+def _no_photo_in(album: Album, _: Path) -> Any:
+    new = given(album, JPEG + b"new")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "move", _refuse)
+        return album.add(new, "dog")
+
+
+def _no_template(album: Album, _: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Settings, "set_template", _refuse)
+        return album.set_template("two {}")
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("step", [_no_place_aside, _no_rename, _no_photo_in, _no_template])
+def test_a_step_of_which_nothing_was_done_is_none(step: Any, album: Album, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    album.set_template("one {}")
+    album.new_class("cow")
+    album.undo()
+    before = tree(album.root), album.history(), album.can_undo(), album.can_redo()
+    outcome = step(album, away)
+    assert outcome.step is None
+    assert outcome.told
+    assert list(away.iterdir()) == []
+
+    def now() -> tuple[object, ...]:
+        return tree(album.root), album.history(), album.can_undo(), album.can_redo()
+
+    assert now() == before
+    album.close()
+    (album.root / ".set-aside").unlink(missing_ok=True)
+    album.__init__(album.root)  # type: ignore[misc]
+    assert (now(), album.told) == (before, [])
+    assert album.redo().told == []
+    assert lies(album)["cow"] == []
+
+
+def test_a_step_of_which_a_part_was_done_is_one(album: Album) -> None:
+    chosen = ids(album.classes()[0].photos)
+    (album.root / "dog" / "2.jpg").mkdir()
+    real = files.move
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "move", lambda s, t: _refuse() if s.name == "1.jpg" else real(s, t))
+        outcome = album.move(chosen, "dog")
+    assert outcome.step is not None
+    assert outcome.told == ["cat/1.jpg: failed (Input/output error)"]
+    album.undo()
+    assert lies(album) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg", "3.png"]}
+
+
+@pytest.mark.parametrize("gone", ["deleted", "link", "file"])
+def test_the_place_of_photos_that_come_in(gone: str, album: Album, tmp_path: Path) -> None:
+    place = album.root / ".station" / "incoming"
+    place.rmdir()
+    if gone == "deleted":
+        assert len(album.add(given(album, JPEG + b"1", JPEG + b"2"), "cat").photos) == 2
+        return
+    if gone == "link":
+        place.symlink_to(tmp_path)
+    else:
+        place.write_text("mine")
+    with pytest.raises(UserError, match="incoming is no folder, or a link to one: move it away"):
+        album.incoming()
+
+
+def test_the_stations_folder_that_is_gone_is_named(album: Album) -> None:
+    (album.root / ".station").rename(album.root / "elsewhere")
+    with pytest.raises(UserError, match=r"\.station was moved or deleted: put it back, or start"):
+        album.incoming()
+    assert not (album.root / ".station").exists()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        ["name", "cat", None, "\ud800"],
+        ["name", "cat", "a\udfff", None],
+        ["name", "\udbff", None, "tabby"],
+        ["template", "\ud83d {}", None],
+        ["template", None, "{} \udc80"],
+        ["move", "cat/\ud800.jpg", "dog/4.jpg"],
+        ["make", "\udc00"],
+        ["remove", "cat/\udfff"],
+    ],
+)
+def test_steps_of_a_journal_that_are_no_text(operation: list[Any], root: Path) -> None:
+    own = root / ".station"
+    own.mkdir()
+    step = {"id": 1, "time": "", "text": "by hand", "undoes": None, "redoes": None}
+    lines = [json.dumps({**step, "operations": [operation]}), '{"done": 1, "skipped": []}']
+    (own / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    before = tree(root)
+    with Album.open(root) as album:
+        assert "cannot be read" in album.told[0]
+        assert (album.history(), album.can_undo()) == ([], None)
+        with pytest.raises(NotThereError):
+            album.undo()
+    assert tree(root) == before
 
 
 def test_photos_whose_class_is_gone_are_put_back_nowhere(album: Album) -> None:
@@ -859,14 +1072,16 @@ def test_an_end_that_found_no_room_is_written_later(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what was not done: undoing must not move what lies there instead."""
-    append, full = files.append, [True]
+    append, move, full = files.append, files.move, [True]
 
     def no_room_for_ends(handle: int, line: bytes) -> None:
         if full[0] and line.startswith(b'{"done"'):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         append(handle, line)
 
-    def by_hand(_: Path, target: Path) -> None:
+    def by_hand(source: Path, target: Path) -> None:
+        if source.name == "1.jpg":
+            return move(source, target)
         target.write_bytes(b"by hand")
         raise FileExistsError
 
@@ -874,7 +1089,7 @@ def test_an_end_that_found_no_room_is_written_later(
     with Album.open(root) as album:
         with monkeypatch.context() as patch:
             patch.setattr(files, "move", by_hand)
-            told = album.move(ids(album.classes()[0].photos, "2.jpg"), "dog").told
+            told = album.move(ids(album.classes()[0].photos), "dog").told
         assert told == ["cat/2.jpg: not moved, since there is another of that name now"]
         with pytest.raises(DiskFullError):
             album.new_class("cow")

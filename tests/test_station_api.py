@@ -21,12 +21,15 @@ from helpers import png
 from stations import MARKED, Station, files_of, picture, station
 
 from edge_sharpzo.album import Album, InUseError
-from edge_sharpzo.station import uploads
+from edge_sharpzo.station import pages, server, uploads
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.desk import Desk
-from edge_sharpzo.station.tokens import COOKIE, MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
-from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.station.errors import TOO_MANY, as_asked_error
+from edge_sharpzo.station.take_api import zipped
+from edge_sharpzo.station.tokens import MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
+from edge_sharpzo.system.errors import UserError, os_errors_told
 
+NAME = Tokens("right" * 9).cookie_name
 JSON = {"Content-Type": "application/json"}
 RED, GREEN, BLUE = 0, 90, 170
 
@@ -367,6 +370,16 @@ def test_taking_it_elsewhere(served: Station, tmp_path: Path) -> None:
     assert answer["by"] == "run"
 
 
+@pytest.mark.parametrize("year", [1970, 1979, 1981, 2150])
+def test_a_zip_takes_files_of_any_year(year: int, tmp_path: Path) -> None:
+    file, seconds = tmp_path / "labels.txt", (year - 1970) * 31_557_600 + 86_400
+    file.write_text("cat\n")
+    os.utime(file, (seconds, seconds))
+    made = zipfile.ZipFile(io.BytesIO(b"".join(zipped([file], "run"))))
+    assert made.read("run/labels.txt") == b"cat\n"
+    assert made.infolist()[0].date_time[0] == min(max(year, 1980), 2107)
+
+
 def test_news_come_as_they_happen(served: Station) -> None:
     served.settled()
     with served.client() as client, client.stream("GET", "/api/events") as stream:
@@ -580,6 +593,99 @@ def test_a_template_too_long_for_the_model_is_refused(steady: Station) -> None:
     steady.settled()
     long = "word " * 300 + "{}"
     assert "tokens" in cause(steady.get("/api/words", params={"template": long}), 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/api/template", {"template": "long " * 90 + "{}"}, "template"),
+        ("/api/template", {"template": "{}" + " , ." * 60}, "template"),
+        ("/api/template", {"template": "\U0001f600" * 80 + "{}"}, "template"),
+        ("/api/classes", {"name": "\u8d64\u3044\u8eca" * 20}, "name"),
+        ("/api/classes/red_things/rename", {"to": "\U0001f9ff" * 45}, "to"),
+        ("/api/classes/red_things/display", {"display": "q7" * 40}, "display"),
+    ],
+)
+def test_words_that_are_too_long_for_the_model_are_refused(
+    path: str, body: dict[str, str], field: str, steady: Station
+) -> None:
+    answer = steady.post(path, body)
+    assert "tokens and the model reads" in cause(answer, 422)
+    assert answer.json()["error"]["field"] == field
+    assert steady.settled()["look"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("path", ["/api/events", "/api/state", "/", "/api/look"])
+def test_heads_end(path: str, steady: Station) -> None:
+    steady.settled()
+    with steady.client() as client:
+        began = time.monotonic()
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert client.get("/api/state").status_code == 200
+        assert time.monotonic() - began < 5
+    request = f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1:{steady.port}\r\nConnection: close\r\n\r\n"
+    assert steady.raw(request.encode(), timeout=5).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("folder", [b"caf\xe9", b"train/na\xefve", b"\xff\xfe/sub", b"dog\xc3"])
+def test_folders_aside_whose_names_are_no_text(folder: bytes, served: Station, data: Path) -> None:
+    for place in (folder, b"cow"):
+        path = data / ".set-aside" / os.fsdecode(place) / "1.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(picture(RED))
+    listed = served.get("/api/photos?set-aside=1").json()
+    first = folder.split(b"/")[0].decode(errors="backslashreplace")
+    assert (listed["total"], sorted(each["class"] for each in listed["photos"])) == (
+        2,
+        sorted(["cow", first]),
+    )
+    assert served.get("/api/state").json()["set_aside"] == 2
+    assert served.get("/api/photos").json()["total"] == 18
+
+
+def test_a_run_folder_whose_name_is_no_text(tiny_onnx: Path, data: Path, tmp_path: Path) -> None:
+    with station(tiny_onnx, data, tmp_path / os.fsdecode(b"run\xe9")) as running:
+        for path in ("/api/state", "/api/take", "/api/learn"):
+            assert running.get(path).status_code == 200
+        assert (
+            running.get("/api/take").json()["command"].startswith("edge-sharpzo predict 'run\\xe9'")
+        )
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00.js", "css%2f%00", "..%00", "n" * 300, "%ff"])
+def test_static_files_that_cannot_be(name: str, steady: Station) -> None:
+    assert cause(steady.get(f"/static/{name}"), 404)
+
+
+@pytest.mark.parametrize("ranges", ["0-1", "0-,5-9", ",".join(["0-1"] * 6000), "x", "-5"])
+def test_everything_is_sent_whole(ranges: str, steady: Station, steady_data: Path) -> None:
+    photo = ids(steady, "class=red_things")[0]
+    path = steady_data / "red_things" / "000.png"
+    answer = steady.get(f"/api/photos/{photo}/image", headers={"Range": f"bytes={ranges}"})
+    assert (answer.status_code, answer.content) == (200, path.read_bytes())
+    assert answer.headers["content-length"] == str(path.stat().st_size)
+    css = next((Path(pages.__file__).parent / "static").glob("*.css"))
+    answer = steady.get(f"/static/{css.name}", headers={"Range": f"bytes={ranges}"})
+    assert (answer.status_code, answer.content) == (200, css.read_bytes())
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "nothing", "link to a pipe"])
+def test_a_photo_that_became_no_file_while_it_was_listed(
+    what: str, served: Station, data: Path
+) -> None:
+    photo, path = ids(served, "class=red_things")[0], data / "red_things" / "000.png"
+    served.desk.contents()
+    path.unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "folder":
+        path.mkdir()
+    elif what == "link to a pipe":
+        os.mkfifo(data.parent / "pipe")
+        path.symlink_to(data.parent / "pipe")
+    with served.client() as client:
+        assert cause(client.get(f"/api/photos/{photo}/image", timeout=5), 404)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/xml", ""])
@@ -980,9 +1086,9 @@ def test_a_script_brings_the_token_as_a_header(guarded: Station) -> None:
         {"params": {"token": "right" * 8}},
         {"params": {"token": "ü\u202e\0"}},
         {"headers": {"Authorization": "Bearer wrong"}},
-        {"headers": {"Cookie": f"{COOKIE}=right"}},
-        {"headers": {"Cookie": f"{COOKIE}=" + "right" * 9}},
-        {"headers": {"Cookie": "; ; =;;" + COOKIE}},
+        {"headers": {"Cookie": f"{NAME}=right"}},
+        {"headers": {"Cookie": f"{NAME}=" + "right" * 9}},
+        {"headers": {"Cookie": "; ; =;;" + NAME}},
     ],
 )
 def test_wrong_tokens(given: Any, guarded: Station) -> None:
@@ -993,15 +1099,15 @@ def test_after_too_many_wrong_ones_none_is_looked_at() -> None:
     now = [0.0]
     tokens = Tokens("right", lambda: now[0])
     for _ in range(MOST_WRONG):
-        assert not tokens.admits("wrong", None)
+        assert not tokens.admits("wrong", [])
     for token in ("wrong", "right"):
         with pytest.raises(TooManyError):
-            tokens.admits(token, None)
-    assert tokens.admits(None, tokens.cookie)  # strangers lock nobody out
-    assert not tokens.admits(None, None)
+            tokens.admits(token, [])
+    assert tokens.admits(None, [tokens.cookie])  # strangers lock nobody out
+    assert not tokens.admits(None, [])
     now[0] = WITHIN + 1
-    assert tokens.admits("right", None)
-    assert not tokens.admits("wrong", None)
+    assert tokens.admits("right", [])
+    assert not tokens.admits("wrong", [])
 
 
 def test_too_many_are_told(guarded: Station) -> None:
@@ -1044,6 +1150,164 @@ def test_the_token_is_kept_where_its_owner_alone_reads_it(tmp_path: Path) -> Non
                 kept_token(tmp_path / "own")
         else:
             assert len(kept_token(tmp_path / "own")) >= 43
+
+
+@pytest.mark.parametrize("what", ["link", "link to nothing", "pipe", "folder"])
+@pytest.mark.parametrize("name", ["token", "lock", "journal.jsonl"])
+def test_a_file_of_the_station_is_never_one_elsewhere(
+    name: str, what: str, data: Path, tmp_path: Path
+) -> None:
+    victim, place = tmp_path / "victim", data / ".station" / name
+    place.parent.mkdir()
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(victim)
+    if what == "link":
+        victim.write_text("mine")
+        victim.chmod(0o644)
+    with pytest.raises(UserError, match=name):
+        kept_token(data / ".station") if name == "token" else Album.open(data)
+    if what == "link":
+        assert victim.read_text() == "mine"
+        assert victim.stat().st_mode & 0o777 == 0o644
+    else:
+        assert not victim.exists()
+
+
+@pytest.mark.parametrize("stale", ["0" * 64, "", "ü", "right" * 9])
+def test_a_page_left_open_locks_nobody_out(stale: str) -> None:
+    tokens = Tokens("another one")
+    for _ in range(MOST_WRONG * 2):
+        assert not tokens.admits(None, [stale])
+    assert tokens.admits("another one", [stale])
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        "{right}",
+        'prefs={{"a":"b"}}; {right}',
+        "x=a b; {right}; y",
+        "{right}; {name}=old",
+        '{name}="old;{right}',
+        "\\=1,2; @; {right} ;",
+    ],
+)
+def test_cookies_of_others_change_nothing(others: str, guarded: Station) -> None:
+    assert guarded.tokens
+    right = f"{NAME}={guarded.tokens.cookie}"
+    given = {"Cookie": others.format(name=NAME, right=right)}
+    assert guarded.get("/api/state", headers=given).status_code == 200
+
+
+def test_two_stations_of_one_host_leave_each_other_in() -> None:
+    names = {Tokens(token).cookie_name for token in ("one", "two", "right" * 9)}
+    assert len(names) == 3
+
+
+# Connections that ask for nothing, and a system that has no more to give.
+
+REFUSED = "GET / HTTP/1.1\r\nHost: evil.example\r\n"
+HALVES = {
+    "nothing": b"",
+    "half a head": b"GET / HTTP/1.1\r\nHos",
+    "half a second head": f"{REFUSED}\r\nGET /".encode(),
+    "a body without an end": f"{REFUSED}Content-Length: 99999\r\n\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("first", HALVES.values(), ids=HALVES)
+def test_who_asks_for_nothing_in_time_is_cut_off(
+    first: bytes, steady: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_WITHIN", 0.6)
+    with socket.create_connection(("127.0.0.1", steady.port), timeout=10) as line:
+        line.sendall(first)
+        began, ended = time.monotonic(), False
+        while not ended and time.monotonic() - began < 4:  # uvicorn's own limit is 5 s
+            try:
+                line.settimeout(0.1)
+                ended = line.recv(65536) == b""
+            except TimeoutError:
+                if first:
+                    line.send(b"x")  # slowly
+            except ConnectionError:
+                ended = True
+        assert ended
+        assert time.monotonic() - began > 0.3
+
+
+def test_a_request_that_is_answered_takes_its_time(
+    steady: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HEAD_WITHIN", 0.2)
+    with steady.client() as client, client.stream("GET", "/api/events") as answer:
+        lines = answer.iter_lines()
+        assert next(lines).startswith("data:")
+        time.sleep(0.5)
+        steady.get("/api/state")
+    with steady.client() as client:
+        for _ in range(4):
+            assert client.get("/api/state").status_code == 200
+            time.sleep(0.15)
+
+
+def test_the_oldest_that_asks_for_nothing_gives_way(
+    steady: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 5)
+    where = ("127.0.0.1", steady.port)
+    lines = [socket.create_connection(where, timeout=5) for _ in range(12)]
+    try:
+        assert steady.get("/api/state").status_code == 200
+        open_still = 0
+        for line in lines:
+            line.settimeout(0.2)
+            try:
+                assert line.recv(1) == b""
+            except TimeoutError:
+                open_still += 1
+            except ConnectionError:
+                pass
+        assert open_still in (4, 5)
+    finally:
+        for line in lines:
+            line.close()
+
+
+def test_connections_leave_files_for_the_rest() -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(200, soft), hard))
+        assert server.most_connections() == min(200, soft) // 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "cure"),
+    [
+        (errno.EMFILE, 503, "Try again in a moment"),
+        (errno.ENFILE, 503, "Try again in a moment"),
+        (errno.EFBIG, 503, "limit on the size of files"),
+        (errno.ENOSPC, 507, "make room"),
+        (errno.EACCES, 503, "permissions"),
+    ],
+)
+def test_what_the_system_refuses_names_its_cure(code: int, status: int, cure: str) -> None:
+    error = OSError(code, os.strerror(code), "/photos/a.jpg")
+    asked = as_asked_error(error)
+    assert (asked.status, cure in asked.cause) == (status, True), asked.cause
+    assert ("permissions" in asked.cause) is (code == errno.EACCES)
+    assert as_asked_error(OSError(code, "no")).cause.startswith(("that failed: no. ", "the disk"))
+    with pytest.raises(UserError) as told, os_errors_told():
+        raise error
+    assert as_asked_error(told.value).status == (503 if code in TOO_MANY else 409)
 
 
 # Folders that change, and stations that meet.

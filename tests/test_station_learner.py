@@ -268,6 +268,25 @@ def test_classes_without_photos_have_no_part_in_the_figures(served: Station) -> 
     assert look["wanting"][0] == "zebra"
 
 
+def test_photos_aside_are_no_reason_to_look_again(served: Station) -> None:
+    state, look = served.settled(), served.desk.learner.look
+    assert look
+    for number in range(3):
+        place = served.desk.data / ".set-aside" / "unsure" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(picture(number * 50, number))
+        now = served.settled()
+        served.until(lambda state: state["look"]["version"] == state["version"])
+        assert now["set_aside"] == number + 1
+        assert now["version"] != state["version"]
+    assert served.desk.learner.look.prompt is look.prompt  # type: ignore[union-attr]
+    assert not any("set aside" in note for note in served.get("/api/look").json()["notes"])
+    photo = served.get("/api/photos?class=red_things").json()["photos"][0]
+    served.post("/api/photos/move", {"ids": [photo["id"]], "to": "set-aside"})
+    served.settled()
+    assert served.desk.learner.look.prompt is not look.prompt  # type: ignore[union-attr]
+
+
 # The image tower's memory.
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import httpx
@@ -477,6 +478,32 @@ def test_by_itself_once_photos_stay_as_they_are(
         served.settled()
         time.sleep(1.5)
         assert served.get("/api/learn").json()["up_to_date"] is False
+
+
+def test_photos_that_are_set_aside_do_not_put_it_off(
+    served: Station, data: Path, run: Path
+) -> None:
+    served.desk.tuner._quiet = 0.9
+    stop = Event()
+
+    def set_aside() -> None:
+        (data / ".set-aside" / "unsure").mkdir(parents=True)
+        for number in range(1000):
+            name = data / ".set-aside" / "unsure" / f"{number}.png"
+            name.write_bytes(picture(number % 250, number))
+            served.desk.changed()
+            if stop.wait(0.2):
+                return
+
+    coming = Thread(target=set_aside)
+    coming.start()
+    try:
+        served.post("/api/learn/auto", {"on": True})
+        served.until(lambda state: state["learn"]["up_to_date"], most=60)
+    finally:
+        stop.set()
+        coming.join()
+    assert len(told_of(run)) == 18
 
 
 @pytest.mark.parametrize(

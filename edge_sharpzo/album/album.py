@@ -81,6 +81,10 @@ class Album(OpenFolder):
         """Of the contents; 16 hex digits."""
         return self.contents().version
 
+    def teaches(self) -> str:
+        """Of what is learnt from, of the contents; 16 hex digits."""
+        return self.contents().teaches
+
     def photo(self, photo_id: str) -> AlbumPhoto:
         """The photo of that id, wherever it lies. Raises NotThereError."""
         with suppress(OSError):
@@ -155,8 +159,20 @@ class Album(OpenFolder):
             return self._take(f"the template is '{template}'" if template else "no template", plan)
 
     def incoming(self) -> Path:
-        """A new path to write a photo to that is to be added."""
-        return self._own / INCOMING / uuid.uuid4().hex
+        """A new path to write a photo to that is to be added; its folder is made where it is gone.
+
+        Raises UserError where it cannot be.
+        """
+        folder = self._own / INCOMING
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise UserError(f"{folder} is no folder, or a link to one: move it away")
+        try:
+            folder.mkdir(exist_ok=True)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self._own} was moved or deleted: put it back, or start again with a new one"
+            ) from error
+        return folder / uuid.uuid4().hex
 
     def add(self, given: Sequence[Path], class_name: str | None) -> Added:
         """Adds photos that were written to `incoming`; `class_name` None: to the background.

@@ -52,6 +52,7 @@ class Contents:
     set_aside: list[AlbumPhoto]
     notes: list[str]  # what cannot be shown, and why
     version: str  # another as soon as a file, a name or the template changed, by hand too
+    teaches: str  # likewise, but for photos set aside, which nothing learns from
     bases: dict[str, Path]  # by part, the folder that class folders lie in; TRAIN is always there
 
     def photos(self) -> Iterable[AlbumPhoto]:
@@ -74,7 +75,7 @@ def read_contents(root: Path, names: Mapping[str, str], marks: Iterable[str] = (
     Raises UserError, as for two folders `train`.
     """
     bases = part_bases(root)
-    found = Contents([], [], [], [], "", bases)
+    found = Contents([], [], [], [], "", "", bases)
     for part, base in bases.items():
         for folder in (sub for sub in subfolders(base) if sub not in bases.values()):
             try:
@@ -85,10 +86,19 @@ def read_contents(root: Path, names: Mapping[str, str], marks: Iterable[str] = (
         found.classes[number] = replace(each, display=names.get(each.name, each.display))
     found.classes.sort(key=lambda each: each.name)
     found.set_aside.extend(_set_aside(root, found))
-    lines = [f"{photo.id} {photo.size} {photo.modified}" for photo in found.photos()]
-    lines += [f"{each.name}\t{each.display}" for each in found.classes]
-    text = "\n".join([*lines, *marks]).encode()
-    return replace(found, version=hashlib.sha256(text).hexdigest()[:16])
+    learnt = [_line(photo) for photo in found.photos() if not photo.aside]
+    learnt += [f"{each.name}\t{each.display}" for each in found.classes]
+    teaches = _digest([*learnt, *marks])
+    version = _digest([teaches, *map(_line, found.set_aside)])
+    return replace(found, version=version, teaches=teaches)
+
+
+def _line(photo: AlbumPhoto) -> str:
+    return f"{photo.id} {photo.size} {photo.modified}"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def part_bases(root: Path) -> dict[str, Path]:

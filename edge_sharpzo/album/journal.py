@@ -7,7 +7,6 @@ the file until it is undone, so that a long life takes little memory.
 import errno
 import json
 import os
-import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from edge_sharpzo.album import files
 from edge_sharpzo.album.errors import DiskFullError
 from edge_sharpzo.album.operations import Operation, as_json, from_json
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import parse_json
+from edge_sharpzo.system.storage import open_file, parse_json
 
 JOURNAL = "journal.jsonl"
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -36,6 +35,13 @@ class Entry:
     redoes: int | None = None  # or does again
     place: tuple[int, int] = (0, 0)  # of its line: first byte, length
     skipped: list[int] = field(default_factory=list)  # which operations were not done
+    operations: int = 0  # how many there are
+
+    @property
+    def is_void(self) -> bool:
+        """Whether nothing of it was done. Undoing is none: it goes on to the step before."""
+        began_anew = self.undoes is None and self.redoes is None
+        return began_anew and 0 < self.operations <= len(set(self.skipped))
 
 
 class Journal:
@@ -50,13 +56,11 @@ class Journal:
         # A step, and the entry that did or undid it last.
         self._done: list[tuple[Entry, Entry]] = []
         self._undone: list[tuple[Entry, Entry]] = []
+        self._given_up: list[tuple[Entry, Entry]] = []  # what the last step made one of
         self._last_id = 0
         self._owed = b""  # a line that could not be written: the disk was full
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        self._handle = os.open(self._path, flags, 0o644)
+        self._handle = open_file(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
-            if not stat.S_ISREG(os.fstat(self._handle).st_mode):
-                raise UserError(f"{self._path} is no file: move it away")
             self._read()
         except BaseException:
             os.close(self._handle)
@@ -83,6 +87,7 @@ class Journal:
         value = {"id": entry.id, "time": time, "text": text, "undoes": undoes, "redoes": redoes}
         value["operations"] = [as_json(each) for each in operations]
         line = _line(value)
+        entry.operations = len(operations)
         entry.place = (os.lseek(self._handle, 0, os.SEEK_END), len(line))
         try:
             files.append(self._handle, line)
@@ -96,7 +101,7 @@ class Journal:
 
         Where that fails it is owed: the next step begins with it.
         """
-        entry.skipped, self.unfinished = skipped, None
+        self._ended(entry, skipped)
         line = _line({"done": entry.id, "skipped": skipped})
         try:
             files.append(self._handle, line)
@@ -176,7 +181,7 @@ class Journal:
             for each in value["operations"]:
                 from_json(each)
             entry = Entry(*(_field(value, *each) for each in _FIELDS))
-            entry.place = (first, len(line))
+            entry.place, entry.operations = (first, len(line)), len(value["operations"])
         except (ValueError, TypeError, KeyError):
             self.damaged += 1
             return
@@ -187,8 +192,15 @@ class Journal:
         entry, skipped = self.unfinished, value["skipped"]
         if entry is None or entry.id != value["done"]:
             raise ValueError("the end of no step")
-        entry.skipped = [place for place in skipped if isinstance(place, int)]
-        self.unfinished = None
+        self._ended(entry, [place for place in skipped if isinstance(place, int)])
+
+    def _ended(self, entry: Entry, skipped: list[int]) -> None:
+        """The last entry is done; one of which nothing was is no step, and all is as before it."""
+        entry.skipped, self.unfinished = skipped, None
+        if entry.is_void:
+            self.steps.pop()
+            self._done.pop()
+            self._undone = self._given_up
 
     def _take(self, entry: Entry) -> None:
         """A new last entry: what can be undone and done again after it."""
@@ -200,7 +212,7 @@ class Journal:
         else:
             self.steps.append(entry)
             self._done.append((entry, entry))
-            self._undone.clear()
+            self._given_up, self._undone = self._undone, []
 
 
 _FIELDS: tuple[tuple[str, Any], ...] = (

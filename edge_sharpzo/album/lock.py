@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge_sharpzo.album.errors import InUseError
-from edge_sharpzo.system.storage import parse_json, take_lock
+from edge_sharpzo.system.storage import open_file, parse_json, take_lock
 from edge_sharpzo.system.text import is_line, shown
 
 LOCK = "lock"
@@ -18,7 +18,7 @@ class AlbumLock:
 
     def __init__(self, folder: Path):
         """Takes the lock in `folder`. Raises InUseError, OSError."""
-        self._handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        self._handle = open_file(folder / LOCK, os.O_RDWR | os.O_CREAT)
         try:
             take_lock(self._handle)
         except BlockingIOError as error:

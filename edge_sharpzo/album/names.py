@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import PurePosixPath
 
 from edge_sharpzo.album.errors import NameTakenError
-from edge_sharpzo.photos.background import FOLDER, is_background
+from edge_sharpzo.photos.background import FOLDER, NONE_OF_THESE, is_background
 from edge_sharpzo.photos.class_names import spelt_again
 from edge_sharpzo.photos.scan import SPLITS, is_clutter
 from edge_sharpzo.system.errors import UserError
@@ -16,6 +16,10 @@ from edge_sharpzo.system.text import folded, is_line, shown
 MOST_CHARACTERS, MOST_BYTES = 80, 200
 LONGEST_FILE = 255  # bytes, what file systems take
 FORBIDDEN = '/\\:*?"<>|'  # on one file system or another, as on a card for cameras
+DEVICES = {
+    *("CON", "PRN", "AUX", "NUL"),
+    *(f"{port}{digit}" for port in ("COM", "LPT") for digit in "123456789\u00b9\u00b2\u00b3"),
+}
 SUFFIX = {
     "JPEG": ".jpg",
     "PNG": ".png",
@@ -42,6 +46,8 @@ def class_folder(name: str, taken: Iterable[str]) -> str:
         raise _refused(name, "a folder of that name is a part of the photos, not a class")
     if is_background(name) or folded(name) == folded(FOLDER):
         raise _refused(name, "that is the folder of photos of none of the classes")
+    if name.split(".")[0].strip().upper() in DEVICES:
+        raise _refused(name, "a card's file system cannot hold it on Windows")
     if is_clutter(name):
         raise _refused(name, "systems leave folders of that name")
     check_free(name, taken)
@@ -71,6 +77,8 @@ def _checked(name: str) -> str:
     if not is_line(name) or shown(name) != name:
         raise _refused(shown(name)[:MOST_CHARACTERS], "it holds marks that cannot be seen")
     name = unicodedata.normalize("NFC", name).strip()
+    if folded(name) == NONE_OF_THESE:
+        raise _refused(name, "that is the answer for photos like none of the classes'")
     if not any(unicodedata.category(c)[0] in "LNS" for c in name):
         raise _refused(name[:MOST_CHARACTERS], "it says nothing")
     if len(name) > MOST_CHARACTERS:

@@ -1,5 +1,6 @@
 """A data folder that is open: locked, cut-short steps finished; steps written, done and undone."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Step:
 class Outcome:
     """What a step did."""
 
-    step: Step | None  # None: there was nothing to do
+    step: Step | None  # None: there was nothing to do, or nothing could be done
     told: list[str]  # what could not be done, and why
 
 
@@ -65,6 +66,10 @@ class OpenFolder:
                 self._lock.release()
                 raise
         except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+                raise UserError(
+                    f"{error.filename} is a link, or no file: move it away", field="data"
+                ) from error
             raise UserError(
                 f"cannot write to {self._own} ({error.strerror}): the station needs a folder that "
                 "it may change",
@@ -178,7 +183,8 @@ class OpenFolder:
         self._finish()
         entry = self._journal.begin(text, plan.operations, undoes, redoes)
         told = self._carry_out(entry, plan.operations)
-        return Outcome(_step(entry, undone=False), [*plan.told, *told])
+        step = None if entry.is_void else _step(entry, undone=False)
+        return Outcome(step, [*plan.told, *told])
 
     def _carry_out(self, entry: Entry, operations: Sequence[Operation]) -> list[str]:
         skipped, told = do_all(operations, self.root, self._settings)

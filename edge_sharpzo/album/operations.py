@@ -13,7 +13,7 @@ from edge_sharpzo.album import files
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.scan import ASIDE_FOLDER
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import shown, some
+from edge_sharpzo.system.text import is_text, shown, some
 
 GONE = "no longer there"
 TAKEN = "not moved, since there is another of that name now"
@@ -92,13 +92,20 @@ def from_json(value: Any) -> Operation:
     optional = isinstance(operation, Name | Template)
     if not all(isinstance(each, str) or (optional and each is None) for each in fields):
         raise ValueError("no operation of an album")
-    if isinstance(operation, Move | Make | Remove) and not all(map(_is_inside, fields)):
-        raise ValueError("an operation outside the folder")
+    if isinstance(operation, Move | Make | Remove):
+        if not all(map(_is_inside, fields)):
+            raise ValueError("an operation outside the folder")
+    elif not all(each is None or is_text(each) for each in fields):
+        raise ValueError("a name that is no text")
     return operation
 
 
 def _is_inside(path: str) -> bool:
     pure = PurePosixPath(path)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
     return (
         bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\0" not in path
     )

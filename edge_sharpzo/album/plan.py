@@ -100,7 +100,7 @@ class Plan:
         folders = [source]
         for folder in folders:  # which grows meanwhile
             for entry in sorted(folder.iterdir()):
-                if entry.is_dir() and not entry.is_symlink():
+                if not entry.is_symlink() and entry.is_dir():
                     folders.append(entry)
                 else:
                     self.move_file(entry, target / entry.relative_to(source))
@@ -127,7 +127,7 @@ class Plan:
         folders = [folder]
         for place in folders:  # which grows meanwhile
             for entry in place.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
+                if not entry.is_symlink() and entry.is_dir():
                     folders.append(entry)
                 elif self.relative(entry) not in moved:
                     return
@@ -162,7 +162,7 @@ class Plan:
                     self.template(after, before)
 
     def _move_back(self, source: Path, target: Path) -> None:
-        if source.is_dir() and not source.is_symlink():
+        if not source.is_symlink() and source.is_dir():
             self.move_folder(source, target)
         else:
             self.move_file(source, target, back=True)

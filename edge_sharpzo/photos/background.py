@@ -9,6 +9,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import folded, some
 
 FOLDER = "_background"
+NONE_OF_THESE = "none of these"  # the answer for a photo like none of the classes'
 LEAST = 2  # background photos that something can be learnt from
 
 

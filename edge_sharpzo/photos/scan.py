@@ -96,7 +96,7 @@ class Scan:
             if not is_clutter(hidden.name) or hidden.name == OWN_FOLDER or hidden.is_symlink():
                 continue
             if self._enter(hidden):
-                files = [file for file in sorted(hidden.rglob("*")) if not file.is_dir()]
+                files = [file for file in sorted(hidden.rglob("*")) if not _is_folder(file)]
                 aside = hidden.name == ASIDE_FOLDER
                 self.left_out += [
                     (_no_photo(file) or LeftOut(file, SET_ASIDE))
@@ -120,7 +120,7 @@ class Scan:
 def _files(folder: Path) -> list["os.DirEntry[str]"]:
     """Sorted. Listing a folder tells the kinds of all in it, asking for each is far slower."""
     with os.scandir(folder) as entries:
-        return sorted((e for e in entries if not e.is_dir()), key=lambda entry: entry.name)
+        return sorted((e for e in entries if not _is_folder(e)), key=lambda entry: entry.name)
 
 
 def _no_photo(file: "os.DirEntry[str] | Path") -> LeftOut | None:
@@ -129,7 +129,18 @@ def _no_photo(file: "os.DirEntry[str] | Path") -> LeftOut | None:
         return LeftOut(Path(file), HIDDEN)
     if not file.name.lower().endswith(_ENDINGS):
         return LeftOut(Path(file), of_kind(Path(file)))
-    return None if file.is_file() else LeftOut(Path(file), UNREADABLE, "no file")
+    try:
+        return None if file.is_file() else LeftOut(Path(file), UNREADABLE, "no file")
+    except OSError as error:
+        return LeftOut(Path(file), UNREADABLE, error.strerror or "no file")
+
+
+def _is_folder(entry: "os.DirEntry[str] | Path") -> bool:
+    """Links that lead in a circle, or to what may not be looked at, are none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -139,7 +150,7 @@ def subfolders(folder: Path) -> list[Path]:
 
 def _folders(folder: Path) -> list[Path]:
     with os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if entry.is_dir())
+        return sorted(folder / entry.name for entry in entries if _is_folder(entry))
 
 
 def is_empty(folder: Path) -> bool:
@@ -147,7 +158,7 @@ def is_empty(folder: Path) -> bool:
     left = [folder]
     while left:
         for entry in left.pop().iterdir():
-            if entry.is_dir() and not entry.is_symlink():  # a link may lead back
+            if not entry.is_symlink() and entry.is_dir():  # a link may lead back
                 left.append(entry)
             elif entry.name.lower() not in MARKS:
                 return False

@@ -1,7 +1,7 @@
 """What stands behind the page: the album, the learner, the tuner, and who answers for a photo."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event as Flag
@@ -66,6 +66,7 @@ class Desk:
         self.camera = Camera()
         self.aside = Aside(self)
         self._lock = Lock()
+        self._words = Lock()  # a tokenizer takes memory: one at a time
         self._contents: tuple[float, Contents] | None = None
         self._photos: tuple[str, dict[str, AlbumPhoto]] = ("", {})
         self._answering: tuple[object, Answerer] | None = None
@@ -120,6 +121,14 @@ class Desk:
             template=self.template,
             class_names=self.album.names_file() or self._base.class_names,
         )
+
+    def written(self, names: Sequence[str], template: str) -> list[list[int]]:
+        """Token ids of the prompts with these names, by class. Raises PromptTooLongError."""
+        with self._words:
+            try:
+                return self.clip.prompts.as_written(names, template)
+            finally:
+                self.clip.close_tokenizer()
 
     @property
     def data(self) -> Path:

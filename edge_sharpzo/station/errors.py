@@ -11,6 +11,7 @@ from edge_sharpzo.system.errors import UserError, os_error_text
 
 OF_BODY = ("name", "to", "into", "display", "template")  # fields that the client has sent
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TOO_MANY = (errno.EMFILE, errno.ENFILE)  # open files
 
 
 class Told(msgspec.Struct):
@@ -57,6 +58,8 @@ def as_asked_error(error: Exception) -> AskedError:
             return AskedError(507, str(error), error.field)
         case NameTakenError() | InUseError():
             return AskedError(409, str(error), error.field)
+        case UserError(__cause__=OSError() as cause) if cause.errno in TOO_MANY:
+            return AskedError(503, str(error), error.field)
         case UserError():
             return AskedError(422 if error.field in OF_BODY else 409, str(error), error.field)
         case OSError() if error.errno in FULL:

@@ -8,7 +8,7 @@ from threading import Lock
 import msgspec
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from edge_sharpzo.album import NotThereError
 from edge_sharpzo.album.contents import TEST
@@ -40,7 +40,7 @@ from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import HEADS, Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look, Share
-from edge_sharpzo.station.photos_api import check_template
+from edge_sharpzo.station.photos_api import check_template, rows_of
 from edge_sharpzo.station.tuner import TuneState
 from edge_sharpzo.station.uploads import Upload, look_at, receive
 from edge_sharpzo.system.errors import UserError
@@ -220,13 +220,7 @@ def words(desk: Desk, asked: Asked) -> WordsAnswer:
         place = now.folders.index(wanted.class_)
         names = [*names[:place], wanted.display.strip(), *names[place + 1 :]]
     with _words:
-        try:
-            rows = desk.clip.prompts.as_written(names, template)
-        except UserError as error:
-            raise AskedError(422, str(error), error.field) from error
-        finally:
-            desk.clip.close_tokenizer()
-        text = desk.clip.written_features(rows)
+        text = desk.clip.written_features(rows_of(desk, names, template, "template"))
     before, after = now.by_words(now.text), now.by_words(text)
     return WordsAnswer(_share(before), _share(after), len(now.every))
 
@@ -261,7 +255,7 @@ def _tried(desk: Desk, upload: Upload) -> TryAnswer:
     )
 
 
-async def events(desk: Desk, request: Request, query: None) -> StreamingResponse:  # noqa: ARG001
+async def events(desk: Desk, request: Request, query: None) -> Response:  # noqa: ARG001
     """News as they come."""
 
     def news() -> bytes:
@@ -285,4 +279,6 @@ async def events(desk: Desk, request: Request, query: None) -> StreamingResponse
             await asyncio.sleep(NEWS_EVERY)
             quiet += NEWS_EVERY
 
+    if request.method == "HEAD":  # they have no end
+        return Response(media_type="text/event-stream")
     return StreamingResponse(told(), media_type="text/event-stream")

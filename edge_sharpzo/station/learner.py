@@ -71,7 +71,7 @@ class Learner:
         self._texts: Texts | None = None
         self._wake = Condition()
         self._asked, self._closing = True, False
-        self._tried: str | None = None  # the version that was learnt, or could not be: `_why`
+        self._tried: str | None = None  # what was learnt of the album, or could not be: `_why`
         self._why: str | None = None
         self._look: Look | None = None
         self._state = LookState("working", None)
@@ -130,11 +130,14 @@ class Learner:
                 return
             try:
                 version, why = None, self._why
-                version = self._album.version()
+                contents = self._album.contents()
+                version = contents.teaches
                 if version != self._tried:
                     self._settle("working")
-                    self._look = self._looked(version)
+                    self._look = self._looked(contents.version)
                     why = None
+                elif self._look:  # photos were set aside, or have come there
+                    self._look = replace(self._look, version=contents.version)
             except Cancelled:
                 return
             except UserError as error:
@@ -178,6 +181,7 @@ class Learner:
         prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]
+        unused = [each for each in prepared.left_out if each.reason != SET_ASIDE]
         finished = finish(prepared, Found(nothing, text, text, as_written), words)
         found = task.found
         taught_alone = missing_note(
@@ -185,23 +189,22 @@ class Learner:
             [n for k, n in enumerate(found.folders) if k not in prepared.splits.test.labels],
             len(found.folders),
         )
-        if left_out := told(grouped(prepared.left_out)):
+        if left_out := told(grouped(unused)):
             notes.append(left_out)
         made = look_at(prepared, finished, as_written, version, ids, notes)
         if not made.held_out:  # then every class has a part in the figures
             notes[:] = [note for note in notes if note not in taught_alone]
-        return replace(made, left_out=self._named(prepared.left_out))
+        return replace(made, left_out=self._named(unused))
 
     def _named(self, left_out: list[LeftOut]) -> list[tuple[str, str]]:
-        """Files by their place in the folder, and why; those set aside are no news."""
+        """Files by their place in the folder, and why."""
         root = self._album.root
         named = []
-        for each in left_out:
-            if each.reason != SET_ASIDE:
-                inside = each.path.is_relative_to(root)
-                file = each.path.relative_to(root) if inside else each.path
-                named.append((shown(str(file)), shown(each.detail or each.reason)))
-        return named[:MOST_NAMED]
+        for each in left_out[:MOST_NAMED]:
+            inside = each.path.is_relative_to(root)
+            file = each.path.relative_to(root) if inside else each.path
+            named.append((shown(str(file)), shown(each.detail or each.reason)))
+        return named
 
     def _texts_of(self, options: TuneOptions, listen: Callable[[Event], object]) -> Texts:
         """The task with the photos as they are now; texts are encoded where they are new."""

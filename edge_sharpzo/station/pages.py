@@ -1,5 +1,6 @@
 """The pages and what they load: templates rendered once, files read from the package alone."""
 
+import os
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,13 @@ def token_page(cause: str) -> str:
 
 class _Static(StaticFiles):
     """Files of the package, which a browser asks after each time: an update shows at once."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """See starlette."""
+        try:
+            return super().lookup_path(path)
+        except ValueError:  # no file is called so
+            return "", None
 
     def file_response(self, *args: object, **more: object) -> Response:
         """See starlette."""

@@ -1,12 +1,12 @@
 """The API of photos: what lies where, and every step that changes it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from edge_sharpzo.album import AlbumPhoto, ClassFolder, Contents, NotThereError, Outcome, Step
 from edge_sharpzo.clip.images import UnreadableImageError
@@ -29,9 +29,11 @@ from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look
+from edge_sharpzo.station.sending import file_response, opened
 from edge_sharpzo.station.thumbnails import tag, thumbnail
 from edge_sharpzo.station.uploads import MOST_FILES, Upload, look_at, receive
-from edge_sharpzo.system.text import is_line, shown
+from edge_sharpzo.system.errors import PromptTooLongError
+from edge_sharpzo.system.text import as_spoken, is_line, is_text, shown
 
 # By content; what else a photo may be is sent as its thumbnail.
 TYPES = {
@@ -110,7 +112,7 @@ class _Marks:
         path, known = photo.path, photo.path in self._judged
         return Photo(
             photo.id,
-            photo.class_name,
+            _as_text(photo.class_name),
             photo.part,
             shown(path.name),
             path in self._suspect,
@@ -118,6 +120,11 @@ class _Marks:
             path not in self._unsure and path not in self._refused if known else None,
             path not in self._refused if known and self._can_refuse else None,
         )
+
+
+def _as_text(name: str | None) -> str | None:
+    """As JSON can have it: what was set aside may come from a folder whose name is no text."""
+    return name if name is None or is_text(name) else shown(name)
 
 
 def _tagged(desk: Desk, asked: Asked) -> tuple[AlbumPhoto, dict[str, str], bool]:
@@ -154,23 +161,27 @@ def image(desk: Desk, asked: Asked) -> Response:
     if same:
         return Response(status_code=304, headers=headers)
     try:
-        with photo.path.open("rb") as file:
-            head = file.read(12)
+        file = opened(photo.path, follow=True)
     except OSError as error:
         raise NotThereError("that photo is gone") from error
+    head = file.read(12)
     kind = next((kind for start, kind in TYPES.items() if head.startswith(start)), None)
     if kind is None or (kind == "image/webp" and head[8:] != b"WEBP"):
+        file.close()
         return thumbnail_of(desk, asked)
-    return FileResponse(photo.path, headers=headers, media_type=kind)
+    file.seek(0)
+    return file_response(file, kind, headers)
 
 
 def new_class(desk: Desk, asked: Asked) -> Done:
     """Makes a class."""
+    rows_of(desk, [as_spoken(asked.body.name)], desk.template, "name")
     return done(desk, desk.album.new_class(asked.body.name))
 
 
 def rename(desk: Desk, asked: Asked) -> Done:
     """Renames a class."""
+    rows_of(desk, [as_spoken(asked.body.to)], desk.template, "to")
     return done(desk, desk.album.rename(asked.names["name"], asked.body.to))
 
 
@@ -186,6 +197,7 @@ def remove(desk: Desk, asked: Asked) -> Done:
 
 def display(desk: Desk, asked: Asked) -> Done:
     """Has prompts call a class otherwise."""
+    rows_of(desk, [asked.body.display], desk.template, "display")
     return done(desk, desk.album.display(asked.names["name"], asked.body.display))
 
 
@@ -196,9 +208,19 @@ def check_template(template: str) -> None:
         raise AskedError(422, info.cure, "template")
 
 
+def rows_of(desk: Desk, names: Sequence[str], template: str, field: str) -> list[list[int]]:
+    """The prompts' token ids. Raises AskedError where one is too long: nothing would learn."""
+    try:
+        return desk.written(names, template)
+    except PromptTooLongError as error:
+        raise AskedError(422, f"{error.fault}: shorten it", field) from error
+
+
 def template(desk: Desk, asked: Asked) -> Done:
     """Chooses the template."""
     check_template(asked.body.template)
+    names = [each.display for each in desk.contents().classes] or ["a"]
+    rows_of(desk, names, asked.body.template, "template")
     return done(desk, desk.album.set_template(asked.body.template))
 
 

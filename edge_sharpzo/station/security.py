@@ -8,7 +8,6 @@ page of another origin can set.
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -17,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_sharpzo.station.errors import as_asked_error, error_response
 from edge_sharpzo.station.pages import token_page
-from edge_sharpzo.station.tokens import COOKIE, Tokens, TooManyError
+from edge_sharpzo.station.tokens import Tokens, TooManyError
 
 MARK = "x-edge-sharpzo"  # what changes something carries it
 READING = ("GET", "HEAD")
@@ -32,6 +31,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    "accept-ranges": "none",
 }
 
 
@@ -83,6 +83,9 @@ class Guard:
             return
 
         began = False
+        # Nothing here is sent in parts: thousands of them are a load.
+        plain = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        scope = {**scope, "headers": plain}
 
         async def with_headers(message: Message) -> None:
             nonlocal began
@@ -144,7 +147,7 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     bearer = headers.get("authorization", "")
     token = linked or (bearer[7:] if bearer.lower().startswith("bearer ") else None)
     try:
-        known = tokens.admits(token, _cookie(headers))
+        known = tokens.admits(token, _cookies(headers, tokens.cookie_name))
     except TooManyError:
         return _asked_for_token(scope, headers, 429, "too many wrong tokens came: wait ten minutes")
     if not known:
@@ -157,7 +160,7 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     page = HTMLResponse(
         f'<!doctype html><meta http-equiv="refresh" content="0;url={to}"><a href="{to}">station</a>'
     )
-    page.set_cookie(COOKIE, tokens.cookie, path="/", httponly=True, samesite="strict")
+    page.set_cookie(tokens.cookie_name, tokens.cookie, path="/", httponly=True, samesite="strict")
     return page
 
 
@@ -169,9 +172,10 @@ def _asked_for_token(scope: Scope, headers: Headers, status: int, cause: str) ->
     return error_response(status, told)
 
 
-def _cookie(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found else None
+def _cookies(headers: Headers, wanted: str) -> list[str]:
+    """The values of the cookies of that name, whatever else other programs of this host have set.
+
+    The library's reader takes none where one of them is not as it should be.
+    """
+    pairs = [pair.partition("=") for line in headers.getlist("cookie") for pair in line.split(";")]
+    return [value.strip() for name, _, value in pairs if name.strip() == wanted]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from starlette.responses import FileResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from edge_sharpzo.classifier.tuned import CLASSIFIER, LABELS
 from edge_sharpzo.runs.folder import FILES
@@ -15,8 +15,9 @@ from edge_sharpzo.station.answers import TakeAnswer, TakeFile
 from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
+from edge_sharpzo.station.sending import file_response, opened, portions
+from edge_sharpzo.system.text import shown
 
-CHUNK = 256_000  # bytes
 ZIP = "run.zip"
 
 
@@ -40,36 +41,40 @@ def take(desk: Desk, asked: Asked) -> TakeAnswer:  # noqa: ARG001
     """What there is to take."""
     why = _why_not(desk)
     files = [] if why else [TakeFile(f.name, f.stat().st_size) for f in _files(desk.run)]
-    command = f"edge-sharpzo predict {shlex.quote(desk.run.name)} photo.jpg"
+    command = f"edge-sharpzo predict {shlex.quote(shown(desk.run.name))} photo.jpg"
     return TakeAnswer(why is None, why, desk.tuner.state().up_to_date, files, command)
 
 
-def _ready(desk: Desk, name: str) -> Path:
+def _sent(desk: Desk, name: str, media_type: str) -> StreamingResponse:
     if why := _why_not(desk):
         raise AskedError(409, why)
-    file = desk.run / name
-    if not file.is_file() or file.is_symlink():
-        raise AskedError(404, f"this run has no {name}")
-    return file
+    try:
+        file = opened(desk.run / name)
+    except OSError as error:
+        raise AskedError(404, f"this run has no {name}") from error
+    return file_response(file, media_type, _as_file(name))
 
 
-def classifier(desk: Desk, asked: Asked) -> FileResponse:  # noqa: ARG001
+def _as_file(name: str) -> dict[str, str]:
+    return {"content-disposition": f'attachment; filename="{name}"'}
+
+
+def classifier(desk: Desk, asked: Asked) -> StreamingResponse:  # noqa: ARG001
     """The classifier, for any engine."""
-    file = _ready(desk, CLASSIFIER)
-    return FileResponse(file, media_type="application/octet-stream", filename=CLASSIFIER)
+    return _sent(desk, CLASSIFIER, "application/octet-stream")
 
 
-def labels(desk: Desk, asked: Asked) -> FileResponse:  # noqa: ARG001
+def labels(desk: Desk, asked: Asked) -> StreamingResponse:  # noqa: ARG001
     """Its classes, one a line."""
-    return FileResponse(_ready(desk, LABELS), media_type="text/plain", filename=LABELS)
+    return _sent(desk, LABELS, "text/plain")
 
 
 def run_zip(desk: Desk, asked: Asked) -> StreamingResponse:  # noqa: ARG001
     """The run folder."""
-    _ready(desk, LABELS)
-    headers = {"content-disposition": f'attachment; filename="{ZIP}"'}
+    if why := _why_not(desk):
+        raise AskedError(409, why)
     return StreamingResponse(
-        zipped(_files(desk.run), "run"), media_type="application/zip", headers=headers
+        zipped(_files(desk.run), "run"), media_type="application/zip", headers=_as_file(ZIP)
     )
 
 
@@ -99,11 +104,15 @@ def zipped(files: list[Path], folder: str) -> Iterator[bytes]:
     sink = _Sink()
     with ExitStack() as stack, zipfile.ZipFile(sink, "w") as archive:  # weights hardly shrink
         # All are opened first: another run may take the place of this one meanwhile.
-        sources = [stack.enter_context(file.open("rb")) for file in files]
-        infos = [zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}") for file in files]
+        sources = [stack.enter_context(opened(file)) for file in files]
+        # A device without a clock dates files before 1980, where a zip's years begin.
+        infos = [
+            zipfile.ZipInfo.from_file(file, f"{folder}/{file.name}", strict_timestamps=False)
+            for file in files
+        ]
         for source, info in zip(sources, infos, strict=True):
             with archive.open(info, "w") as target:
-                while chunk := source.read(CHUNK):
+                for chunk in portions(source, info.file_size):
                     target.write(chunk)
                     yield sink.fetched()
     yield sink.fetched()

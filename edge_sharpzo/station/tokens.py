@@ -6,16 +6,17 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Lock
 
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.storage import open_file
 
 TOKEN = "token"  # the file's name
 BYTES = 32
+MOST_BYTES = 1000  # of the file
 MOST_WRONG, WITHIN = 20, 600.0  # wrong ones, in so many seconds: then none is looked at so long
-COOKIE = "edge-sharpzo"
 
 
 class TooManyError(Exception):
@@ -29,22 +30,29 @@ class Tokens:
         self._token, self._clock, self._lock = token, clock, Lock()
         self._wrong: deque[float] = deque(maxlen=MOST_WRONG)
         # Not the token itself: a link that leaks from the cookie's jar would open every browser.
-        self.cookie = hmac.new(token.encode(), b"cookie", hashlib.sha256).hexdigest()
+        self.cookie = self._derived(b"cookie")
+        # Browsers send a cookie to every port: another station's takes another name.
+        self.cookie_name = f"edge-sharpzo-{self._derived(b'name')[:8]}"
 
-    def admits(self, token: str | None, cookie: str | None) -> bool:
-        """Whether one of them is right. Raises TooManyError for a wrong one after too many.
+    def _derived(self, what: bytes) -> str:
+        return hmac.new(self._token.encode(), what, hashlib.sha256).hexdigest()
 
-        A right cookie is taken even then: strangers cannot lock its owner out.
+    def admits(self, token: str | None, cookies: Iterable[str]) -> bool:
+        """Whether one of them is right. Raises TooManyError for a wrong token after too many.
+
+        A right cookie is taken even then, and a wrong one is not counted, for nobody guesses 256
+        bits and a page left open sends it again and again: neither strangers nor that page lock the
+        owner out.
         """
-        if cookie is not None and _same(cookie, self.cookie):
+        if any(_same(cookie, self.cookie) for cookie in cookies):
             return True
-        if token is None and cookie is None:
+        if token is None:
             return False
         with self._lock:
             now = self._clock()
             if len(self._wrong) == MOST_WRONG and now - self._wrong[0] < WITHIN:
                 raise TooManyError
-            if token is not None and _same(token, self._token):
+            if _same(token, self._token):
                 return True
             self._wrong.append(now)
             return False
@@ -62,22 +70,20 @@ def kept_token(folder: Path) -> str:
     file = folder / TOKEN
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            file.chmod(0o600)
-            token = file.read_text("ascii").strip()
+        with os.fdopen(open_file(file, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            token = stream.read(MOST_BYTES).decode("ascii").strip()
             if len(token) >= BYTES:
                 return token
-            handle = os.open(file, os.O_WRONLY | os.O_TRUNC)
-        token = secrets.token_urlsafe(BYTES)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(f"{token}\n")
+            token = secrets.token_urlsafe(BYTES)
+            stream.seek(0)
+            stream.truncate()
+            stream.write(f"{token}\n".encode())
             stream.flush()
             os.fsync(stream.fileno())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"cannot keep the token in {file} ({error}): make that folder writable, or delete the "
-            "file"
+            f"cannot keep the token in {file} ({getattr(error, 'strerror', error)}): make that "
+            "folder writable, or delete the file"
         ) from error
     return token

@@ -197,7 +197,7 @@ class Tuner:
         progress.told += told
         overwrite = False
         while True:
-            version = self._album.version()
+            version = self._album.teaches()
             chosen = vars(self._options())
             given = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
             try:
@@ -213,7 +213,7 @@ class Tuner:
         """One call of `tune`; a new run is of one `version` of the album, or none."""
 
         def hear(event: Event) -> None:
-            if isinstance(event, TuningStarts) and version not in (None, self._album.version()):
+            if isinstance(event, TuningStarts) and version not in (None, self._album.teaches()):
                 raise _ChangedError
             progress.hear(event)
 
@@ -224,7 +224,7 @@ class Tuner:
         seen, since, tried = None, time.monotonic(), None
         while not self._closing.wait(min(1.0, self._quiet)):
             look = self._learner.look if self._learner.state.state == "ready" else None
-            version = look.version if look else None
+            version = look.made_of if look else None
             if version != seen:
                 seen, since = version, time.monotonic()
             still = time.monotonic() - since >= self._quiet

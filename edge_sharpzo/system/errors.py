@@ -1,5 +1,6 @@
 """What the package raises on purpose."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -51,8 +52,19 @@ def os_errors_told() -> Iterator[None]:
 
 def os_error_text(error: OSError) -> str:
     """What the system refused, and what to look at."""
-    where = f" {error.filename}" if error.filename else ""
-    return f"cannot use{where}: {error.strerror or error}. Check the path and its permissions"
+    what = f"cannot use {error.filename}" if error.filename else "that failed"
+    return f"{what}: {error.strerror or error}. {_cure(error)}"
+
+
+def _cure(error: OSError) -> str:
+    match error.errno:
+        case errno.EMFILE | errno.ENFILE:
+            return "Try again in a moment, with fewer programs or pages open"
+        case errno.EFBIG:
+            return "Raise the limit on the size of files (`ulimit -f`), or take smaller ones"
+        case errno.ENOSPC | errno.EDQUOT:
+            return "Make room on the disk"
+    return "Check the path and its permissions"
 
 
 class Cancelled(BaseException):

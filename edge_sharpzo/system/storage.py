@@ -1,8 +1,10 @@
 """Files that a crash leaves whole, the cache's place, and JSON that others may have written."""
 
+import errno
 import glob
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,6 +89,20 @@ def clear_half_written(path: Path) -> None:
                 part.unlink(missing_ok=True)
             finally:
                 os.close(handle)
+
+
+def open_file(path: Path, flags: int, mode: int = 0o644, follow: bool = False) -> int:
+    """A handle of a file, as `os.open` gives it; never waits, as a pipe would have it.
+
+    Raises OSError also for what is no file, and for a link unless it is to `follow` one: whoever
+    packed a folder may have put one there that leads anywhere.
+    """
+    flags |= getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    handle = os.open(path, flags, mode)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return handle
 
 
 def take_lock(handle: int) -> None:
