@@ -289,11 +289,27 @@ def test_what_is_unsure_is_kept_once_a_scene(tmp_path: Path) -> None:
     told = list[str]()
     kept(Unsure(tmp_path / "a" / "b", lambda text, _: told.append(text)), 1, 1, 2, 1, 2, 3)
     files = sorted((tmp_path / "a" / "b").iterdir())
-    assert [file.stem[-6:] for file in files] == ["000001", "000003", "000006"]
+    assert [file.stem.split("-")[2] for file in files] == ["000001", "000003", "000006"]
     for file, seed in zip(files, (1, 2, 3), strict=True):
         difference = np.asarray(Image.open(file), float) - scene(seed)
         assert np.abs(difference).mean() < 3
     assert told == []
+
+
+@pytest.mark.parametrize("watchers", [2, 3, 5])
+def test_no_picture_takes_the_place_of_another(
+    watchers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several cameras in one folder, or a clock that was set back: the same second and frame."""
+    monkeypatch.setattr(unsure.time, "strftime", lambda _: "20000101-000017")
+    for seed in range(watchers):
+        kept(Unsure(tmp_path, lambda text, _: None), seed)
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(files) == watchers
+    assert {name[:23] for name in files} == {"20000101-000017-000001-"}
+    for seed in range(watchers):  # what is there already is neither lost nor there twice
+        kept(Unsure(tmp_path, lambda text, _: None), seed)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MOST_PHOTOS", 2), ("MOST_BYTES", 1)])
@@ -337,7 +353,7 @@ def test_only_what_is_known_and_not_sure_is_kept(tmp_path: Path) -> None:
     keeper = Unsure(tmp_path, lambda text, _: None)
     pictures = [shot(0, 90), shot(1, 50), shot(1, 50, 0), shot(0, 85, 2)]
     list(watcher(pictures, unsure=keeper).rows(StopWhen()))
-    assert [file.stem[-6:] for file in tmp_path.iterdir()] == ["000002"]
+    assert [file.stem.split("-")[2] for file in tmp_path.iterdir()] == ["000002"]
 
 
 def test_a_file_where_the_folder_should_be(place: Place) -> None:

@@ -1,7 +1,9 @@
 """Keeps photos that the classifier was unsure of, for somebody to label."""
 
+import hashlib
 import time
 from collections import deque
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +48,6 @@ class Unsure:
         sketch = sketch.transpose(2, 0, 1).ravel()
         if self._is_known(features, sketch):
             return
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{frame:06}.jpg"
         try:
             photos, size = self._holds()
             if photos >= MOST_PHOTOS or size >= MOST_BYTES:
@@ -55,9 +56,9 @@ class Unsure:
                     "it may: label them or move them away, and more are saved"
                 )
                 return
-            write_atomic(
-                self._folder / name, lambda part: image.save(part, "JPEG", quality=QUALITY)
-            )
+            jpeg = _jpeg(image)
+            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{frame:06}-{_digest(jpeg)}.jpg"
+            write_atomic(self._folder / name, lambda part: part.write_bytes(jpeg))
         except OSError as error:
             self._say(
                 f"cannot save to {self._folder} ({error.strerror or error}): photos that are "
@@ -89,3 +90,14 @@ class Unsure:
         if why.split("(")[0] != self._told.split("(")[0]:
             self._tell(why, True)
         self._told = why
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def _digest(jpeg: bytes) -> str:
+    """By it a name is no other picture's: others write here too, and clocks are set back."""
+    return hashlib.sha256(jpeg).hexdigest()[:16]
