@@ -146,8 +146,8 @@ def test_brokers(text: str, told: tuple[object, ...]) -> None:
         ("mqtt:///topic", "no address"),
         ("mqtt://host/t?retain=1", "no address"),
         ("mqtt://host:0/t", "no address"),
-        ("mqtt://host:99999/t", "out of range"),
-        ("mqtt://host:door/t", "door"),
+        ("mqtt://host:99999/t", "host or port"),
+        ("mqtt://host:door/t", "host or port"),
         ("mqtt://host", "topic is missing"),
         ("mqtt://host/", "topic is missing"),
         ("mqtt://host/a/+", "without"),
@@ -156,6 +156,16 @@ def test_brokers(text: str, told: tuple[object, ...]) -> None:
         ("mqtt://host/a%0Ab", "without"),
         ("mqtt://host/" + "a" * 201, "without"),
         ("mqtt://joe:secret@host/a", PASSWORD),
+        ("mqtt://joe:secret@host:0.5/a", "host or port"),
+        ("mqtts://joe:secret@[::1/a", "host or port"),
+        ("mqtt://joe:secret@ho\u2100st/a", "host or port"),
+        ("mqtt://joe:secret/9@host/a", "host or port"),  # a password that is not escaped
+        ("mqtt://joe:#secret@host/a", "no address"),
+        ("mqtt://joe:?secret@host/a", "no address"),
+        ("mqtt://joe:secret", "host or port"),
+        ("mqtt//joe:secret@host/a", "no address"),
+        ("joe:secret@host/a", "no address"),
+        ("mqtt:joe:secret@host/a", "no address"),
     ],
 )
 def test_what_is_no_broker(text: str, words: str) -> None:
