@@ -758,6 +758,10 @@ def refused(place: Place, words: str, *arguments: object) -> str:
         ("concat:a|b", "is not there"),
         ("rtsp://joe:secret@127.0.0.1:{closed}/x", "127.0.0.1:{closed}/x (Connection refused)"),
         ("http://127.0.0.1:{closed}/x", "Connection refused"),
+        ("http://127.0.0.1:{closed}/x?pwd=secret", "127.0.0.1:{closed}/x?... (Connection refused)"),
+        ("RTSP://joe:secret@127.0.0.1:{closed}/x", "rtsp://127.0.0.1:{closed}/x (Connection"),
+        ("rtsp:/joe:secret@cam/x", "...@cam/x is not there"),
+        ("HTTPX://joe:secret@cam/x?pwd=secret", "httpx://cam/x?...': there is no HTTPX://"),
         ("{photo}", ""),
         ("{text}", "cannot read"),
         ("{empty}", "cannot read"),
@@ -863,14 +867,26 @@ def test_without_the_extra(
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("rtsp://joe:secret@cam:554/a?b=1", "rtsp://cam:554/a?b=1"),
-        ("rtsp://cam/a@b", "rtsp://cam/a@b"),
+        ("rtsp://cam:554/ch1/main.sdp", "rtsp://cam:554/ch1/main.sdp"),
+        ("rtsp://joe:secret@cam:554/a?b=1", "rtsp://cam:554/a?..."),
         ("rtsp://j%40e:s@[::1]:5/a", "rtsp://[::1]:5/a"),
-        ("rtsp://joe:secret@[cam", "rtsp://[cam"),
+        ("http://cam/v.cgi?usr=joe&pwd=secret", "http://cam/v.cgi?..."),
+        ("https://cam:8443/?token=secret#top", "https://cam:8443/?..."),
+        ("https://cam/live#secret", "https://cam/live"),
+        ("rtsp://cam/user=joe_password=secret_channel=1/0.sdp", "rtsp://cam/.../0.sdp"),
+        ("rtsp://cam/joe:secret/ch0", "rtsp://cam/.../ch0"),
+        ("rtsp://cam/live;pwd=secret", "rtsp://cam/..."),
+        ("rtsp://joe:se/cret@cam/a", "...@cam/a"),  # a password that is not escaped
+        ("rtsp://joe:secret@[cam", "...@[cam"),
+        ("rtsp://joe:secret@cam:door/a?k=secret", "...@cam:door/a?..."),
+        ("rtsp:/joe:secret@cam/a", "...@cam/a"),
+        ("joe:secret@cam/a?k=secret", "...@cam/a?..."),
+        ("photos/of@home", "photos/of@home"),
     ],
 )
 def test_addresses_are_shown_without_a_password(address: str, shown: str) -> None:
     assert shown_address(address) == shown
+    assert "secret" not in shown
 
 
 class Camera:
@@ -1078,7 +1094,7 @@ class Mjpeg(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://joe:secret@127.0.0.1:{self.server_port}/cam.mjpg"
+        return f"HTTP://joe:secret@127.0.0.1:{self.server_port}/cam.mjpg?user=joe&pwd=secret"
 
     def go(self) -> None:
         self.gone.set()
@@ -1095,7 +1111,7 @@ def test_a_stream_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
     for number in (1, 2, 3):
         frame = next_frame(frames)
         assert frame.number == number
-        assert frame.source == f"http://127.0.0.1:{port}/cam.mjpg"
+        assert frame.source == f"http://127.0.0.1:{port}/cam.mjpg?..."
         assert isinstance(frame.picture, np.ndarray)
         assert np.abs(frame.picture.mean((0, 1)) - COLOURS["green_things"]).max() < 6
     server.go()
