@@ -510,8 +510,18 @@ def test_a_state_that_the_new_classifier_lacks(
             if reloader.classifier.labels == ["green_things", "red_things"]:
                 return
 
-    parts = {"consensus": Consensus(2, 3), "region": None, "unsure": None, "mqtt": None}
+    heard = list[tuple[list[str], str | None]]()
+
+    class Listening:
+        def answer(self, row: dict[str, Any]) -> None:
+            pass
+
+        def use(self, labels: list[str], state: str | None) -> None:
+            heard.append((labels, state))
+
+    parts = {"consensus": Consensus(2, 3), "region": None, "unsure": None, "mqtt": Listening()}
     rows = list(Watcher(frames(), reloader, **parts).rows(StopWhen()))  # type: ignore[arg-type]
+    assert heard == [(["green_things", "red_things"], None)]
     assert [row["frame"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[3]["class"] == "blue_things"
     assert rows[-1]["class"] != "blue_things"

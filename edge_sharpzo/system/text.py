@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 LINE_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of controls and separators
 UNSEEN = (*LINE_BREAKS, "Cf", "Cs")  # and those of marks that reorder or hide text, and of no text
@@ -17,6 +18,11 @@ def percent(value: float | None) -> str:
 def rounded_down(share: float, digits: int) -> float:
     """To so many digits, and below 1: no answer is certain."""
     return min(math.floor(share * 10**digits), 10**digits - 1) / 10**digits
+
+
+def now() -> str:
+    """The time in UTC, to the millisecond, in the form of ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def some(items: Sequence[str], most: int = 3) -> str:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import Stop
-from edge_sharpzo.system.text import rounded_down
+from edge_sharpzo.system.text import now, rounded_down
 from edge_sharpzo.watching.consensus import NONE_OF_THESE, Consensus
 from edge_sharpzo.watching.mqtt import Mqtt
 from edge_sharpzo.watching.region import OutsideError, Region
@@ -60,11 +59,10 @@ class Watcher:
         labels = self.reloader.classifier.labels
         self.consensus.keep_to({*labels, NONE_OF_THESE})
         if self.mqtt:
-            self.mqtt.use(labels)
+            self.mqtt.use(labels, self.consensus.state)
 
     def _row(self, frame: Frame) -> Row:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        row: Row = {"time": time, "frame": frame.number, "source": frame.source}
+        row: Row = {"time": now(), "frame": frame.number, "source": frame.source}
         found = self._answer(frame)
         changed = False
         if isinstance(found, str):
