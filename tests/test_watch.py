@@ -678,6 +678,30 @@ def test_a_video_is_watched_to_its_end(place: Place) -> None:
     assert [row["frame"] for row in halves] == [1, 6, 11, 16, 21, 26]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "08:15:00.mp4",
+        "http:clip.mp4",
+        "file:clip.mp4",
+        "concat:a|b.mp4",
+        "camera:yard.mp4",
+        "pipe:0",
+        "100%d.mp4",
+        "caf\udce9 \u00e9.mp4",
+    ],
+)
+def test_a_video_may_be_called_as_it_likes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video(tmp_path / "made.mp4", ["red_things"]).rename(tmp_path / name)
+    frame = next(frames_of(name, 1, lambda text, _: None))
+    assert frame is not None
+    assert (frame.source, frame.number) == (name, 1)
+    assert not isinstance(frame.picture, str)
+
+
 def test_answers_are_those_of_predict(place: Place) -> None:
     """Of the region alone, where there is one."""
     file = video(place.tmp / "clip.mkv", ["red_things"], codec="ffv1", format="bgr0")

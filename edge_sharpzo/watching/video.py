@@ -128,13 +128,18 @@ def _decoded(packet: "Packet[VideoStream]") -> "list[VideoFrame]":
 
 @contextmanager
 def _opened(file: str | Path, name: str, **how: Any) -> Iterator["InputContainer"]:
-    """An open container that has pictures. Raises UserError, also for what fails within it."""
+    """An open container that has pictures. Raises UserError, also for what fails within it.
+
+    `file` is a path, or a stream's address as a string.
+    """
     import av
     from av.error import ExitError, FFmpegError
 
     silent_at, is_open = time.monotonic() + TIMEOUT, False
     try:
-        with av.open(str(file), "r", **how) as container:
+        # FFmpeg takes what is before a colon for a protocol, but not in an absolute path.
+        address = str(file.absolute()) if isinstance(file, Path) else file
+        with av.open(address, "r", **how) as container:
             if not container.streams.video:
                 raise UserError(f"{name} has no pictures: give another `source`", field="source")
             context = container.streams.video[0].codec_context
