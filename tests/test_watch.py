@@ -281,6 +281,31 @@ def test_the_region_has_to_be_in_the_first_picture() -> None:
     assert [rows[0]["probability"], rows[2]["probability"]] == [0.9, 0.91]
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("sizes", [("20x20", "64x48"), ("64x47", "64x48"), ("1x90", "80x60")])
+def test_a_photo_smaller_than_the_region_does_not_end_a_folder_s_watch(
+    sizes: tuple[str, str], place: Place
+) -> None:
+    inbox = place.folder("camera")
+    frames = frames_of(str(inbox), 0.02, lambda text, _: None)
+    parts: dict[str, Any] = {"unsure": None, "mqtt": None, "region": Region(0, 0, 64, 48)}
+    looking = Watcher(frames, Fixed(), Consensus(1, 1), **parts)  # type: ignore[arg-type]
+    rows = looking.rows(StopWhen())
+    for number, size in enumerate(sizes):
+        width, height = map(int, size.split("x"))
+        made = Image.fromarray(np.full((height, width, 3), (2, 90, 1), np.uint8))
+        assert next(frames) is None  # what lay there at the start is passed over
+        made.save(inbox / f"{number}.png")
+        row = next(rows)
+        assert (row["frame"], Path(row["source"]).stem) == (number + 1, str(number))
+        if number:
+            assert row["class"] == row["state"] == "blue_things"
+        else:
+            reach = f"reaches to 64 x 48 pixels, and the picture has {width} x {height}"
+            assert row["error"] == f"outside the region: it {reach}"
+            assert row["state"] is None
+
+
 # --- what it was not sure of ----------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
         for name in names:
             if (picture := inbox.taken(name)) is not None:
                 number += 1
-                yield Frame(number, str(inbox.folder / name), picture)
+                yield Frame(number, str(inbox.folder / name), picture, is_one_of_many=True)
         until = time.monotonic() + every
         while (left := until - time.monotonic()) > 0:
             yield None

@@ -23,6 +23,7 @@ class Frame(NamedTuple):
     number: int  # in its source, from 1
     source: str  # the file, or the source's name
     picture: np.ndarray | str  # uint8 RGB [H, W, 3], upright; or why it cannot be read
+    is_one_of_many: bool = False  # a photo of a folder, which says nothing of the next one's size
 
 
 # None where nothing new came for a while: whoever asks has a moment for other things.

@@ -37,8 +37,8 @@ class Watcher:
         """For each frame its answer, as soon as it is known.
 
         `{time, frame, source, class, probability, sure, known, state, changed}`; for one that
-        cannot be read `error` in place of the answer. Raises UserError where a source's pictures
-        do not hold the region, or no longer come.
+        cannot be read, or that does not hold the region, `error` in place of the answer. Raises
+        UserError where the first picture of a camera or video does not hold it, or no more come.
         """
         while True:
             with stop.interruptible():
@@ -82,7 +82,7 @@ class Watcher:
             try:
                 picture = np.ascontiguousarray(self.region.cut(picture))
             except OutsideError as error:
-                if frame.number == 1:
+                if frame.number == 1 and not frame.is_one_of_many:
                     raise UserError(f"`region`: {error}: give a smaller one", "region") from error
                 return f"outside the region: {error}"
         classifier, why = self.reloader.classifier, list[str]()
