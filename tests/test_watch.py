@@ -26,11 +26,13 @@ from PIL import Image
 
 from edge_sharpzo import Classifier, Prediction, UserError
 from edge_sharpzo.classifier.tuned import PROMPT
+from edge_sharpzo.photos.background import NONE_OF_THESE
+from edge_sharpzo.photos.found import find_photos
 from edge_sharpzo.runs.records import SUMMARY
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.watching import folder, live, reload, unsure
 from edge_sharpzo.watching.broker import PASSWORD, Broker
-from edge_sharpzo.watching.consensus import NONE_OF_THESE, Consensus
+from edge_sharpzo.watching.consensus import Consensus
 from edge_sharpzo.watching.region import OutsideError, Region
 from edge_sharpzo.watching.reload import Reloader
 from edge_sharpzo.watching.sources import Frame, frames_of, shown_address
@@ -484,6 +486,47 @@ def test_a_damaged_one_is_told_and_the_old_one_stays(
     assert file in told[0]
     put(other_run, run)
     assert looked(reloader)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_told"),
+    [
+        ("none of these", True),
+        ("none_of_these", True),
+        ("None of  These", True),
+        ("none", False),
+        ("none of these birds", False),
+    ],
+)
+def test_a_class_that_is_called_none_of_these_is_told(
+    name: str,
+    is_told: bool,
+    reloading: tuple[Reloader, Path, list[str], list[int]],
+    photos: Path,
+    place: Place,
+) -> None:
+    """By `tune`, as a class with photos, an empty folder or a line of a file; and by `watch`."""
+    data, words = place.tmp / "data", f"the class '{name}' is called as photos of none"
+    for source, to in (("red_things", "red_things"), ("green_things", "green"), (CLASSES[2], name)):
+        shutil.copytree(photos / "train" / source, data / to)
+    runs = [find_photos(data)]
+    shutil.rmtree(data / name)
+    (data / name).mkdir()
+    runs.append(find_photos(data))
+    (data / name).rmdir()
+    runs.append(find_photos(data, more_classes=place.file("more.txt", name)))
+    for found in runs:
+        assert [words in note for note in found.notes].count(True) == is_told
+    reloader, _, told, _ = reloading
+    for classifier, refuses in ((reloader.classifier, True), (reloader.classifier.renewed(), True)):
+        assert classifier.can_refuse == refuses
+        classifier._prompt.__dict__["folders"] = [name, "red_things", "green"]
+        reloader._loaded = classifier
+        assert reloader._taken()
+        assert [words in line for line in told].count(True) == is_told
+        told.clear()
+    Reloader(place.run, lambda: classifier, lambda text, _: told.append(text))
+    assert [words in line for line in told] == [True] * is_told
 
 
 def test_a_run_folder_that_goes_and_comes_back(

@@ -115,6 +115,17 @@ def test_the_state_of_an_earlier_watcher_is_not_there_with_a_new_one(
             assert json.loads(retained(broker)[f"{TOPIC}/state"]) == found
 
 
+def test_home_assistant_hears_of_each_option_once(broker: Mosquitto) -> None:
+    """It takes no sensor with two of a name."""
+    with client(broker.port) as sender:
+        sender.use(["none of these", "b", "none_of_these"], None)
+        configs = lambda: [t for n, t in retained(broker).items() if n.endswith("/config")]  # noqa: E731
+        until(lambda: bool(configs()), "a sensor")
+        until(lambda: "b" in json.loads(configs()[0])["options"], "the classes")
+        found = json.loads(configs()[0])["options"]
+    assert found == ["none of these", "b", "none_of_these"]
+
+
 @pytest.mark.parametrize("state", ["red things", "none of these", None])
 def test_a_state_that_new_classes_do_not_have_is_taken_back(
     state: str | None, broker: Mosquitto

@@ -12,11 +12,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import package_version
 from edge_sharpzo.system.text import first_line, now
 from edge_sharpzo.watching.broker import PASSWORD, Broker
-from edge_sharpzo.watching.consensus import NONE_OF_THESE
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -144,7 +144,7 @@ class Mqtt:
             "json_attributes_topic": topic,
             "availability_topic": self._topic("availability"),
             "device_class": "enum",
-            "options": [*self._labels, NONE_OF_THESE],
+            "options": list(dict.fromkeys([*self._labels, NONE_OF_THESE])),
             "device": {"identifiers": [name], "name": topic, "manufacturer": about["name"]},
             "origin": about,
         }

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sharpzo.classify import Classifier
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.photos.background import called_none
 from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
@@ -29,6 +30,7 @@ class Reloader:
         self._folder, self._load, self._tell = folder.absolute(), load, tell
         self._stamp = _stamp(self._folder)
         self.classifier = load()
+        self._tell_of_names()
         self._looked = time.monotonic()
         self._thread: Thread | None = None
         self._loaded: Classifier | UserError | None = None
@@ -54,6 +56,11 @@ class Reloader:
         self._thread.start()
         return False
 
+    def _tell_of_names(self) -> None:
+        if self.classifier.can_refuse:
+            for told in called_none(self.classifier.labels):
+                self._tell(told, True)
+
     def _prepare(self) -> None:
         """Loads what is there; the model is the one that is open, where it is the run's still."""
         try:
@@ -75,6 +82,7 @@ class Reloader:
             self.classifier = loaded
             return_freed_memory()
             self._tell(f"{self._folder} has a new classifier, which answers from here on", False)
+            self._tell_of_names()
             return True
         self._tell(f"the new classifier cannot be used, the old one stays: {loaded}", True)
         return False

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import Stop
 from edge_sharpzo.system.text import now, rounded_down
-from edge_sharpzo.watching.consensus import NONE_OF_THESE, Consensus
+from edge_sharpzo.watching.consensus import Consensus
 from edge_sharpzo.watching.mqtt import Mqtt
 from edge_sharpzo.watching.region import OutsideError, Region
 from edge_sharpzo.watching.reload import Reloader
