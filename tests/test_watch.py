@@ -538,9 +538,32 @@ def test_a_run_folder_that_goes_and_comes_back(
     assert not looked(reloader)
     assert not looked(reloader)
     assert reloader.classifier is first
-    assert [line.split(":")[0] for line in told] == [f"{run} holds no finished run any more"]
+    assert [line.split(":")[0] for line in told] == [f"{run} holds no finished run for now"]
     put(other_run, run)
     assert looked(reloader)
+
+
+@pytest.mark.parametrize(
+    ("gone", "is_warning"), [((SUMMARY,), False), ((SUMMARY, PROMPT), False), ((), True)]
+)
+def test_no_finished_run_is_no_trouble_where_one_is_tuned(
+    gone: tuple[str, ...],
+    is_warning: bool,
+    reloading: tuple[Reloader, Path, list[str], list[int]],
+) -> None:
+    """`tune --overwrite` and a station take the old one away first; others lose it."""
+    reloader, run, _, _ = reloading
+    told = list[tuple[str, bool]]()
+    reloader._tell = lambda *what: told.append(what)
+    if gone:
+        for name in gone:
+            (run / name).unlink()
+    else:
+        shutil.rmtree(run)
+    assert not looked(reloader)
+    (said,) = told
+    assert said[0].startswith(f"{run} holds no finished run for now: the classifier that is loaded")
+    assert said[1] == is_warning
 
 
 def test_a_run_of_another_model(
@@ -628,8 +651,8 @@ def test_photos_that_come_are_taken_once(place: Place) -> None:
     (inbox / "before.txt").write_bytes(png)
     frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
     assert told == [
-        f"1 photos lie in {inbox} already: those that come from now on are watched, "
-        "`edge-sharpzo predict` takes the others"
+        f"1 photo in {inbox} already: what comes from now on is watched, "
+        "`edge-sharpzo predict` takes what is there"
     ]
     nothing_for(frames, 0.3)
     for name in ("b.png", "a.PNG", ".hidden.png", "notes.txt", "c.jpg"):
@@ -696,6 +719,17 @@ def test_what_was_taken_takes_little_memory(tmp_path: Path) -> None:
     assert sys.getsizeof(inbox._taken) + 20_000 * 36 < 3_000_000
     assert inbox.look() == []
     assert inbox._taken == set()  # of files that are there no more
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, []), (1, ["1 photo in "]), (2, ["2 photos in "]), (3, ["3 photos in "])]
+)
+def test_what_is_passed_over_is_counted(count: int, said: list[str], place: Place) -> None:
+    inbox, told = place.folder("camera"), list[str]()
+    for number in range(count):
+        (inbox / f"{number}.jpg").write_bytes(b"")
+    frames_of(str(inbox), 1, lambda text, _: told.append(text))
+    assert [line.split(str(inbox))[0] for line in told] == said
 
 
 # --- videos ---------------------------------------------------------------------------------------
@@ -825,7 +859,7 @@ def test_what_is_damaged_of_a_video_is_left_out(
     damaged = place.file(f"damaged.{suffix}", bytes(content))
     rows, said = shown(place.run, "--source", damaged, "--every", 0)
     assert 80 < len(rows) < 90
-    assert f"warning: {90 - len(rows)} frames of {damaged} are damaged and were left out" in said
+    assert f"warning: {90 - len(rows)} damaged frames of {damaged} left out" in said
 
 
 def test_a_video_that_was_cut_off(place: Place) -> None:

@@ -206,7 +206,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_said(
             assert len(told) == 2
             broker.start()
             until(lambda: len(told) == 3, "its return")
-            assert told[2].endswith("5 answers waited, 4 were dropped")
+            assert told[2].endswith("5 answers waited, 4 dropped")
             until(lambda: listener.frames(TOPIC) == [1, 2, 3, 4, 5], "what waited")
             sender.answer(row(10, "grün"))
             until(lambda: listener.frames(TOPIC)[-1] == 10, "the next")
@@ -217,7 +217,7 @@ def test_what_was_not_delivered_is_said_at_the_end() -> None:
     with client(free_port(), told) as sender:
         for number in range(1, 4):
             sender.answer(row(number))
-    assert told[-1].startswith("3 answers were not delivered to 127.0.0.1")
+    assert told[-1].startswith("3 answers not delivered to 127.0.0.1")
     assert time.monotonic() - began < 5
 
 
@@ -235,7 +235,7 @@ def test_a_broker_that_hangs_does_not_hold_the_end_up(
         sender.answer(row(2))
         began = time.monotonic()
     assert time.monotonic() - began < 5
-    assert told == [f"1 answers were not delivered to 127.0.0.1:{broker.port}"]
+    assert told == [f"1 answer not delivered to 127.0.0.1:{broker.port}"]
     broker._process.send_signal(signal.SIGCONT)
 
 

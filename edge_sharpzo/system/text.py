@@ -31,6 +31,11 @@ def some(items: Sequence[str], most: int = 3) -> str:
     return f"{', '.join(items[:most])}{more}"
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of what `noun` calls one of, whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def listed(names: Sequence[str], most: int = 5) -> str:
     """The first `most` names, and dots where there are others."""
     return ", ".join(names[:most]) + (" ..." if len(names) > most else "")

@@ -11,6 +11,7 @@ from edge_sharpzo.clip.images import UnreadableImageError, load_image
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.scan import SUFFIXES
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import counted
 from edge_sharpzo.watching.sources import Frame, Frames
 
 STILL = 1.0  # seconds that a file has not changed for
@@ -35,8 +36,8 @@ def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
         ) from error
     if passed_over:
         tell(
-            f"{passed_over} photos lie in {folder} already: those that come from now on are "
-            "watched, `edge-sharpzo predict` takes the others",
+            f"{counted(passed_over, 'photo')} in {folder} already: what comes from now on is "
+            "watched, `edge-sharpzo predict` takes what is there",
             False,
         )
     return _coming(inbox, max(every, SHORTEST), tell)

@@ -15,7 +15,7 @@ from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import package_version
-from edge_sharpzo.system.text import first_line, now
+from edge_sharpzo.system.text import counted, first_line, now
 from edge_sharpzo.watching.broker import PASSWORD, Broker
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Mqtt:
         self._client.disconnect()
         self._client.loop_stop()
         if lost := self._sent.answers() + self._dropped:
-            self._tell(f"{lost} answers were not delivered to {self._broker}", True)
+            self._tell(f"{counted(lost, 'answer')} not delivered to {self._broker}", True)
 
     def use(self, labels: Sequence[str], state: str | None) -> None:
         """The classes are others from now on; `state` is None where it was one of the old ones."""
@@ -164,8 +164,8 @@ class Mqtt:
         self._publish(self._topic("availability"), "online")
         self._is_new = True
         if self._trouble:
-            less = f", {dropped} were dropped" if dropped else ""
-            self._tell(f"{self._broker} is there: {waiting} answers waited{less}", bool(dropped))
+            told = f"{self._broker} is there: {counted(waiting, 'answer')} waited"
+            self._tell(told + (f", {dropped:,} dropped" if dropped else ""), bool(dropped))
         self._trouble = ""
 
     def _on_connect_fail(self, _client: "Client", _data: Any) -> None:

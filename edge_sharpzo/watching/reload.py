@@ -11,6 +11,7 @@ from edge_sharpzo.classify import Classifier
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.background import called_none
 from edge_sharpzo.runs.records import SUMMARY, Summary
+from edge_sharpzo.runs.run_config import CONFIG
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
 
@@ -47,9 +48,9 @@ class Reloader:
         self._stamp = now
         if now is None:
             self._tell(
-                f"{self._folder} holds no finished run any more: the classifier that is loaded "
+                f"{self._folder} holds no finished run for now: the classifier that is loaded "
                 "stays until there is one",
-                True,
+                not (self._folder / CONFIG).is_file(),  # one is tuned there, or was begun
             )
             return False
         self._thread = Thread(target=self._prepare, daemon=True)

@@ -14,6 +14,7 @@ from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.near_duplicates import near_duplicates
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import write_atomic
+from edge_sharpzo.system.text import counted
 
 MOST_PHOTOS, MOST_BYTES = 500, 250_000_000  # that the folder may hold
 RECENT = 16  # saved photos that a new one must not be nearly the same as
@@ -52,8 +53,8 @@ class Unsure:
             photos, size = self._holds()
             if photos >= MOST_PHOTOS or size >= MOST_BYTES:
                 self._say(
-                    f"{self._folder} holds {photos} photos of {size // 1_000_000} MB, as many as "
-                    "it may: label them or move them away, and more are saved"
+                    f"{self._folder} holds {counted(photos, 'photo')} of {size // 1_000_000} MB, "
+                    "as many as it may: label them or move them away, and more are saved"
                 )
                 return
             jpeg = _jpeg(image)

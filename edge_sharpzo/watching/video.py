@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import some
+from edge_sharpzo.system.text import counted, some
 from edge_sharpzo.watching.live import Picture
 from edge_sharpzo.watching.sources import Frame, Frames, shown_address
 
@@ -60,7 +60,7 @@ def video_frames(path: Path, every: float, tell: Tell) -> Frames:
             f"{path} holds no picture that can be read: give another `source`", "source"
         )
     if damaged:
-        tell(f"{damaged} frames of {path} are damaged and were left out", True)
+        tell(f"{counted(damaged, 'damaged frame')} of {path} left out", True)
 
 
 def _all_of(container: "InputContainer", path: Path, tell: Tell) -> Iterator["VideoFrame | None"]:
