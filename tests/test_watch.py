@@ -26,12 +26,13 @@ from PIL import Image
 
 from edge_sharpzo import Classifier, Prediction, UserError
 from edge_sharpzo.classifier.tuned import PROMPT
-from edge_sharpzo.runs.lock import locked
+from edge_sharpzo.photos.background import NONE_OF_THESE
+from edge_sharpzo.photos.found import find_photos
 from edge_sharpzo.runs.records import SUMMARY
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.watching import folder, live, reload, unsure
 from edge_sharpzo.watching.broker import PASSWORD, Broker
-from edge_sharpzo.watching.consensus import NONE_OF_THESE, Consensus
+from edge_sharpzo.watching.consensus import Consensus
 from edge_sharpzo.watching.region import OutsideError, Region
 from edge_sharpzo.watching.reload import Reloader
 from edge_sharpzo.watching.sources import Frame, frames_of, shown_address
@@ -147,8 +148,8 @@ def test_brokers(text: str, told: tuple[object, ...]) -> None:
         ("mqtt:///topic", "no address"),
         ("mqtt://host/t?retain=1", "no address"),
         ("mqtt://host:0/t", "no address"),
-        ("mqtt://host:99999/t", "out of range"),
-        ("mqtt://host:door/t", "door"),
+        ("mqtt://host:99999/t", "host or port"),
+        ("mqtt://host:door/t", "host or port"),
         ("mqtt://host", "topic is missing"),
         ("mqtt://host/", "topic is missing"),
         ("mqtt://host/a/+", "without"),
@@ -157,6 +158,16 @@ def test_brokers(text: str, told: tuple[object, ...]) -> None:
         ("mqtt://host/a%0Ab", "without"),
         ("mqtt://host/" + "a" * 201, "without"),
         ("mqtt://joe:secret@host/a", PASSWORD),
+        ("mqtt://joe:secret@host:0.5/a", "host or port"),
+        ("mqtts://joe:secret@[::1/a", "host or port"),
+        ("mqtt://joe:secret@ho\u2100st/a", "host or port"),
+        ("mqtt://joe:secret/9@host/a", "host or port"),  # a password that is not escaped
+        ("mqtt://joe:#secret@host/a", "no address"),
+        ("mqtt://joe:?secret@host/a", "no address"),
+        ("mqtt://joe:secret", "host or port"),
+        ("mqtt//joe:secret@host/a", "no address"),
+        ("joe:secret@host/a", "no address"),
+        ("mqtt:joe:secret@host/a", "no address"),
     ],
 )
 def test_what_is_no_broker(text: str, words: str) -> None:
@@ -272,6 +283,31 @@ def test_the_region_has_to_be_in_the_first_picture() -> None:
     assert [rows[0]["probability"], rows[2]["probability"]] == [0.9, 0.91]
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("sizes", [("20x20", "64x48"), ("64x47", "64x48"), ("1x90", "80x60")])
+def test_a_photo_smaller_than_the_region_does_not_end_a_folder_s_watch(
+    sizes: tuple[str, str], place: Place
+) -> None:
+    inbox = place.folder("camera")
+    frames = frames_of(str(inbox), 0.02, lambda text, _: None)
+    parts: dict[str, Any] = {"unsure": None, "mqtt": None, "region": Region(0, 0, 64, 48)}
+    looking = Watcher(frames, Fixed(), Consensus(1, 1), **parts)  # type: ignore[arg-type]
+    rows = looking.rows(StopWhen())
+    for number, size in enumerate(sizes):
+        width, height = map(int, size.split("x"))
+        made = Image.fromarray(np.full((height, width, 3), (2, 90, 1), np.uint8))
+        assert next(frames) is None  # what lay there at the start is passed over
+        made.save(inbox / f"{number}.png")
+        row = next(rows)
+        assert (row["frame"], Path(row["source"]).stem) == (number + 1, str(number))
+        if number:
+            assert row["class"] == row["state"] == "blue_things"
+        else:
+            reach = f"reaches to 64 x 48 pixels, and the picture has {width} x {height}"
+            assert row["error"] == f"outside the region: it {reach}"
+            assert row["state"] is None
+
+
 # --- what it was not sure of ----------------------------------------------------------------------
 
 
@@ -290,11 +326,27 @@ def test_what_is_unsure_is_kept_once_a_scene(tmp_path: Path) -> None:
     told = list[str]()
     kept(Unsure(tmp_path / "a" / "b", lambda text, _: told.append(text)), 1, 1, 2, 1, 2, 3)
     files = sorted((tmp_path / "a" / "b").iterdir())
-    assert [file.stem[-6:] for file in files] == ["000001", "000003", "000006"]
+    assert [file.stem.split("-")[2] for file in files] == ["000001", "000003", "000006"]
     for file, seed in zip(files, (1, 2, 3), strict=True):
         difference = np.asarray(Image.open(file), float) - scene(seed)
         assert np.abs(difference).mean() < 3
     assert told == []
+
+
+@pytest.mark.parametrize("watchers", [2, 3, 5])
+def test_no_picture_takes_the_place_of_another(
+    watchers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several cameras in one folder, or a clock that was set back: the same second and frame."""
+    monkeypatch.setattr(unsure.time, "strftime", lambda _: "20000101-000017")
+    for seed in range(watchers):
+        kept(Unsure(tmp_path, lambda text, _: None), seed)
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    assert len(files) == watchers
+    assert {name[:23] for name in files} == {"20000101-000017-000001-"}
+    for seed in range(watchers):  # what is there already is neither lost nor there twice
+        kept(Unsure(tmp_path, lambda text, _: None), seed)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MOST_PHOTOS", 2), ("MOST_BYTES", 1)])
@@ -338,7 +390,7 @@ def test_only_what_is_known_and_not_sure_is_kept(tmp_path: Path) -> None:
     keeper = Unsure(tmp_path, lambda text, _: None)
     pictures = [shot(0, 90), shot(1, 50), shot(1, 50, 0), shot(0, 85, 2)]
     list(watcher(pictures, unsure=keeper).rows(StopWhen()))
-    assert [file.stem[-6:] for file in tmp_path.iterdir()] == ["000002"]
+    assert [file.stem.split("-")[2] for file in tmp_path.iterdir()] == ["000002"]
 
 
 def test_a_file_where_the_folder_should_be(place: Place) -> None:
@@ -436,17 +488,45 @@ def test_a_damaged_one_is_told_and_the_old_one_stays(
     assert looked(reloader)
 
 
-def test_a_run_that_is_being_made_anew_is_no_trouble(
-    reloading: tuple[Reloader, Path, list[str], list[int]], other_run: Path
+@pytest.mark.parametrize(
+    ("name", "is_told"),
+    [
+        ("none of these", True),
+        ("none_of_these", True),
+        ("None of  These", True),
+        ("none", False),
+        ("none of these birds", False),
+    ],
+)
+def test_a_class_that_is_called_none_of_these_is_told(
+    name: str,
+    is_told: bool,
+    reloading: tuple[Reloader, Path, list[str], list[int]],
+    photos: Path,
+    place: Place,
 ) -> None:
-    reloader, run, told, _ = reloading
-    with locked(run):
-        (run / SUMMARY).unlink()
-        assert not looked(reloader)
-        assert not looked(reloader)
-    assert [line.split(":")[0] for line in told] == [f"{run} is being tuned into"]
-    put(other_run, run)
-    assert looked(reloader)
+    """By `tune`, as a class with photos, an empty folder or a line of a file; and by `watch`."""
+    data, words = place.tmp / "data", f"the class '{name}' is called as photos of none"
+    for source, to in (("red_things", "red_things"), ("green_things", "green"), (CLASSES[2], name)):
+        shutil.copytree(photos / "train" / source, data / to)
+    runs = [find_photos(data)]
+    shutil.rmtree(data / name)
+    (data / name).mkdir()
+    runs.append(find_photos(data))
+    (data / name).rmdir()
+    runs.append(find_photos(data, more_classes=place.file("more.txt", name)))
+    for found in runs:
+        assert [words in note for note in found.notes].count(True) == is_told
+    reloader, _, told, _ = reloading
+    for classifier, refuses in ((reloader.classifier, True), (reloader.classifier.renewed(), True)):
+        assert classifier.can_refuse == refuses
+        classifier._prompt.__dict__["folders"] = [name, "red_things", "green"]
+        reloader._loaded = classifier
+        assert reloader._taken()
+        assert [words in line for line in told].count(True) == is_told
+        told.clear()
+    Reloader(place.run, lambda: classifier, lambda text, _: told.append(text))
+    assert [words in line for line in told] == [True] * is_told
 
 
 def test_a_run_folder_that_goes_and_comes_back(
@@ -458,9 +538,32 @@ def test_a_run_folder_that_goes_and_comes_back(
     assert not looked(reloader)
     assert not looked(reloader)
     assert reloader.classifier is first
-    assert [line.split(":")[0] for line in told] == [f"{run} holds no finished run any more"]
+    assert [line.split(":")[0] for line in told] == [f"{run} holds no finished run for now"]
     put(other_run, run)
     assert looked(reloader)
+
+
+@pytest.mark.parametrize(
+    ("gone", "is_warning"), [((SUMMARY,), False), ((SUMMARY, PROMPT), False), ((), True)]
+)
+def test_no_finished_run_is_no_trouble_where_one_is_tuned(
+    gone: tuple[str, ...],
+    is_warning: bool,
+    reloading: tuple[Reloader, Path, list[str], list[int]],
+) -> None:
+    """`tune --overwrite` and a station take the old one away first; others lose it."""
+    reloader, run, _, _ = reloading
+    told = list[tuple[str, bool]]()
+    reloader._tell = lambda *what: told.append(what)
+    if gone:
+        for name in gone:
+            (run / name).unlink()
+    else:
+        shutil.rmtree(run)
+    assert not looked(reloader)
+    (said,) = told
+    assert said[0].startswith(f"{run} holds no finished run for now: the classifier that is loaded")
+    assert said[1] == is_warning
 
 
 def test_a_run_of_another_model(
@@ -498,8 +601,18 @@ def test_a_state_that_the_new_classifier_lacks(
             if reloader.classifier.labels == ["green_things", "red_things"]:
                 return
 
-    parts = {"consensus": Consensus(2, 3), "region": None, "unsure": None, "mqtt": None}
+    heard = list[tuple[list[str], str | None]]()
+
+    class Listening:
+        def answer(self, row: dict[str, Any]) -> None:
+            pass
+
+        def use(self, labels: list[str], state: str | None) -> None:
+            heard.append((labels, state))
+
+    parts = {"consensus": Consensus(2, 3), "region": None, "unsure": None, "mqtt": Listening()}
     rows = list(Watcher(frames(), reloader, **parts).rows(StopWhen()))  # type: ignore[arg-type]
+    assert heard == [(["green_things", "red_things"], None)]
     assert [row["frame"] for row in rows] == list(range(1, len(rows) + 1))
     assert rows[3]["class"] == "blue_things"
     assert rows[-1]["class"] != "blue_things"
@@ -538,8 +651,8 @@ def test_photos_that_come_are_taken_once(place: Place) -> None:
     (inbox / "before.txt").write_bytes(png)
     frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
     assert told == [
-        f"1 photo lies in {inbox} already: those that come from now on are watched, "
-        "`edge-sharpzo predict` takes the others"
+        f"1 photo in {inbox} already: what comes from now on is watched, "
+        "`edge-sharpzo predict` takes what is there"
     ]
     nothing_for(frames, 0.3)
     for name in ("b.png", "a.PNG", ".hidden.png", "notes.txt", "c.jpg"):
@@ -608,6 +721,17 @@ def test_what_was_taken_takes_little_memory(tmp_path: Path) -> None:
     assert inbox._taken == set()  # of files that are there no more
 
 
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, []), (1, ["1 photo in "]), (2, ["2 photos in "]), (3, ["3 photos in "])]
+)
+def test_what_is_passed_over_is_counted(count: int, said: list[str], place: Place) -> None:
+    inbox, told = place.folder("camera"), list[str]()
+    for number in range(count):
+        (inbox / f"{number}.jpg").write_bytes(b"")
+    frames_of(str(inbox), 1, lambda text, _: told.append(text))
+    assert [line.split(str(inbox))[0] for line in told] == said
+
+
 # --- videos ---------------------------------------------------------------------------------------
 
 
@@ -654,6 +778,30 @@ def test_a_video_is_watched_to_its_end(place: Place) -> None:
     )
     assert [row["frame"] for row in frames] == list(range(1, 31))
     assert [row["frame"] for row in halves] == [1, 6, 11, 16, 21, 26]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "08:15:00.mp4",
+        "http:clip.mp4",
+        "file:clip.mp4",
+        "concat:a|b.mp4",
+        "camera:yard.mp4",
+        "pipe:0",
+        "100%d.mp4",
+        "caf\udce9 \u00e9.mp4",
+    ],
+)
+def test_a_video_may_be_called_as_it_likes(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    video(tmp_path / "made.mp4", ["red_things"]).rename(tmp_path / name)
+    frame = next(frames_of(name, 1, lambda text, _: None))
+    assert frame is not None
+    assert (frame.source, frame.number) == (name, 1)
+    assert not isinstance(frame.picture, str)
 
 
 def test_answers_are_those_of_predict(place: Place) -> None:
@@ -711,7 +859,7 @@ def test_what_is_damaged_of_a_video_is_left_out(
     damaged = place.file(f"damaged.{suffix}", bytes(content))
     rows, said = shown(place.run, "--source", damaged, "--every", 0)
     assert 80 < len(rows) < 90
-    assert f"warning: {90 - len(rows)} frames of {damaged} are damaged and were left out" in said
+    assert f"warning: {90 - len(rows)} damaged frames of {damaged} left out" in said
 
 
 def test_a_video_that_was_cut_off(place: Place) -> None:
@@ -746,6 +894,10 @@ def refused(place: Place, words: str, *arguments: object) -> str:
         ("concat:a|b", "is not there"),
         ("rtsp://joe:secret@127.0.0.1:{closed}/x", "127.0.0.1:{closed}/x (Connection refused)"),
         ("http://127.0.0.1:{closed}/x", "Connection refused"),
+        ("http://127.0.0.1:{closed}/x?pwd=secret", "127.0.0.1:{closed}/x?... (Connection refused)"),
+        ("RTSP://joe:secret@127.0.0.1:{closed}/x", "rtsp://127.0.0.1:{closed}/x (Connection"),
+        ("rtsp:/joe:secret@cam/x", "...@cam/x is not there"),
+        ("HTTPX://joe:secret@cam/x?pwd=secret", "httpx://cam/x?...': there is no HTTPX://"),
         ("{photo}", ""),
         ("{text}", "cannot read"),
         ("{empty}", "cannot read"),
@@ -851,14 +1003,26 @@ def test_without_the_extra(
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("rtsp://joe:secret@cam:554/a?b=1", "rtsp://cam:554/a?b=1"),
-        ("rtsp://cam/a@b", "rtsp://cam/a@b"),
+        ("rtsp://cam:554/ch1/main.sdp", "rtsp://cam:554/ch1/main.sdp"),
+        ("rtsp://joe:secret@cam:554/a?b=1", "rtsp://cam:554/a?..."),
         ("rtsp://j%40e:s@[::1]:5/a", "rtsp://[::1]:5/a"),
-        ("rtsp://joe:secret@[cam", "rtsp://[cam"),
+        ("http://cam/v.cgi?usr=joe&pwd=secret", "http://cam/v.cgi?..."),
+        ("https://cam:8443/?token=secret#top", "https://cam:8443/?..."),
+        ("https://cam/live#secret", "https://cam/live"),
+        ("rtsp://cam/user=joe_password=secret_channel=1/0.sdp", "rtsp://cam/.../0.sdp"),
+        ("rtsp://cam/joe:secret/ch0", "rtsp://cam/.../ch0"),
+        ("rtsp://cam/live;pwd=secret", "rtsp://cam/..."),
+        ("rtsp://joe:se/cret@cam/a", "...@cam/a"),  # a password that is not escaped
+        ("rtsp://joe:secret@[cam", "...@[cam"),
+        ("rtsp://joe:secret@cam:door/a?k=secret", "...@cam:door/a?..."),
+        ("rtsp:/joe:secret@cam/a", "...@cam/a"),
+        ("joe:secret@cam/a?k=secret", "...@cam/a?..."),
+        ("photos/of@home", "photos/of@home"),
     ],
 )
 def test_addresses_are_shown_without_a_password(address: str, shown: str) -> None:
     assert shown_address(address) == shown
+    assert "secret" not in shown
 
 
 class Camera:
@@ -1066,7 +1230,7 @@ class Mjpeg(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        return f"http://joe:secret@127.0.0.1:{self.server_port}/cam.mjpg"
+        return f"HTTP://joe:secret@127.0.0.1:{self.server_port}/cam.mjpg?user=joe&pwd=secret"
 
     def go(self) -> None:
         self.gone.set()
@@ -1083,7 +1247,7 @@ def test_a_stream_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> N
     for number in (1, 2, 3):
         frame = next_frame(frames)
         assert frame.number == number
-        assert frame.source == f"http://127.0.0.1:{port}/cam.mjpg"
+        assert frame.source == f"http://127.0.0.1:{port}/cam.mjpg?..."
         assert isinstance(frame.picture, np.ndarray)
         assert np.abs(frame.picture.mean((0, 1)) - COLOURS["green_things"]).max() < 6
     server.go()

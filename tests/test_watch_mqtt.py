@@ -88,10 +88,55 @@ def test_what_a_broker_hears(broker: Mosquitto) -> None:
 def test_home_assistant_hears_of_new_classes(broker: Mosquitto) -> None:
     with Listener(broker) as listener, client(broker.port) as sender:
         until(lambda: listener.texts(f"{TOPIC}/availability") == ["online"], "online")
-        sender.use(["a", "b"])
+        sender.use(["a", "b"], None)
         configs = lambda: [t for n, t, _ in listener.heard if n.endswith("/config")]  # noqa: E731
         until(lambda: len(configs()) == 2, "the second")
     assert json.loads(configs()[1])["options"] == ["a", "b", "none of these"]
+
+
+@pytest.mark.parametrize("old", ["grün", "none of these", "no class any more"])
+def test_the_state_of_an_earlier_watcher_is_not_there_with_a_new_one(
+    old: str, broker: Mosquitto
+) -> None:
+    """It was killed, and to the new one nothing comes yet."""
+    with client(broker.port) as killed:
+        killed.answer(row(1, old, True))
+        until(lambda: f"{TOPIC}/state" in retained(broker), "a state")
+        assert json.loads(retained(broker)[f"{TOPIC}/state"])["state"] == old
+        with Listener(broker) as listener, client(broker.port) as sender:
+            fresh = lambda: [name for name, _, kept in listener.heard if not kept]  # noqa: E731
+            until(lambda: f"{TOPIC}/availability" in fresh(), "online")
+            assert fresh().index(f"{TOPIC}/state") < fresh().index(f"{TOPIC}/availability")
+            found = json.loads(retained(broker)[f"{TOPIC}/state"])
+            assert found["state"] is None
+            assert found["time"][10] == "T"
+            sender.answer(row(2, None))  # what comes then changes no state
+            until(lambda: 2 in listener.frames(TOPIC), "the answer")
+            assert json.loads(retained(broker)[f"{TOPIC}/state"]) == found
+
+
+def test_home_assistant_hears_of_each_option_once(broker: Mosquitto) -> None:
+    """It takes no sensor with two of a name."""
+    with client(broker.port) as sender:
+        sender.use(["none of these", "b", "none_of_these"], None)
+        configs = lambda: [t for n, t in retained(broker).items() if n.endswith("/config")]  # noqa: E731
+        until(lambda: bool(configs()), "a sensor")
+        until(lambda: "b" in json.loads(configs()[0])["options"], "the classes")
+        found = json.loads(configs()[0])["options"]
+    assert found == ["none of these", "b", "none_of_these"]
+
+
+@pytest.mark.parametrize("state", ["red things", "none of these", None])
+def test_a_state_that_new_classes_do_not_have_is_taken_back(
+    state: str | None, broker: Mosquitto
+) -> None:
+    """At once, for the next frame may be hours away."""
+    with client(broker.port) as sender:
+        sender.answer(row(1, "grün", True))
+        until(lambda: f"{TOPIC}/state" in retained(broker), "a state")
+        sender.use(["red things", "blue"], state)
+        stays = lambda: json.loads(retained(broker)[f"{TOPIC}/state"])["state"]  # noqa: E731
+        until(lambda: stays() == state, "the other")
 
 
 def test_two_topics_are_two_devices(broker: Mosquitto) -> None:
@@ -161,7 +206,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_said(
             assert len(told) == 2
             broker.start()
             until(lambda: len(told) == 3, "its return")
-            assert told[2].endswith("5 answers waited, 4 were dropped")
+            assert told[2].endswith("5 answers waited, 4 dropped")
             until(lambda: listener.frames(TOPIC) == [1, 2, 3, 4, 5], "what waited")
             sender.answer(row(10, "grün"))
             until(lambda: listener.frames(TOPIC)[-1] == 10, "the next")
@@ -172,7 +217,7 @@ def test_what_was_not_delivered_is_said_at_the_end() -> None:
     with client(free_port(), told) as sender:
         for number in range(1, 4):
             sender.answer(row(number))
-    assert told[-1].startswith("3 answers were not delivered to 127.0.0.1")
+    assert told[-1].startswith("3 answers not delivered to 127.0.0.1")
     assert time.monotonic() - began < 5
 
 
@@ -190,7 +235,7 @@ def test_a_broker_that_hangs_does_not_hold_the_end_up(
         sender.answer(row(2))
         began = time.monotonic()
     assert time.monotonic() - began < 5
-    assert told == [f"1 answers were not delivered to 127.0.0.1:{broker.port}"]
+    assert told == [f"1 answer not delivered to 127.0.0.1:{broker.port}"]
     broker._process.send_signal(signal.SIGCONT)
 
 

@@ -9,7 +9,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import folded, some
 
 FOLDER = "_background"
-NONE_OF_THESE = "none of these"  # the answer for a photo like none of the classes'
+NONE_OF_THESE = "none of these"  # what answers call them
 LEAST = 2  # background photos that something can be learnt from
 
 
@@ -79,6 +79,16 @@ def misnamed(given: Path | None, classes: Sequence[str]) -> list[str]:
         f"'{name}' is taken for a class; if its photos are of none of the classes, call it {FOLDER}"
         for name in classes
         if folded(name) == folded(FOLDER)
+    ]
+
+
+def called_none(classes: Sequence[str]) -> list[str]:
+    """What to tell of classes that are called as answers call photos of none of them."""
+    return [
+        f"the class '{name}' is called as photos of none of the classes are in answers: nobody can "
+        "tell the two apart. Give its folder another name, and tune again"
+        for name in classes
+        if folded(name) == NONE_OF_THESE
     ]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sharpzo.photos.background import (
     background_in,
+    called_none,
     check_background,
     check_class_folder,
     is_background,
@@ -141,6 +142,7 @@ def find_photos(
         bare = {name: source / name for name in started}
     notes += told_of
     classes = [*learnt, *bare]
+    notes += called_none(classes)
     pairs = [(path, label) for label, name in enumerate(learnt) for path in by_class[name]]
     parts = [POOL] * len(pairs)
     for part, base in ((VAL, splits["val"]), (TEST, splits["test"])):

@@ -3,6 +3,7 @@
 import math
 import unicodedata
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 LINE_BREAKS = ("Cc", "Zl", "Zp")  # Unicode's categories of controls and separators
 UNSEEN = (*LINE_BREAKS, "Cf", "Cs")  # and those of marks that reorder or hide text, and of no text
@@ -19,10 +20,20 @@ def rounded_down(share: float, digits: int) -> float:
     return min(math.floor(share * 10**digits), 10**digits - 1) / 10**digits
 
 
+def now() -> str:
+    """The time in UTC, to the millisecond, in the form of ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def some(items: Sequence[str], most: int = 3) -> str:
     """The first `most` items, and how many others there are."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return f"{', '.join(items[:most])}{more}"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of what `noun` calls one of, whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

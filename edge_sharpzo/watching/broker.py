@@ -13,6 +13,7 @@ from edge_sharpzo.system.text import is_line
 PASSWORD = "EDGE_SHARPZO_MQTT_PASSWORD"
 EXAMPLE = "mqtt://user@host/topic"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
+MOST_PORT = 65_535
 LONGEST_TOPIC = 200  # bytes; what is put behind it fits as well
 
 
@@ -49,31 +50,35 @@ class Broker:
         try:
             parts = urlsplit(text)
             port, host = parts.port, parts.hostname
-        except ValueError as error:
-            raise _refused(text, str(error)) from error
+        except ValueError:  # which may quote a password
+            raise _refused(f"its host or port (1 to {MOST_PORT}) cannot be read") from None
         if parts.password is not None:
             raise UserError(
                 f"`mqtt`: everybody on this machine can read a password there: set {PASSWORD}",
                 field="mqtt",
             )
         if parts.scheme not in PORTS or not host or parts.query or parts.fragment or port == 0:
-            raise _refused(text, "it is no address of a broker")
+            raise _refused("it is no address of a broker")
         topic = unquote(parts.path).strip("/")
         if not topic:
-            raise _refused(text, "the topic is missing")
+            raise _refused("the topic is missing")
         is_fit = is_line(topic) and not re.search(r"[+#]", topic) and not topic.startswith("$")
         if not is_fit or len(topic.encode()) > LONGEST_TOPIC:
             raise _refused(
-                text, f"a topic is up to {LONGEST_TOPIC} bytes without +, # and a $ at its start"
+                f"a topic is up to {LONGEST_TOPIC} bytes without +, # and a $ at its start"
             )
         user = unquote(parts.username) if parts.username else None
         password = os.environ.get(PASSWORD) or None
         if password and not user:
-            raise _refused(text, f"{PASSWORD} is set, and a user is missing")
+            raise _refused(f"{PASSWORD} is set, and a user is missing")
         return cls(
             host, port or PORTS[parts.scheme], topic, user, password, parts.scheme[4:] == "s"
         )
 
 
-def _refused(text: str, why: str) -> UserError:
-    return UserError(f"`mqtt={text[:200]}`: {why}. It reads like {EXAMPLE}", field="mqtt")
+def _refused(why: str) -> UserError:
+    """Does not show the address: where it cannot be read, no part of it is known to be harmless."""
+    return UserError(
+        f"`mqtt`: {why}. It reads like {EXAMPLE}, and the password is read from {PASSWORD}",
+        field="mqtt",
+    )

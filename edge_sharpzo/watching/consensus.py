@@ -8,7 +8,6 @@ from typing import Self
 from edge_sharpzo.system.errors import UserError
 
 MOST = 1000  # answers that are looked back at
-NONE_OF_THESE = "none of these"
 
 
 class Consensus:

@@ -11,6 +11,7 @@ from edge_sharpzo.clip.images import UnreadableImageError, load_image
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.scan import SUFFIXES
 from edge_sharpzo.system.errors import UserError
+from edge_sharpzo.system.text import counted
 from edge_sharpzo.watching.sources import Frame, Frames
 
 STILL = 1.0  # seconds that a file has not changed for
@@ -34,10 +35,9 @@ def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
             f"cannot look into {folder} ({error.strerror}): give another `source`", "source"
         ) from error
     if passed_over:
-        photos = "1 photo lies" if passed_over == 1 else f"{passed_over} photos lie"
         tell(
-            f"{photos} in {folder} already: those that come from now on are watched, "
-            "`edge-sharpzo predict` takes the others",
+            f"{counted(passed_over, 'photo')} in {folder} already: what comes from now on is "
+            "watched, `edge-sharpzo predict` takes what is there",
             False,
         )
     return _coming(inbox, max(every, SHORTEST), tell)
@@ -59,7 +59,7 @@ def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
         for name in names:
             if (picture := inbox.taken(name)) is not None:
                 number += 1
-                yield Frame(number, str(inbox.folder / name), picture)
+                yield Frame(number, str(inbox.folder / name), picture, is_one_of_many=True)
         until = time.monotonic() + every
         while (left := until - time.monotonic()) > 0:
             yield None

@@ -12,11 +12,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import package_version
-from edge_sharpzo.system.text import first_line
+from edge_sharpzo.system.text import counted, first_line, now
 from edge_sharpzo.watching.broker import PASSWORD, Broker
-from edge_sharpzo.watching.consensus import NONE_OF_THESE
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -47,7 +47,8 @@ class Mqtt:
         """`labels` are the classes. Raises UserError where the client is not installed."""
         check_extra()
         self._broker, self._tell = broker, tell
-        self._labels, self._state = list(labels), dict[str, Any]()
+        self._labels = list(labels)
+        self._state = {"state": None, "time": now()}  # takes the place of an earlier watcher's
         self._sent = _Sent()
         self._dropped = 0
         self._is_new = False  # a connection by which nothing has arrived yet
@@ -90,13 +91,17 @@ class Mqtt:
         self._client.disconnect()
         self._client.loop_stop()
         if lost := self._sent.answers() + self._dropped:
-            self._tell(f"{lost} answers were not delivered to {self._broker}", True)
+            self._tell(f"{counted(lost, 'answer')} not delivered to {self._broker}", True)
 
-    def use(self, labels: Sequence[str]) -> None:
-        """The classes are others from now on."""
-        self._labels = list(labels)
+    def use(self, labels: Sequence[str], state: str | None) -> None:
+        """The classes are others from now on; `state` is None where it was one of the old ones."""
+        self._labels, is_other = list(labels), state != self._state["state"]
+        if is_other:
+            self._state = {"state": state, "time": now()}
         if self._client.is_connected():
             self._announce()
+            if is_other:
+                self._publish_state()
 
     def answer(self, row: dict[str, Any]) -> None:
         """Sends an answer; one that changes the state, that too."""
@@ -110,10 +115,10 @@ class Mqtt:
                     "it is back",
                     True,
                 )
-        if row["changed"] or not self._state:
+        if row["changed"]:
             self._state = {key: row[key] for key in ("state", "time")}
             if self._client.is_connected():  # else it is told when it is
-                self._publish(self._topic("state"), json.dumps(self._state))
+                self._publish_state()
 
     def _topic(self, name: str) -> str:
         return f"{self._broker.topic}/{name}"
@@ -121,6 +126,9 @@ class Mqtt:
     def _publish(self, topic: str, text: str, is_answer: bool = False) -> None:
         """Delivered at least once; all but answers are retained."""
         self._sent.add(self._client.publish(topic, text, 1, not is_answer).mid, is_answer)
+
+    def _publish_state(self) -> None:
+        self._publish(self._topic("state"), json.dumps(self._state))
 
     def _announce(self) -> None:
         """Tells Home Assistant what there is."""
@@ -136,7 +144,7 @@ class Mqtt:
             "json_attributes_topic": topic,
             "availability_topic": self._topic("availability"),
             "device_class": "enum",
-            "options": [*self._labels, NONE_OF_THESE],
+            "options": list(dict.fromkeys([*self._labels, NONE_OF_THESE])),
             "device": {"identifiers": [name], "name": topic, "manufacturer": about["name"]},
             "origin": about,
         }
@@ -152,11 +160,12 @@ class Mqtt:
             return
         waiting, dropped, self._dropped = self._sent.answers(), self._dropped, 0
         self._announce()
+        self._publish_state()  # first: what the broker kept may be of long ago
         self._publish(self._topic("availability"), "online")
         self._is_new = True
         if self._trouble:
-            less = f", {dropped} were dropped" if dropped else ""
-            self._tell(f"{self._broker} is there: {waiting} answers waited{less}", bool(dropped))
+            told = f"{self._broker} is there: {counted(waiting, 'answer')} waited"
+            self._tell(told + (f", {dropped:,} dropped" if dropped else ""), bool(dropped))
         self._trouble = ""
 
     def _on_connect_fail(self, _client: "Client", _data: Any) -> None:
@@ -175,8 +184,8 @@ class Mqtt:
         self, _client: "Client", _data: Any, number: int, _code: "ReasonCode", _more: Any
     ) -> None:
         self._sent.arrived(number)
-        if self._is_new and self._state:  # behind what is sent again: that may tell older ones
-            self._publish(self._topic("state"), json.dumps(self._state))
+        if self._is_new:  # behind what is sent again: that may tell older ones
+            self._publish_state()
         self._is_new = False
 
     def _told(self, trouble: str) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 
 from edge_sharpzo.classify import Classifier
 from edge_sharpzo.engines.spread import Tell
-from edge_sharpzo.runs.lock import is_locked
+from edge_sharpzo.photos.background import called_none
 from edge_sharpzo.runs.records import SUMMARY, Summary
+from edge_sharpzo.runs.run_config import CONFIG
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
 
@@ -30,6 +31,7 @@ class Reloader:
         self._folder, self._load, self._tell = folder.absolute(), load, tell
         self._stamp = _stamp(self._folder)
         self.classifier = load()
+        self._tell_of_names()
         self._looked = time.monotonic()
         self._thread: Thread | None = None
         self._loaded: Classifier | UserError | None = None
@@ -45,17 +47,20 @@ class Reloader:
             return False
         self._stamp = now
         if now is None:
-            learning = is_locked(self._folder)  # a new run begins by clearing the old one away
-            what = "is being tuned into" if learning else "holds no finished run any more"
             self._tell(
-                f"{self._folder} {what}: the classifier that is loaded stays until there is a new "
-                "one",
-                not learning,
+                f"{self._folder} holds no finished run for now: the classifier that is loaded "
+                "stays until there is one",
+                not (self._folder / CONFIG).is_file(),  # one is tuned there, or was begun
             )
             return False
         self._thread = Thread(target=self._prepare, daemon=True)
         self._thread.start()
         return False
+
+    def _tell_of_names(self) -> None:
+        if self.classifier.can_refuse:
+            for told in called_none(self.classifier.labels):
+                self._tell(told, True)
 
     def _prepare(self) -> None:
         """Loads what is there; the model is the one that is open, where it is the run's still."""
@@ -78,6 +83,7 @@ class Reloader:
             self.classifier = loaded
             return_freed_memory()
             self._tell(f"{self._folder} has a new classifier, which answers from here on", False)
+            self._tell_of_names()
             return True
         self._tell(f"the new classifier cannot be used, the old one stays: {loaded}", True)
         return False

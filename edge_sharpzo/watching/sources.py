@@ -5,7 +5,7 @@ import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from edge_sharpzo.system.errors import UserError
 
 STREAMS = ("rtsp", "rtsps", "http", "https")
 LONGEST_PAUSE = 86_400.0  # seconds
+PLAIN = r"[\w.,~+-]*"
 
 
 class Frame(NamedTuple):
@@ -22,6 +23,7 @@ class Frame(NamedTuple):
     number: int  # in its source, from 1
     source: str  # the file, or the source's name
     picture: np.ndarray | str  # uint8 RGB [H, W, 3], upright; or why it cannot be read
+    is_one_of_many: bool = False  # a photo of a folder, which says nothing of the next one's size
 
 
 # None where nothing new came for a while: whoever asks has a moment for other things.
@@ -36,16 +38,16 @@ def frames_of(source: str, every: float, tell: Tell) -> Frames:
     """
     if not 0 <= every <= LONGEST_PAUSE:
         raise UserError(f"`every={every}`: give seconds, 0 for each frame", field="every")
-    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", source)
+    scheme = re.match(r"([a-z][a-z0-9+.-]*)://", source, re.IGNORECASE)
     camera = re.fullmatch(r"camera(?::(\d{1,3}))?", source)
-    if scheme and scheme[1] not in STREAMS:
+    if scheme and scheme[1].lower() not in STREAMS:
         raise UserError(
             f"`source={shown_address(source)[:200]}`: there is no {scheme[1]}://, but "
             f"{', '.join(f'{each}://' for each in STREAMS)}",
             field="source",
         )
-    if scheme:
-        return _stream(source, every, tell)
+    if scheme:  # in small letters, as FFmpeg knows it
+        return _stream(scheme[0].lower() + source[scheme.end() :], every, tell)
     if camera:
         return _camera(int(camera[1] or 0), every, tell)
     return _file(Path(source), every, tell)
@@ -76,8 +78,8 @@ def _file(path: Path, every: float, tell: Tell) -> Frames:
         kind = path.stat().st_mode
     except OSError as error:
         raise UserError(
-            f"`source={path}` is not there ({error.strerror}): give a folder, a video file, "
-            f"camera, camera:N or an address such as {STREAMS[0]}://...",
+            f"`source={shown_address(str(path))}` is not there ({error.strerror}): give a "
+            f"folder, a video file, camera, camera:N or an address such as {STREAMS[0]}://...",
             field="source",
         ) from error
     if stat.S_ISDIR(kind):
@@ -96,9 +98,19 @@ def _file(path: Path, every: float, tell: Tell) -> Frames:
 
 
 def shown_address(address: str) -> str:
-    """An address without the user and password that it may hold."""
+    """An address without what may let others in: user, password, and what is asked for.
+
+    Of its path, parts with other marks than those of plain names become dots: cameras take
+    passwords there, too. Where the host cannot be read, all up to the last @ becomes dots.
+    """
+    asked = "?" in address
     try:
         parts = urlsplit(address)
+        _ = parts.port  # raises ValueError as well
     except ValueError:
-        return re.sub(r"//[^/]*@", "//", address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+        parts = urlsplit("")
+    if not parts.netloc:
+        return re.sub(r"^.*:.*@", "...@", address.partition("?")[0]) + ("?..." if asked else "")
+    path = "/".join(each if re.fullmatch(PLAIN, each) else "..." for each in parts.path.split("/"))
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{path}" + ("?..." if asked else "")

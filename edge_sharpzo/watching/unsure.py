@@ -1,7 +1,9 @@
 """Keeps photos that the classifier was unsure of, for somebody to label."""
 
+import hashlib
 import time
 from collections import deque
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.near_duplicates import near_duplicates
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import write_atomic
+from edge_sharpzo.system.text import counted
 
 MOST_PHOTOS, MOST_BYTES = 500, 250_000_000  # that the folder may hold
 RECENT = 16  # saved photos that a new one must not be nearly the same as
@@ -46,18 +49,17 @@ class Unsure:
         sketch = sketch.transpose(2, 0, 1).ravel()
         if self._is_known(features, sketch):
             return
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{frame:06}.jpg"
         try:
             photos, size = self._holds()
             if photos >= MOST_PHOTOS or size >= MOST_BYTES:
                 self._say(
-                    f"{self._folder} holds {photos} photos of {size // 1_000_000} MB, as many as "
-                    "it may: label them or move them away, and more are saved"
+                    f"{self._folder} holds {counted(photos, 'photo')} of {size // 1_000_000} MB, "
+                    "as many as it may: label them or move them away, and more are saved"
                 )
                 return
-            write_atomic(
-                self._folder / name, lambda part: image.save(part, "JPEG", quality=QUALITY)
-            )
+            jpeg = _jpeg(image)
+            name = f"{time.strftime('%Y%m%d-%H%M%S')}-{frame:06}-{_digest(jpeg)}.jpg"
+            write_atomic(self._folder / name, lambda part: part.write_bytes(jpeg))
         except OSError as error:
             self._say(
                 f"cannot save to {self._folder} ({error.strerror or error}): photos that are "
@@ -89,3 +91,14 @@ class Unsure:
         if why.split("(")[0] != self._told.split("(")[0]:
             self._tell(why, True)
         self._told = why
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    file = BytesIO()
+    image.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def _digest(jpeg: bytes) -> str:
+    """By it a name is no other picture's: others write here too, and clocks are set back."""
+    return hashlib.sha256(jpeg).hexdigest()[:16]

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import some
+from edge_sharpzo.system.text import counted, some
 from edge_sharpzo.watching.live import Picture
 from edge_sharpzo.watching.sources import Frame, Frames, shown_address
 
@@ -60,7 +60,7 @@ def video_frames(path: Path, every: float, tell: Tell) -> Frames:
             f"{path} holds no picture that can be read: give another `source`", "source"
         )
     if damaged:
-        tell(f"{damaged} frames of {path} are damaged and were left out", True)
+        tell(f"{counted(damaged, 'damaged frame')} of {path} left out", True)
 
 
 def _all_of(container: "InputContainer", path: Path, tell: Tell) -> Iterator["VideoFrame | None"]:
@@ -128,13 +128,18 @@ def _decoded(packet: "Packet[VideoStream]") -> "list[VideoFrame]":
 
 @contextmanager
 def _opened(file: str | Path, name: str, **how: Any) -> Iterator["InputContainer"]:
-    """An open container that has pictures. Raises UserError, also for what fails within it."""
+    """An open container that has pictures. Raises UserError, also for what fails within it.
+
+    `file` is a path, or a stream's address as a string.
+    """
     import av
     from av.error import ExitError, FFmpegError
 
     silent_at, is_open = time.monotonic() + TIMEOUT, False
     try:
-        with av.open(str(file), "r", **how) as container:
+        # FFmpeg takes what is before a colon for a protocol, but not in an absolute path.
+        address = str(file.absolute()) if isinstance(file, Path) else file
+        with av.open(address, "r", **how) as container:
             if not container.streams.video:
                 raise UserError(f"{name} has no pictures: give another `source`", field="source")
             context = container.streams.video[0].codec_context

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
+from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.stopping import Stop
-from edge_sharpzo.system.text import rounded_down
-from edge_sharpzo.watching.consensus import NONE_OF_THESE, Consensus
+from edge_sharpzo.system.text import now, rounded_down
+from edge_sharpzo.watching.consensus import Consensus
 from edge_sharpzo.watching.mqtt import Mqtt
 from edge_sharpzo.watching.region import OutsideError, Region
 from edge_sharpzo.watching.reload import Reloader
@@ -38,8 +38,8 @@ class Watcher:
         """For each frame its answer, as soon as it is known.
 
         `{time, frame, source, class, probability, sure, known, state, changed}`; for one that
-        cannot be read `error` in place of the answer. Raises UserError where a source's pictures
-        do not hold the region, or no longer come.
+        cannot be read, or that does not hold the region, `error` in place of the answer. Raises
+        UserError where the first picture of a camera or video does not hold it, or no more come.
         """
         while True:
             with stop.interruptible():
@@ -60,11 +60,10 @@ class Watcher:
         labels = self.reloader.classifier.labels
         self.consensus.keep_to({*labels, NONE_OF_THESE})
         if self.mqtt:
-            self.mqtt.use(labels)
+            self.mqtt.use(labels, self.consensus.state)
 
     def _row(self, frame: Frame) -> Row:
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        row: Row = {"time": time, "frame": frame.number, "source": frame.source}
+        row: Row = {"time": now(), "frame": frame.number, "source": frame.source}
         found = self._answer(frame)
         changed = False
         if isinstance(found, str):
@@ -84,7 +83,7 @@ class Watcher:
             try:
                 picture = np.ascontiguousarray(self.region.cut(picture))
             except OutsideError as error:
-                if frame.number == 1:
+                if frame.number == 1 and not frame.is_one_of_many:
                     raise UserError(f"`region`: {error}: give a smaller one", "region") from error
                 return f"outside the region: {error}"
         classifier, why = self.reloader.classifier, list[str]()
