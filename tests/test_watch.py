@@ -26,6 +26,7 @@ from PIL import Image
 
 from edge_sharpzo import Classifier, Prediction, UserError
 from edge_sharpzo.classifier.tuned import PROMPT
+from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.records import SUMMARY
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.watching import folder, live, reload, unsure
@@ -435,6 +436,19 @@ def test_a_damaged_one_is_told_and_the_old_one_stays(
     assert looked(reloader)
 
 
+def test_a_run_that_is_being_made_anew_is_no_trouble(
+    reloading: tuple[Reloader, Path, list[str], list[int]], other_run: Path
+) -> None:
+    reloader, run, told, _ = reloading
+    with locked(run):
+        (run / SUMMARY).unlink()
+        assert not looked(reloader)
+        assert not looked(reloader)
+    assert [line.split(":")[0] for line in told] == [f"{run} is being tuned into"]
+    put(other_run, run)
+    assert looked(reloader)
+
+
 def test_a_run_folder_that_goes_and_comes_back(
     reloading: tuple[Reloader, Path, list[str], list[int]], other_run: Path
 ) -> None:
@@ -524,7 +538,7 @@ def test_photos_that_come_are_taken_once(place: Place) -> None:
     (inbox / "before.txt").write_bytes(png)
     frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
     assert told == [
-        f"1 photos lie in {inbox} already: those that come from now on are watched, "
+        f"1 photo lies in {inbox} already: those that come from now on are watched, "
         "`edge-sharpzo predict` takes the others"
     ]
     nothing_for(frames, 0.3)

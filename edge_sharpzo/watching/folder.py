@@ -37,7 +37,7 @@ def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
         photos = "1 photo lies" if passed_over == 1 else f"{passed_over} photos lie"
         tell(
             f"{photos} in {folder} already: those that come from now on are watched, "
-            "`edge-sharpzo predict` takes what is there",
+            "`edge-sharpzo predict` takes the others",
             False,
         )
     return _coming(inbox, max(every, SHORTEST), tell)

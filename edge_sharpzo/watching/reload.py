@@ -9,6 +9,7 @@ import numpy as np
 
 from edge_sharpzo.classify import Classifier
 from edge_sharpzo.engines.spread import Tell
+from edge_sharpzo.runs.lock import is_locked
 from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.memory import return_freed_memory
@@ -44,10 +45,12 @@ class Reloader:
             return False
         self._stamp = now
         if now is None:
+            learning = is_locked(self._folder)  # a new run begins by clearing the old one away
+            what = "is being tuned into" if learning else "holds no finished run any more"
             self._tell(
-                f"{self._folder} holds no finished run any more: the classifier that is loaded "
-                "stays until there is one",
-                True,
+                f"{self._folder} {what}: the classifier that is loaded stays until there is a new "
+                "one",
+                not learning,
             )
             return False
         self._thread = Thread(target=self._prepare, daemon=True)
