@@ -252,12 +252,14 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
 def test_files_that_are_left_out_are_named(served: Station, data: Path) -> None:
     (data / "red_things" / "notes.txt").write_text("x")
     (data / "red_things" / "torn.png").write_bytes(picture(RED)[:60])
-    shutil.copy(data / "red_things" / "000.png", data / "red_things" / "z.png")
+    shutil.copy(data / "red_things" / "000.png", data / "red_things" / "z-copy.png")
     served.settled()
     files = {each["file"]: each["why"] for each in served.get("/api/look").json()["left_out"]}
-    names = ("notes.txt", "torn.png", "z.png")
+    names = ("notes.txt", "torn.png", "z-copy.png")
     assert set(files) == {f"red_things/{name}" for name in names}
+    assert files["red_things/z-copy.png"].endswith("as red_things/000.png")
     assert all(files.values())
+    assert not any(str(data) in why for why in files.values())
 
 
 def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -> None:

@@ -150,7 +150,9 @@ def watched(chrome: Any, tiny_onnx: Path, tmp_path: Path) -> Iterator[Callable[.
             address = stack.enter_context(running)
             context = chrome.new_context(viewport=DESKTOP, **how)
             stack.callback(context.close)
-            return Watched(context.new_page(), address)
+            page = context.new_page()
+            stack.callback(page.unroute_all, behavior="ignoreErrors")
+            return Watched(page, address)
 
         yield opened
 
@@ -563,7 +565,13 @@ def test_what_cannot_go_back_is_not_said_to_have_gone(
     two_classes(tmp_path / "imgs")
     write_photos(tmp_path / "imgs" / ".set-aside" / "gone", RED, 1, seed=7)
     write_photos(tmp_path / "imgs" / ".set-aside" / "red things", RED, 1, seed=8)
-    page = watched().open("/")
+    web = watched()
+    changed(  # or it would not be offered
+        web.page,
+        r"/api/photos\?set-aside",
+        lambda body: [photo.update(can_go_back=True) for photo in body["photos"]],
+    )
+    page = web.open("/")
     aside = page.get_by_role("list", name="Photos of Set aside")
     aside.scroll_into_view_if_needed()
     aside.get_by_label("Photo 1 of Set aside").check()
@@ -669,7 +677,7 @@ OWN = {"prompt": 0.5, "classifier": 0.9, "photos": 10}
     [
         ({"tuned": {"prompt": LESS, "classifier": RIGHT}}, ["60 %", "75 %"], "16 photos taught"),
         ({"tuned": None, "why_not": "too few photos", "tuned_validation": OWN}, [], "90 % right"),
-        ({"tuned": None, "why_not": "too few photos"}, [], "prompt here: Too few photos."),
+        ({"tuned": None, "why_not": "too few photos"}, [], "prompt here: too few photos."),
         ({"tuned": None}, [], "judged by what the others taught."),
     ],
 )
@@ -741,6 +749,8 @@ def test_learn_offers_what_will_happen(
     more = {"told": ["'red things' has 14"], **learn}
     changed(web.page, "/api/state$", lambda body: body["learn"].update(more))
     changed(web.page, "/api/learn$", lambda body: body.update(more))
+    quiet = {"content_type": "text/event-stream", "body": ": nothing new\n\n"}
+    web.page.route("**/api/events", lambda route: route.fulfill(**quiet))
     page = web.open("/learn")
     page.get_by_role("heading", name=title, exact=True).wait_for()
     assert page.locator("#learn-go").inner_text() == button

@@ -203,7 +203,8 @@ class Learner:
         for each in left_out[:MOST_NAMED]:
             inside = each.path.is_relative_to(root)
             file = each.path.relative_to(root) if inside else each.path
-            named.append((shown(str(file)), shown(each.detail or each.reason)))
+            why = f"{each.reason}: {each.detail}" if each.detail else each.reason
+            named.append((shown(str(file)), shown(why.replace(f"{root}/", ""))))
         return named
 
     def _texts_of(self, options: TuneOptions, listen: Callable[[Event], object]) -> Texts:

@@ -25,7 +25,7 @@ function focusNear(entry) {
 function card(entry, entries, done) {
   const name = (each) => (each === null ? "No class yet" : shown(now(), each));
   const isAside = entry.class === null;
-  const item = h("li", { class: "mend" });
+  const item = h("li", { class: "mend", "data-id": entry.id });
   const about = isAside ? "photo of no class yet" : `photo of ${name(entry.class)}`;
   const go = (to) => async () => {
     for (const button of item.querySelectorAll("button")) button.disabled = true;

@@ -2,7 +2,7 @@
 
 import { by, h } from "./dom.js";
 import { speak } from "./notices.js";
-import { accuracy, count, percent, sentence } from "./words.js";
+import { accuracy, count, percent } from "./words.js";
 
 function score(text, value, { main = false, was = null } = {}) {
   const change =
@@ -48,7 +48,7 @@ export function showScores(look, was) {
       ? `${count(look.photos, "photo")} that it did not learn from judged this.`
       : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
   const taught = look.taught ? `${count(look.taught, "photo")} taught it. ` : "";
-  const whyNot = look.why_not ? ` No figure of the tuned prompt here: ${sentence(look.why_not)}` : "";
+  const whyNot = look.why_not ? ` No figure of the tuned prompt here: ${look.why_not}.` : "";
   by("how").textContent =
     `${taught}${judged}${whyNot}${chosenBy(look)} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
   if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))

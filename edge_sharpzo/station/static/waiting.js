@@ -18,7 +18,15 @@ function entry(photo) {
   return { ...photo, class: null, other: says?.class, caption: says ? saysOf(says) : "" };
 }
 
+/** Whether somebody is choosing a class just now, of a photo that still waits. */
+function isInUse(box, entries) {
+  const ids = new Set(entries.map(({ id }) => id));
+  const isChosen = [...box.querySelectorAll("select")].some(({ value }) => value);
+  return isChosen && [...box.querySelectorAll(".mend")].every(({ dataset }) => ids.has(dataset.id));
+}
+
 function shown(box, entries) {
+  if (isInUse(box, entries)) return;
   const refocus = keptFocus("#waiting section");
   const why = "No class has these yet, and nothing learns from them. Say what each of them is.";
   box.replaceChildren(entries.length ? mendList("Waiting for a class", why, entries) : "");
