@@ -246,7 +246,7 @@ def test_photos_added_meanwhile_join_the_next_one(served: Station, data: Path, r
     assert len(told_of(run)) == 19
     put_away = run.with_name("run-1")
     assert {path.name: path.read_bytes() for path in put_away.iterdir()} == before
-    assert any(str(put_away) in text for text in learn["told"])
+    assert any(f"{run.parent.name}/run-1" in text for text in learn["told"])
     answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
     assert answer["by"] == "run"
     assert data.exists()

@@ -17,10 +17,9 @@ run() {  # name of the environment, python, resolution, arguments for pytest
 
 # Every command, every room of the package.
 core=(api commands dataset fusion heads left_out loop loss methods prompts records report seams storage)
-# What the packages refuse, and what they do in numbers, with photos and in memory.
-edges=(background bad_cards bad_input bad_photos base_to_new calibration check classifier collect copies engine_address field
-    graph_file hostile image_input images known memory noise opponents providers same_numbers spread start
-    text_tower watch watch_mqtt without_photos)
+# What lies closest to other packages: pictures, graphs, tensors, videos, messages, the page.
+edges=(bad_cards bad_photos classifier copies graph_file hostile image_input images known providers
+    start station_api text_tower watch watch_mqtt)
 if [ "$1" = lowest ]; then
     files=("${core[@]}" "${edges[@]}")
     files=("${files[@]/#/tests/test_}")

@@ -115,6 +115,31 @@ def with_watch_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with_flags(command, [], [*own, *opening])
 
 
+def with_station_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the flags of a station's runs; None where one is not given."""
+    return _with_flags(command, [], list(inspect.signature(_of_station).parameters.values()))
+
+
+def _of_station(
+    *,
+    onnx: Annotated[
+        Path | None, typer.Option(help="exported model; the small embedded one if not given")
+    ] = None,
+    shots: Annotated[
+        int | None,
+        typer.Option(
+            help="photos per class to learn from; 0: all but a fifth, kept apart to judge by; "
+            "those of the run that is there, or 0, if not given"
+        ),
+    ] = None,
+    threads: ThreadsFlag = 0,
+    max_memory: Annotated[
+        int | None, typer.Option(help="MB that the process may hold at most")
+    ] = None,
+) -> None:
+    """Has the flags."""
+
+
 def with_check_options(command: Callable[..., None]) -> Callable[..., None]:
     """Gives a command a flag for each of those fields that a look at photos needs."""
     known = {each.name: each for each in fields(TuneOptions)}

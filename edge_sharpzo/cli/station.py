@@ -5,12 +5,12 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_sharpzo.cli.boundary import as_flags, user_errors
-from edge_sharpzo.cli.flags import ThreadsFlag
+from edge_sharpzo.cli.flags import with_station_options
 from edge_sharpzo.cli.terminal import is_terminal, out, say, write
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown
@@ -24,7 +24,9 @@ EVERYWHERE = ("0.0.0.0", "::")
 BACKLOG = 128  # connections that wait
 
 
-def command(  # noqa: PLR0913 - a flag each
+@with_station_options
+def command(
+    *,
     data: Annotated[Path, typer.Option(help="folder of photos, one subfolder per class")],
     run: Annotated[Path, typer.Option(help="run folder, as --out of `tune`")] = Path(
         "runs/station"
@@ -33,20 +35,7 @@ def command(  # noqa: PLR0913 - a flag each
         str, typer.Option(help="address to listen at; others than this machine's need a token")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen at; 0 for any that is free")] = 8080,
-    onnx: Annotated[
-        Path | None, typer.Option(help="exported model; the small embedded one if not given")
-    ] = None,
-    shots: Annotated[
-        int | None,
-        typer.Option(
-            help="photos per class to learn from; 0: all but a fifth, kept apart to judge by; "
-            "those of the run that is there, or 0, if not given"
-        ),
-    ] = None,
-    threads: ThreadsFlag = 0,
-    max_memory: Annotated[
-        int | None, typer.Option(help="MB that the process may hold at most")
-    ] = None,
+    **given: Any,
 ) -> None:
     """Serves a page where photos come in, labels get mended, and the classifier learns."""
     with user_errors() as signals:
@@ -54,8 +43,7 @@ def command(  # noqa: PLR0913 - a flag each
         from edge_sharpzo.station.desk import Desk
         from edge_sharpzo.system.memory import return_large_arrays_at_once
 
-        asked = {"onnx": onnx, "shots": shots, "threads": threads, "max_memory": max_memory}
-        given = {name: value for name, value in asked.items() if value is not None}
+        given = {name: value for name, value in given.items() if value is not None}
         return_large_arrays_at_once()
         with _listening(host, port) as listener:
             desk = Desk.opened(data, run, given, lambda text: say(as_flags(text)))
