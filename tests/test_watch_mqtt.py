@@ -208,6 +208,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_said(
             until(lambda: len(told) == 3, "its return")
             assert told[2].endswith("5 answers waited, 4 dropped")
             until(lambda: listener.frames(TOPIC) == [1, 2, 3, 4, 5], "what waited")
+            until(lambda: not sender._sent.answers(), "the broker's word of it")
             sender.answer(row(10, "grün"))
             until(lambda: listener.frames(TOPIC)[-1] == 10, "the next")
 
