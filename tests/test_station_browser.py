@@ -372,6 +372,7 @@ def test_by_keyboard_alone(watched: Callable[..., Watched], tmp_path: Path) -> N
     web.fine()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("wide", [True, False], ids=["desktop", "phone"])
 def test_every_page_fits_and_can_be_read(
@@ -412,6 +413,7 @@ def test_every_page_fits_and_can_be_read(
     assert web.outside == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -441,6 +443,7 @@ def test_names_are_text_and_never_markup(
     web.fine()
 
 
+@pytest.mark.slow
 def test_words_show_their_effect_and_classes_change(
     watched: Callable[..., Watched], tmp_path: Path
 ) -> None:
@@ -478,6 +481,7 @@ def test_words_show_their_effect_and_classes_change(
     web.fine()
 
 
+@pytest.mark.slow
 def test_a_held_button_records_a_burst(watched: Callable[..., Watched], tmp_path: Path) -> None:
     two_classes(tmp_path / "imgs")
     web = watched()
@@ -531,6 +535,7 @@ def chosen(page: Any, name: str, *files: Path) -> None:
     asked.value.set_files(files)
 
 
+@pytest.mark.slow
 def test_only_the_newest_failure_is_told_and_a_success_ends_it(
     watched: Callable[..., Watched], tmp_path: Path
 ) -> None:
@@ -559,6 +564,7 @@ def test_only_the_newest_failure_is_told_and_a_success_ends_it(
     assert failed.count() == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_go_back_is_not_said_to_have_gone(
     watched: Callable[..., Watched], tmp_path: Path
 ) -> None:
@@ -586,6 +592,7 @@ def test_what_cannot_go_back_is_not_said_to_have_gone(
     assert len(list((tmp_path / "imgs" / ".set-aside" / "gone").iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wide", [True, False], ids=["desktop", "phone"])
 def test_many_classes_are_found_and_a_long_name_fits(
     watched: Callable[..., Watched], tmp_path: Path, wide: bool
@@ -635,6 +642,7 @@ def changed(page: Any, path: str, change: Callable[[Any], object]) -> None:
     page.route(re.compile(path), answer)
 
 
+@pytest.mark.slow
 def test_photos_that_wait_for_a_class_get_one_with_a_press(
     watched: Callable[..., Watched], tmp_path: Path
 ) -> None:
@@ -672,6 +680,7 @@ LESS = {"right": 12, "photos": 20, "share": 0.6, "plus_minus": 0.2}
 OWN = {"prompt": 0.5, "classifier": 0.9, "photos": 10}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "cards", "told"),
     [
@@ -698,6 +707,7 @@ def test_look_says_whose_each_figure_is(
     web.fine()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sure", "threshold", "said"),
     [
@@ -722,6 +732,7 @@ def test_a_try_says_from_where_on_it_is_sure(
     web.fine()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("learn", "title", "button", "told"),
     [
@@ -757,6 +768,7 @@ def test_learn_offers_what_will_happen(
     assert page.get_by_text("has 14").count() == told
 
 
+@pytest.mark.slow
 def test_an_empty_class_can_be_removed(watched: Callable[..., Watched], tmp_path: Path) -> None:
     two_classes(tmp_path / "imgs")
     (tmp_path / "imgs" / "mistypd").mkdir()

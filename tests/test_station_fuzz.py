@@ -16,7 +16,7 @@ from schemathesis import GenerationMode
 from stations import MARKED, Station, picture, station
 
 SECONDS = float(os.environ.get("EDGE_SHARPZO_FUZZ", "600"))
-SHORT = 8  # requests to each endpoint
+SHORT = 4  # requests to each endpoint
 # News never end; what begins to tune is tried by the long test.
 ENDLESS = ("/api/events",)
 KNOWN = (200, 304, 400, 404, 405, 409, 413, 415, 421, 422, 503, 507)
