@@ -16,13 +16,12 @@ run() {  # name of the environment, python, resolution, arguments for pytest
 }
 
 # Every command, every room of the package.
-rooms=(api commands methods prompts records seams storage)
-core=("${rooms[@]}" dataset fusion heads left_out loop loss report)
+rooms=(api commands dataset heads loop methods prompts records report seams storage)
 # What lies closest to other packages: pictures, graphs, tensors, videos, messages, the page.
-edges=(bad_cards bad_photos classifier copies graph_file hostile image_input images known providers
-    start station_api text_tower watch watch_mqtt)
+edges=(bad_photos classifier graph_file hostile image_input images providers station_api text_tower watch
+    watch_mqtt)
 if [ "$1" = lowest ]; then
-    files=("${core[@]}" "${edges[@]}")
+    files=("${rooms[@]}" "${edges[@]}")
     files=("${files[@]/#/tests/test_}")
     run lowest "$2" lowest-direct "${files[@]/%/.py}"
     exit
