@@ -3,9 +3,9 @@
     run = edge_sharpzo.tune("imgs", onnx="clip.onnx")
     edge_sharpzo.Classifier.load(run.folder).predict(["photo.jpg"])
 
-Its parts, each of which imports only from those after it: `cli`, the command line; `watching`, a
-run at a camera; `api`, for scripts; `run` and `classify`, a run being made and at work; `pipeline`;
-`runs`; `classifier`; `tuning`; `photos`; `clip`; `system`.
+Its parts, each of which imports only from those after it: `cli`, the command line; `station`, the
+page, and `watching`, a run at a camera; `api`, for scripts; `run` and `classify`, a run being made
+and at work; `pipeline`; `runs`; `classifier`; `tuning`; `album`; `photos`; `clip`; `system`.
 """
 
 import os

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from edge_sharpzo.system.storage import take_lock
+from edge_sharpzo.system.storage import is_taken, take_lock
 
 PREFIX = ".export-"
 LOCK = "in-use"  # a file in the folder, locked while its export lives
@@ -68,14 +68,4 @@ def _clear_remains(parent: Path) -> None:
 
 def _is_free(folder: Path) -> bool:
     """Whether the lock in an export's folder is there and nobody holds it."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        take_lock(handle)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(handle)
-    return True
+    return is_taken(folder / LOCK) is False

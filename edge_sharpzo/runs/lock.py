@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.storage import take_lock
+from edge_sharpzo.system.storage import is_taken, take_lock
 
 LOCK = ".lock"
 
@@ -56,17 +56,7 @@ def locked(folder: Path) -> Iterator[FolderLock]:
 
 def is_locked(folder: Path) -> bool:
     """Whether a process tunes into `folder`; this one counts too."""
-    try:
-        handle = os.open(folder / LOCK, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        take_lock(handle)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return is_taken(folder / LOCK) is True
 
 
 def is_same(path: Path, handle: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from edge_sharpzo.classifier.suspects import judged
 from edge_sharpzo.classifier.wanting import wanting
 from edge_sharpzo.photos.found import Photos
-from edge_sharpzo.system.text import percent, shown
+from edge_sharpzo.system.text import counted, percent, shown
 
 EXAMPLES = 5  # groups of near-duplicates that a summary names
 NAMED = 5  # suspects, or groups, in the last lines of `tune`
@@ -128,7 +128,8 @@ class PhotoCheck:
         """Lines for a person, with at most so many suspects and groups; none where all is well."""
         if self.suspects:
             look = "looks" if len(self.suspects) == 1 else "look"
-            yield f"{_photos(len(self.suspects))} {look} like another class, see to the labels:"
+            photos = counted(len(self.suspects), "photo")
+            yield f"{photos} {look} like another class, see to the labels:"
             yield from (f"  {suspect.told()}" for suspect in self.suspects[:most])
             yield from _more(len(self.suspects[:most]), len(self.suspects))
         if many := self.near_duplicates.told():
@@ -143,10 +144,6 @@ class PhotoCheck:
 def _more(told: int, there_are: int) -> Iterator[str]:
     if there_are > told:
         yield f"  and {there_are - told} more"
-
-
-def _photos(number: int) -> str:
-    return "1 photo" if number == 1 else f"{number:,} photos"
 
 
 def _groups(number: int) -> str:

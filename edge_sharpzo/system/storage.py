@@ -105,6 +105,21 @@ def open_file(path: Path, flags: int, mode: int = 0o644, follow: bool = False) -
     return handle
 
 
+def is_taken(file: Path) -> bool | None:
+    """Whether anybody, this process too, holds the lock of `file`; None where it will not open."""
+    try:
+        handle = os.open(file, os.O_RDWR)
+    except OSError:
+        return None
+    try:
+        take_lock(handle)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def take_lock(handle: int) -> None:
     """Locks an open file until it is closed, or the process dies.
 
