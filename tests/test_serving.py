@@ -33,6 +33,7 @@ from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.served import Companion, Served
 from edge_sharpzo.system.errors import UserError
 from serving import repository
+from serving.listen import GRPC, HTTP, Listen
 from serving.lock import used
 from serving.repository import Repository, write_repository
 
@@ -266,6 +267,13 @@ def test_a_tower_too_large_for_one_file(
     with pytest.raises(UserError, match="PRECISION=fp16 or PRECISION=int8"):
         write_repository(clip, tmp_path / "another")
     assert not (tmp_path / "another").exists()
+
+
+@pytest.mark.parametrize("flag", [GRPC, HTTP])
+def test_answers_are_sent_at_once(flag: str) -> None:
+    """What comes in there is TCP to asyncio, which waits for no more to send then."""
+    with Listen("127.0.0.1", *free_ports(2)).bound(flag) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
 
 
 # -- MLServer ------------------------------------------------------------------------------------

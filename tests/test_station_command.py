@@ -189,3 +189,10 @@ def test_which_hosts_are_this_machine_alone(host: str, alone: bool) -> None:
     assert is_loopback(host) is alone
     assert "127.0.0.1" in names_of(host)
     assert not names_of(host) & {"0.0.0.0", "[::]", ""}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_answers_are_sent_at_once(host: str) -> None:
+    """What comes in there is TCP to asyncio, which waits for no more to send then."""
+    with command._listening(host, 0) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

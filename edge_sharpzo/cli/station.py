@@ -73,7 +73,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         raise UserError(f"`port={port}`: give a number from 0 to 65535", field="port")
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sends small answers at once (TCP_NODELAY) where it reads that this is TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except (OSError, UnicodeError) as error:
         raise UserError(
             f"`host={host}` is no address of this machine: take 127.0.0.1, or 0.0.0.0 for all",
