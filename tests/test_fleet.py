@@ -282,7 +282,7 @@ def test_a_worker_that_hangs_is_done_without(
 def test_a_worker_that_hangs_from_the_start_is_done_without(
     tiny_onnx: Path, photos: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "SILENT", 3.0)
+    monkeypatch.setattr(fleet, "SILENT", 6.0)
     told: list[str] = []
     with dask_fleet(tmp_path) as (port, _, workers):
         with_workers = fleet._with_workers
@@ -301,7 +301,8 @@ def test_a_worker_that_hangs_from_the_start_is_done_without(
         run = tuned(photos, tiny_onnx, tmp_path / "run", port, hear)
         workers[1].send_signal(signal.SIGCONT)
     assert history(run) == history(local)
-    assert sum("hangs: others take its calls" in text for text in told) == 1
+    # Twice where a sign of life was on its way when the worker stopped, but of that one alone.
+    assert len({text for text in told if "hangs: others take its calls" in text}) == 1
 
 
 OURS, LATE, UNREACHABLE, GONE = package_version(), "late", OSError("Timed out"), "gone"

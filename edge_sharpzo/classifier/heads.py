@@ -177,12 +177,16 @@ def _precision(within: np.ndarray, ridge: float) -> np.ndarray:
     Srivastava, 2008).
     """
     count, dim = within.shape
-    covariance = within.astype(np.float64).T @ within / max(1, count - 1)
+    covariance = within.astype(np.float64).T @ within
+    covariance /= max(1, count - 1)
     trace = np.trace(covariance)
     if trace <= 1e-12:  # one shot per class: nothing varies within, the nearest mean is left
         return np.eye(dim)
-    scatter = (count - 1) * covariance
-    return np.asarray(dim * np.linalg.inv(scatter + ridge * trace * np.eye(dim)))
+    covariance *= count - 1  # in place, here and below: each [D, D] is megabytes of the peak
+    covariance.flat[:: dim + 1] += ridge * trace
+    precision = np.linalg.inv(covariance)
+    precision *= dim
+    return np.asarray(precision)
 
 
 def logit_deviation(logits: np.ndarray) -> float:
