@@ -86,7 +86,9 @@ def word_features(task: Task) -> np.ndarray:
         return np.zeros((0, card.feature_dim), np.float32)
     gc.collect()  # the search's tower may hang in a cycle, and two do not fit everywhere
     return_freed_memory()
-    return template_features(_encoder(task, task.word_rows, 0, False), card.text.width)
+    features = template_features(_encoder(task, task.word_rows, 0, False), card.text.width)
+    return_freed_memory()  # the tower's: the heads' covariances come next
+    return features
 
 
 def _encoder(task: Task, classes: list[list[int]], n_ctx: int, integer: bool) -> TextEncoder:
