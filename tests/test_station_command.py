@@ -26,7 +26,7 @@ def data(photos: Path, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def started(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def launched(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command in a process of its own, and the link that it prints."""
     given = [sys.executable, "-m", "edge_sharpzo", "station", *map(str, arguments)]
     pipe = subprocess.PIPE
@@ -35,6 +35,13 @@ def started(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         assert process.stdout is not None
         yield process, process.stdout.readline().split()[-1]
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The same, ended as by a user."""
+    with launched(*arguments) as (process, link):
+        yield process, link
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 130
         assert process.stderr is not None

@@ -26,10 +26,13 @@ fi
 mount -t proc proc "$root/proc" # onnxruntime looks there for the files that it maps
 trap 'umount "$root/proc"' EXIT
 # This package, and what pip would choose for it on such a device: ready-made wheels alone.
+rm -rf "$work/wheels"
 python3 -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" .
+wheel=$(echo "$work"/wheels/edge_sharpzo-*.whl)
 python3 -m pip download --quiet --disable-pip-version-check --dest "$work/wheels" --only-binary=:all: --python-version 3.11 --implementation cp \
     --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
-    "$work"/wheels/edge_sharpzo-*.whl
+    "edge-sharpzo[station] @ file://$wheel"
+cp tools/station_walk.py "$root/station_walk.py"
 rm -rf "$root/photos" "$root/wheels" && cp -rL "$photos" "$root/photos" && cp -r "$work/wheels" "$root/wheels"
 
 # A Raspberry Pi 4's core; emulated, the newer instructions that qemu offers by default cost twenty times as much.
@@ -41,3 +44,6 @@ inside edge-sharpzo doctor
 rm -rf "$root/run"
 inside edge-sharpzo tune --data /photos --out /run --shots 4 --budget 200
 inside edge-sharpzo predict /run /photos --top 1 | head -4
+# Only now the station: without it the package asks for no web server.
+inside pip install --quiet --disable-pip-version-check --no-index --find-links /wheels 'edge-sharpzo[station]'
+inside python3 /station_walk.py /photos /run-of-station
