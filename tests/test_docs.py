@@ -260,6 +260,15 @@ def test_what_the_guide_to_watching_shows_was_measured() -> None:
     assert video_readers.table(readers["results"]) in guide
 
 
+def test_what_the_guide_to_the_station_shows_was_measured() -> None:
+    pytest.importorskip("httpx")
+    from benchmarks import station_cost
+
+    guide = (ROOT / "docs" / "station.md").read_text(encoding="utf8")
+    measured = json.loads((RESULTS / "station_cost.json").read_text(encoding="utf8"))
+    assert station_cost.told(measured) in " ".join(guide.split())
+
+
 def test_the_methods_guide_shows_what_was_measured(measured: dict[Cell, dict[str, Any]]) -> None:
     guide = ROOT / "docs" / "methods.md"
     rows = {name: (name, (1000, 5000, 20_000)) for name in METHODS}

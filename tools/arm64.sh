@@ -43,7 +43,7 @@ inside uname -m
 inside edge-sharpzo doctor
 rm -rf "$root/run"
 inside edge-sharpzo tune --data /photos --out /run --shots 4 --budget 200
-inside edge-sharpzo predict /run /photos --top 1 | head -4
+inside edge-sharpzo predict /run /photos --top 1 | sed -n 1,4p
 # Only now the station: without it the package asks for no web server.
 inside pip install --quiet --disable-pip-version-check --no-index --find-links /wheels 'edge-sharpzo[station]'
 inside python3 /station_walk.py /photos /run-of-station

@@ -62,7 +62,7 @@ def walk(url: str, classes: dict[str, list[Path]]) -> None:
         best = answer["answers"][0]
         print(f"a photo of {name}: {best['class']}, {best['probability']:.0%}")
     asked(url + "api/learn", b"{}")
-    waited(url, "learn", lambda learn: learn["queries"] >= QUERIES)
+    waited(url, "learn", lambda learn: learn["queries"] > QUERIES)
     asked(url + "api/learn/stop", b"")
     learn = waited(url, "learn", lambda learn: learn["state"] == "idle")
     print(f"stopped after {learn['queries']} queries; can go on: {learn['resumable']}")
