@@ -80,7 +80,7 @@ browser: .venv-dev/ready  ## installs Chromium (as root or with sudo), and walks
 	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/test_station_browser.py
 
 torture: .venv-dev/ready  ## kills a run 100 times, at random moments, and resumes it
-	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest tests/test_resume.py -k killed_run
+	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest -m 'slow or not slow' tests/test_resume.py -k killed_run
 
 arm64:  ## DATA=photos: installs and runs the package on emulated 64-bit Arm (as root; Debian's debootstrap, qemu-user-static)
 	tools/arm64.sh /var/tmp/edge-sharpzo-arm64 '$(DATA)'

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from helpers import invoke, write_photos
+from helpers import invoke, rest_slow, write_photos
 from stations import MARKED, Station, picture, station
 from test_resume import same
 
@@ -51,10 +51,10 @@ def served(tiny_onnx: Path, data: Path, run: Path) -> Iterator[Station]:
         yield running
 
 
-@pytest.fixture
-def whole(tiny_onnx: Path, data: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tiny_onnx: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nobody interrupted, by the command."""
-    return by_command(tiny_onnx, data, tmp_path / "whole")
+    return by_command(tiny_onnx, photos / "train", tmp_path_factory.mktemp("whole") / "run")
 
 
 def by_command(onnx: Path, data: Path, out: Path) -> Path:
@@ -131,7 +131,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGKILL, signal.SIGTERM]))
 def test_begun_by_the_command_and_gone_on_by_the_page(
     number: signal.Signals, tiny_onnx: Path, data: Path, whole: Path, run: Path
 ) -> None:
@@ -153,7 +153,7 @@ def test_begun_by_the_command_and_gone_on_by_the_page(
     assert same(run, whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGTERM, signal.SIGINT, signal.SIGKILL]))
 def test_a_station_that_ends_leaves_a_run_that_goes_on(
     number: signal.Signals, tiny_onnx: Path, data: Path, run: Path, tmp_path: Path
 ) -> None:
