@@ -302,6 +302,7 @@ def test_a_plain_weights_file_is_loaded_with_the_activation_that_is_named(
     assert any(quick) == (activation == "quickgelu")
 
 
+@pytest.mark.slow  # once loaded, it is a source as any other
 def test_a_plain_weights_file_is_exported(small_models: Path, tmp_path: Path, photos: Path) -> None:
     source = load_source("small", str(small_models), "quickgelu")
     export(source, tmp_path / "clip.onnx", "fp32")
