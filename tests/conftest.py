@@ -1,6 +1,9 @@
 """Fixtures: tiny CLIP models, exported once per session, and photos that can be told apart."""
 
+import fcntl
+import gc
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -13,6 +16,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does; before Num
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
+import httpx
 import jinja2
 import onnx
 import pytest
@@ -57,8 +61,12 @@ def _integer_products(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> Iterator[None]:
     """What takes two thirds of a tiny run is made once for the same text: the tokenizer and the
-    report's template. And no thread spins on the core of the other process of tests.
+    report's template; and so are the certificates that a client of a station never asks for. No
+    thread spins on the core of the other processes of tests, and a run's own collection of garbage
+    leaves out all that the tests have imported.
     """
+    from httpx._transports import default as transports
+
     compiled, compile_ = {}, jinja2.Environment.compile
     open_session = providers.open_session
     tokenizers = SimpleNamespace(from_buffer=lru_cache(8)(prompts.Tokenizer.from_buffer))
@@ -76,6 +84,8 @@ def _quick() -> Iterator[None]:
         patched.setattr(prompts, "Tokenizer", tokenizers)
         patched.setattr(jinja2.Environment, "compile", compile_once)
         patched.setattr(providers, "open_session", open_quietly)
+        patched.setattr(transports, "create_ssl_context", lru_cache(8)(httpx.create_ssl_context))
+        gc.freeze()
         yield
 
 
@@ -111,25 +121,46 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
         yield make
 
 
-@pytest.fixture(scope="session")
-def eight_bits(
-    exported: Callable[[str], Exported], tmp_path_factory: pytest.TempPathFactory
+def shared_model(
+    factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
 ) -> Path:
-    """The same model as `tiny_onnx`, with its weights in 8 bits."""
-    pytest.importorskip("torch")
-    from export.convert import export
-
-    out = tmp_path_factory.mktemp("int8") / "clip.onnx"
-    export(exported("vit").source, out, "int8")
-    return out
+    """A model that the first of the processes of tests to need it makes, for all."""
+    base = factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = root / f"shared-{name}"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "clip.onnx").exists():
+            make(folder / "clip.onnx")
+    gc.freeze()  # what exports is large
+    return folder / "clip.onnx"
 
 
 @pytest.fixture(scope="session")
-def tiny_onnx(exported: Callable[[str], Exported]) -> Path:
+def eight_bits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model as `tiny_onnx`, with its weights in 8 bits."""
+    if IS_DEVICE:
+        pytest.skip("exports a model")
+
+    def make(out: Path) -> None:
+        from export.convert import export
+
+        export(request.getfixturevalue("exported")("vit").source, out, "int8")
+
+    return shared_model(tmp_path_factory, "int8", make)
+
+
+@pytest.fixture(scope="session")
+def tiny_onnx(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest ordinary model."""
     if IS_DEVICE:
         return TINY if TINY.exists() else EMBEDDED_MODEL
-    return exported("vit").onnx
+
+    def make(out: Path) -> None:  # torch, which is large, is for the process that exports
+        shutil.copy(request.getfixturevalue("exported")("vit").onnx, out)
+
+    return shared_model(tmp_path_factory, "vit", make)
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,15 @@ import json
 import shutil
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -134,6 +136,29 @@ def write_model(folder: Path, family: str, seed: int = 0) -> Path:
     }
     save_file(state, folder / "open_clip_model.safetensors")
     return folder
+
+
+def slow_unless(fast: Callable[..., object], *axes: Iterable[Any]) -> list[Any]:
+    """Every combination of the axes' values, for a parametrised test; those are marked slow that
+    `fast` is not true of: further cases of what the others show.
+    """
+    return [
+        pytest.param(*case, marks=[] if fast(*case) else pytest.mark.slow)
+        for case in product(*axes)
+    ]
+
+
+def rest_slow(cases: Iterable[Any], fast: int = 1) -> list[Any]:
+    """Cases of a parametrised test, of which all but the first so many are marked slow: further
+    cases of what those show.
+    """
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[] if number < fast else pytest.mark.slow,
+        )
+        for number, case in enumerate(cases)
+    ]
 
 
 @dataclass

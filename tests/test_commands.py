@@ -372,6 +372,7 @@ def test_public_python_surface(tiny_onnx: Path, photos: Path) -> None:
     assert objective.losses(optimizer.solution[None], "validation")[0] < start
 
 
+@pytest.mark.slow  # `test_resume.py` interrupts a run, too
 def test_interrupting_keeps_the_best_prompt(tiny_onnx: Path, photos: Path, tmp_path: Path) -> None:
     arguments = [
         "tune",

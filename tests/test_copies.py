@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import invoke, run_tune, tune
+from helpers import invoke, run_tune, slow_unless, tune
 from PIL import Image, ImageEnhance, ImageFilter
 
 from edge_sharpzo.clip.card import ImageCard, Interpolation, ResizeMode
@@ -190,7 +190,9 @@ COPYING: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("how", COPYING)
+@pytest.mark.parametrize(
+    "how", slow_unless(lambda how: how in ("linked", "exported as JPEG"), COPYING)
+)
 def test_a_folder_with_a_copy_of_each_photo_tunes_as_one_without(
     how: str, tiny_onnx: Path, flat: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import onnx
 import open_clip
 import pytest
 import torch
-from helpers import FAMILIES, Exported, write_model
+from helpers import FAMILIES, Exported, rest_slow, slow_unless, write_model
 
 from edge_sharpzo import __version__
 from edge_sharpzo.clip import clip_file
@@ -32,7 +32,8 @@ def some(photos: Path) -> list[Path]:
     return sorted(photos.rglob("*.png"))[::6]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+# The packed form of a text tower, and the dense one.
+@pytest.mark.parametrize("family", slow_unless(lambda name: name in ("vit", "siglip"), FAMILIES))
 def test_features_equal_open_clip(
     family: str, exported: Callable[[str], Exported], photos: Path
 ) -> None:
@@ -112,7 +113,7 @@ def weights_stored(clip: ClipOnnx) -> int:
     return sum(int(entry.value) for entry in entries if entry.key == "length")
 
 
-@pytest.mark.parametrize("family", ["vit", "resnet", "siglip"])
+@pytest.mark.parametrize("family", rest_slow(["vit", "resnet", "siglip"]))
 def test_weights_in_8_bits_are_close_in_floats_and_in_integers(
     family: str, exported: Callable[[str], Exported], tmp_path: Path, photos: Path
 ) -> None:
@@ -301,6 +302,7 @@ def test_a_plain_weights_file_is_loaded_with_the_activation_that_is_named(
     assert any(quick) == (activation == "quickgelu")
 
 
+@pytest.mark.slow  # once loaded, it is a source as any other
 def test_a_plain_weights_file_is_exported(small_models: Path, tmp_path: Path, photos: Path) -> None:
     source = load_source("small", str(small_models), "quickgelu")
     export(source, tmp_path / "clip.onnx", "fp32")

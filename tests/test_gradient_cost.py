@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import Exported
+from helpers import Exported, rest_slow
 from torch.nn import functional as F
 
 from benchmarks import gradient_cost
@@ -51,12 +51,16 @@ def problem_of(model: Exported, names: list[str], folder: Path) -> Opened:
 
 @pytest.mark.parametrize(
     ("family", "names"),
-    [
-        ("vit", "ten"),
-        ("layer-scale", "in several sequences"),
-        pytest.param("vit", "one", marks=pytest.mark.slow),
-        pytest.param("vit-quickgelu", "ten", marks=pytest.mark.slow),
-    ],
+    rest_slow(
+        [
+            ("vit", "ten"),
+            ("vit", "in several sequences"),
+            ("vit", "one"),
+            ("layer-scale", "in several sequences"),
+            ("vit-quickgelu", "ten"),
+        ],
+        2,
+    ),
 )
 def test_the_exported_gradient_is_that_of_autograd(
     exported: Callable[[str], Exported], tmp_path: Path, family: str, names: str

@@ -13,7 +13,7 @@ import pytest
 
 pytest.importorskip("distributed")
 
-from helpers import write_photos
+from helpers import rest_slow, write_photos
 from servers import dask_fleet
 
 import edge_sharpzo
@@ -103,7 +103,7 @@ def test_one_that_hangs_at_the_start_is_named_and_left_out(tmp_path: Path) -> No
             pass
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", rest_slow([signal.SIGINT, signal.SIGTERM]))
 def test_an_interrupt_while_workers_are_asked(number: int, tmp_path: Path) -> None:
     for label, hue in (("red", 0), ("green", 90)):
         write_photos(tmp_path / "imgs" / label, hue, 3, seed=1)

@@ -17,7 +17,7 @@ import hostile
 import numpy as np
 import onnx
 import pytest
-from helpers import Place, invoke, photo
+from helpers import Place, invoke, photo, rest_slow
 from hostile import Edit, before_output, card, doubled, external, nested, tokenizer, with_constants
 from onnx import TensorProto, helper
 
@@ -484,7 +484,7 @@ def test_what_is_no_file_is_not_waited_for(name: str, kind: str, place: Place) -
     assert [done.exit_code for done in said].count(2) >= 2
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", rest_slow(range(60), 20))
 def test_any_change_is_answered(seed: int, place: Place, stopped: Path) -> None:
     for command in hostile.mutated(seed, place, stopped):
         answered(command)

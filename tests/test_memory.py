@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import rest_slow
 from PIL import Image
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -137,7 +138,7 @@ def large(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory as Linux counts it")
-@pytest.mark.parametrize("limit", [220, 300])
+@pytest.mark.parametrize("limit", rest_slow([220, 300]))
 def test_large_photos_keep_to_the_limit_or_are_refused(
     limit: int, large: Path, tmp_path: Path
 ) -> None:

@@ -5,11 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import Exported
+from helpers import slow_unless
 
 ROOT = Path(__file__).parent.parent
 TRACED = "%network"
@@ -35,14 +34,23 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def model(exported: Callable[[str], Exported]) -> Path:
-    return exported("vit").onnx.parent / "model"
+@pytest.fixture
+def model(name: str, request: pytest.FixtureRequest) -> Path | None:
+    """What the workstation's command exports."""
+    if name != "export":
+        return None
+    return request.getfixturevalue("exported")("vit").onnx.parent / "model"  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+# The workstation's command takes long.
+@pytest.mark.parametrize("name", slow_unless(lambda name: name != "export", COMMANDS))
 def test_no_look_up_and_no_foreign_file(
-    name: str, tiny_onnx: Path, photos: Path, finished_run: Path, model: Path, tmp_path: Path
+    name: str,
+    tiny_onnx: Path,
+    photos: Path,
+    finished_run: Path,
+    model: Path | None,
+    tmp_path: Path,
 ) -> None:
     if name == "watch":
         pytest.importorskip("av", reason="the extra `camera` is not installed")

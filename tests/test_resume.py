@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import rest_slow
 from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
@@ -58,7 +59,7 @@ def same(a: Path, b: Path) -> bool:
     )
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(scope="module")
 def whole(
     request: pytest.FixtureRequest,
     tiny_onnx: Path,
@@ -76,6 +77,7 @@ def whole(
 
 
 @pytest.mark.parametrize("kill", range(KILLS))
+@pytest.mark.parametrize("whole", rest_slow(METHODS), indirect=True)
 def test_a_killed_run_goes_on_to_the_same_end(
     kill: int, whole: tuple[list[object], Path, float], tmp_path: Path
 ) -> None:
@@ -101,6 +103,7 @@ def test_a_killed_run_goes_on_to_the_same_end(
     assert not list(out.glob(".*.part")), "a half-written file is left"
 
 
+@pytest.mark.parametrize("whole", rest_slow(METHODS), indirect=True)
 def test_an_interrupted_run_says_how_to_go_on(
     whole: tuple[list[object], Path, float], tmp_path: Path
 ) -> None:
@@ -175,6 +178,7 @@ def test_what_cannot_go_on_says_why(
     assert words in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("whole", rest_slow(METHODS), indirect=True)
 def test_a_finished_run_has_nothing_to_resume(whole: tuple[list[object], Path, float]) -> None:
     result = CliRunner().invoke(app, ["tune", "--resume", str(whole[1])])
     assert result.exit_code == 2

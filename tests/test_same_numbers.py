@@ -67,7 +67,7 @@ def test_what_the_cache_had_seen_changes_no_features(
 def test_the_environments_threads_change_no_history(
     variable: str, tiny_onnx: Path, photos: Path, tmp_path: Path
 ) -> None:
-    for threads in ("1", "2", "8"):
+    for threads in ("1", "8"):
         command = ["tune", "--onnx", tiny_onnx, "--data", photos, "--out", tmp_path / threads]
         done = subprocess.run(
             [sys.executable, "-m", "edge_sharpzo", *command, "--shots", "6", "--budget", "200"],
@@ -76,8 +76,8 @@ def test_the_environments_threads_change_no_history(
             check=False,
         )
         assert done.returncode == 0, done.stderr
-    one, *others = ((tmp_path / threads / "history.jsonl").read_bytes() for threads in "128")
-    assert others == [one, one]
+    one, eight = ((tmp_path / threads / "history.jsonl").read_bytes() for threads in "18")
+    assert one == eight
 
 
 def rewritten(file: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from helpers import Exported
+from helpers import Exported, slow_unless
 from servers import ROOT, free_ports, mlserver, triton
 
 from edge_sharpzo.clip.clip_file import ClipOnnx
@@ -615,7 +615,12 @@ app()
 """
 
 
-@pytest.mark.parametrize("taken", ["grpc-port", "http-port", "both, by a server"])
+@pytest.mark.parametrize(
+    "taken",
+    slow_unless(
+        lambda taken: taken != "http-port", ["grpc-port", "http-port", "both, by a server"]
+    ),
+)
 def test_a_port_that_is_taken_meanwhile_is_named(
     tiny_onnx: Path, tmp_path: Path, taken: str
 ) -> None:

@@ -36,8 +36,8 @@ from edge_sharpzo.system.stopping import StopWhen
 
 pytest.importorskip("distributed")
 # Runs that take long enough to be met in the middle.
-LONG = ("--methods", "sharpzo", "--budgets", 4000)
-LONG_NAME = "fruits-sharpzo-4shots-seed0-4000"
+LONG = ("--methods", "sharpzo", "--budgets", 2000)
+LONG_NAME = "fruits-sharpzo-4shots-seed0-2000"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(sets: Path, tiny_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The long run of seed 0 by `tune`, which nobody interrupted."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    tuned(sets / "fruits", tiny_onnx, out, "--method", "sharpzo", "--budget", 4000)
+    tuned(sets / "fruits", tiny_onnx, out, "--method", "sharpzo", "--budget", 2000)
     return out
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import Place, photo, tune, write_photos
+from helpers import Place, photo, slow_unless, tune, write_photos
 from typer.testing import CliRunner
 
 from edge_sharpzo import Classifier
@@ -97,7 +97,9 @@ def done(command: list[str], **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", slow_unless(lambda name: name in ("tune", "predict", "doctor", "help"), COMMANDS)
+)
 def test_a_user_without_a_name_or_a_home(name: str, place: Place) -> None:
     kept = {
         k: v
@@ -117,8 +119,21 @@ def test_a_user_without_a_name_or_a_home(name: str, place: Place) -> None:
     assert ended.stdout
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    slow_unless(
+        lambda environment, name: (
+            name in ("predict", "info")
+            or (environment == "the C locale" and name in ("tune", "eval"))
+            or (
+                environment == "ASCII"
+                and name in ("predict as CSV", "predict as JSON", "eval", "help")
+            )
+        ),
+        ENVIRONMENTS,
+        COMMANDS,
+    ),
+)
 def test_names_that_the_encoding_lacks(
     environment: str, name: str, place: Place, odd: tuple[Path, Path]
 ) -> None:
@@ -137,8 +152,20 @@ def test_names_that_the_encoding_lacks(
         assert {row["class"] for row in json.loads(text)} == set(ODD_NAMES)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("streams", STREAMS)
+@pytest.mark.parametrize(
+    ("streams", "name"),
+    slow_unless(
+        lambda streams, name: (
+            name == "predict"
+            or (name == "tune" and streams in ("all closed", "a pipe that ends"))
+            or (
+                streams == "closed stdout" and name in ("predict as JSON", "info", "doctor", "help")
+            )
+        ),
+        STREAMS,
+        COMMANDS,
+    ),
+)
 def test_closed_streams_and_pipes_that_end(streams: str, name: str, place: Place) -> None:
     """Nothing is said of a pipe that ends; a run goes on to its end whoever listens."""
     line = f'{{ "$@"; echo $? > {place.tmp}/code; }} {STREAMS[streams]}'
@@ -162,7 +189,13 @@ def test_closed_streams_and_pipes_that_end(streams: str, name: str, place: Place
         assert code == 0, told
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "help"])
+@pytest.mark.parametrize(
+    "name",
+    slow_unless(
+        lambda name: name in ("tune", "predict", "predict as CSV", "info", "version"),
+        [name for name in COMMANDS if name != "help"],
+    ),
+)
 def test_a_full_disk_behind_stdout_is_told(name: str, place: Place) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
@@ -190,7 +223,13 @@ app(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("name", [n for n in COMMANDS if n not in ("help", "version")])
+@pytest.mark.parametrize(
+    "name",
+    slow_unless(
+        lambda name: name in ("tune", "predict", "compare", "doctor"),
+        [name for name in COMMANDS if name not in ("help", "version")],
+    ),
+)
 def test_a_closed_terminal_ends_every_command(name: str, place: Place) -> None:
     command = words(name, place, place.photos, place.run)
     ended = done(python("SIGHUP", *command, script=SIGNALLED))
@@ -236,7 +275,10 @@ app(sys.argv[2:])
 
 @pytest.mark.parametrize(
     "strikes",
-    ["SIGHUP", "SIGTERM", "SIGINT", "SIGINT,finish", "SIGINT,summary", "SIGINT,finish,hint"],
+    slow_unless(
+        lambda strikes: strikes in ("SIGTERM", "SIGINT,finish,hint"),
+        ["SIGHUP", "SIGTERM", "SIGINT", "SIGINT,finish", "SIGINT,summary", "SIGINT,finish,hint"],
+    ),
 )
 def test_a_signal_leaves_a_checkpoint_and_says_how_to_go_on(strikes: str, place: Place) -> None:
     command = [str(word) for word in place.tune("--budget", 300)]
@@ -426,8 +468,14 @@ app(sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM", "SIGHUP"])
-@pytest.mark.parametrize("form", ["lines", "--csv", "--json"])
+@pytest.mark.parametrize(
+    ("form", "sent"),
+    slow_unless(
+        lambda form, sent: sent == "SIGINT" or form == "lines",
+        ["lines", "--csv", "--json"],
+        ["SIGINT", "SIGTERM", "SIGHUP"],
+    ),
+)
 def test_interrupted_predictions_are_whole_as_far_as_they_go(
     form: str, sent: str, place: Place
 ) -> None:
