@@ -16,7 +16,6 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does; before Num
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # some tests import onnxruntime themselves
 
-import httpx
 import jinja2
 import onnx
 import pytest
@@ -61,12 +60,9 @@ def _integer_products(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="session", autouse=True)
 def _quick() -> Iterator[None]:
     """What takes two thirds of a tiny run is made once for the same text: the tokenizer and the
-    report's template; and so are the certificates that a client of a station never asks for. No
-    thread spins on the core of the other processes of tests, and a run's own collection of garbage
-    leaves out all that the tests have imported.
+    report's template. No thread spins on the core of the other processes of tests, and a run's own
+    collection of garbage leaves out all that the tests have imported.
     """
-    from httpx._transports import default as transports
-
     compiled, compile_ = {}, jinja2.Environment.compile
     open_session = providers.open_session
     tokenizers = SimpleNamespace(from_buffer=lru_cache(8)(prompts.Tokenizer.from_buffer))
@@ -84,7 +80,6 @@ def _quick() -> Iterator[None]:
         patched.setattr(prompts, "Tokenizer", tokenizers)
         patched.setattr(jinja2.Environment, "compile", compile_once)
         patched.setattr(providers, "open_session", open_quietly)
-        patched.setattr(transports, "create_ssl_context", lru_cache(8)(httpx.create_ssl_context))
         gc.freeze()
         yield
 
