@@ -2,7 +2,7 @@
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +141,8 @@ def _tuned(
     elif lock.is_held():  # no run has come this far in this folder
         run_folder.write_config(folder, config)
     tagged = stored is None or stored.schema_version > 0
-    checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, lock.is_held)
+    is_there = _told_where_lost(lock, folder, listen)
+    checkpoints = Checkpoints(folder, config.fingerprint if tagged else None, is_there)
     if task.clip.takes_contexts:
         searched = pipeline.search(prepared, listen, stop, checkpoints, stored is not None)
     else:
@@ -150,9 +151,9 @@ def _tuned(
     assessed = pipeline.assess(prepared, searched.found, finished)
     summary = _summary(prepared, searched, assessed)
     place = folder
-    if not lock.is_held():
+    if not is_there():
         place = run_folder.beside(folder)
-        listen(Note(f"{folder} was deleted, renamed or replaced: the results are in {place}", True))
+        listen(Note(f"the results are in {place}", True))
         listen(RunBegins(place))
     records, held_out = searched.outcome.state.records, prepared.splits.test.features
     seen = Seen(prepared.held_out, held_out, assessed.known_scores)
@@ -161,6 +162,23 @@ def _tuned(
     if place == folder and searched.outcome.stopped_because is not StopReason.INTERRUPTED:
         checkpoints.delete()
     return place, summary
+
+
+def _told_where_lost(lock: FolderLock, folder: Path, listen: Listener) -> Callable[[], bool]:
+    """Whether the folder is still there; the first time that it is not, that is told at once."""
+    told = False
+
+    def is_there() -> bool:
+        nonlocal told
+        if lock.is_held():
+            return True
+        if not told:
+            told = True
+            lost = f"{folder} was deleted, renamed or replaced"
+            listen(Note(f"{lost}: the run goes on, and its results go to a folder beside it", True))
+        return False
+
+    return is_there
 
 
 def _place(task: Task) -> str:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edge_sharpzo.album import (
+    Added,
     Album,
     AlbumPhoto,
     DiskFullError,
@@ -25,6 +26,7 @@ from edge_sharpzo.album import (
     NameTakenError,
     NotThereError,
     files,
+    steps,
 )
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.found import find_photos
@@ -36,6 +38,10 @@ pytestmark = pytest.mark.usefixtures("no_flushing")
 
 NAMES = ["cat", "dog", "Kuh", "naïve", "a=b", "red car"]
 JPEG = b"\xff\xd8\xff"
+NOTHING_TO_DO = (
+    *(steps.SAME_NAME, steps.IN_CLASS, steps.IN_BACKGROUND, steps.ASIDE, steps.NOT_ASIDE),
+    "as it is already: give another one",
+)
 FEW = 10
 WALKS = int(os.environ.get("EDGE_SHARPZO_SEQUENCES", FEW))
 
@@ -54,6 +60,15 @@ def tree(root: Path) -> dict[str, bytes]:
         name: path.read_bytes()
         for name, path in found.items()
         if path.is_file() and not name.startswith(".station/")
+    }
+
+
+def empty_aside(root: Path) -> set[Path]:
+    """Folders that nothing lies in, among those set aside."""
+    return {
+        path
+        for path in (root / ".set-aside").rglob("*")
+        if path.is_dir() and not any(path.iterdir())
     }
 
 
@@ -136,8 +151,9 @@ class Walk(RuleBasedStateMachine):
         assert {name: now.get(name) for name in files_then} == files_then  # to the letter
 
     def took(self, before: Any, outcome: Any) -> None:
-        """A step was taken, or there was nothing to do."""
-        assert outcome.told == []
+        """A step was taken, or there was nothing to do, which is told."""
+        assert all(text.endswith(NOTHING_TO_DO) for text in outcome.told)
+        assert outcome.step or outcome.told or isinstance(outcome, Added)
         if outcome.step is not None:
             self.done.append((before, self.state()))
             self.undone.clear()
@@ -267,7 +283,9 @@ class Walk(RuleBasedStateMachine):
                 self.album.undo()
             return
         before, behind = self.done.pop()
+        empty = empty_aside(self.root)
         assert self.album.undo().told == []
+        assert empty_aside(self.root) <= empty
         self.undone.append((before, behind))
         self.restore(before)
 
@@ -676,6 +694,83 @@ def test_photos_that_are_not_there_are_told(album: Album) -> None:
         album.move_aside(chosen)
     there = ids(album.classes()[1].photos)
     assert (album.move(there, "dog").step, album.put_back(there).step) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (
+            lambda album, photos: album.move(photos["dog"], "dog"),
+            "dog/1.jpg, dog/3.png: in that class",
+        ),
+        (lambda album, photos: album.move_to_background(photos[None]), "among those of none"),
+        (
+            lambda album, photos: album.move_aside(photos["aside"]),
+            "set aside already: put them back",
+        ),
+        (
+            lambda album, photos: album.put_back(photos["dog"]),
+            "not put back, since they are not set",
+        ),
+        (
+            lambda album, photos: album.put_back(photos[None]),
+            "not put back, since they are not set",
+        ),
+        (
+            lambda album, _: album.rename("dog", "dog"),
+            "'dog': called so already: give another name",
+        ),
+        (lambda album, _: album.display("dog", " dog "), "'dog': called so already"),
+        (lambda album, _: album.display("cat", "tabby"), "'cat': called so already"),
+        (lambda album, _: album.set_template("a {}"), "the template: as it is already"),
+    ],
+)
+def test_what_has_nothing_to_do_says_so_and_is_no_step(step: Any, told: str, album: Album) -> None:
+    write(album.root, "_background/b.jpg", ".set-aside/dog/9.jpg")
+    album.display("cat", "tabby")
+    album.set_template("a {}")
+    contents = album.contents()
+    photos = {None: ids(contents.background), "aside": ids(contents.set_aside)}
+    photos |= {each.name: ids(each.photos) for each in contents.classes}
+    before = tree(album.root), album.history()
+    outcome = step(album, photos)
+    assert outcome.step is None
+    assert told in outcome.told[0]
+    assert (tree(album.root), album.history()) == before
+
+
+def test_what_of_a_step_was_so_already_is_told(album: Album) -> None:
+    cat, dog = (ids(each.photos) for each in album.classes())
+    assert album.move([*cat[:1], *dog[:1]], "dog").told == [f"dog/1.jpg: {steps.IN_CLASS}"]
+    assert album.can_undo() == "1 photo moved to 'dog'"
+
+
+def test_undo_leaves_no_empty_folder_aside(root: Path) -> None:
+    """Such as those of a mark of an empty folder, wherever it lay, and of photos put back."""
+    for mark in ("cow/.gitkeep", "pig/a/b/.keep", "pig/c/Thumbs.db"):
+        write(root, mark)
+    (root / ".set-aside" / "cow").mkdir(parents=True)
+    with Album.open(root) as album:
+        cat = ids(album.classes()[0].photos)
+        before = tree(root)
+        for step in (
+            lambda: album.remove_class("cow"),
+            lambda: album.remove_class("pig"),
+            lambda: album.move_aside(cat),
+            lambda: album.add(given(album, JPEG + b"new"), "dog"),
+        ):
+            step()
+            album.undo()
+            album.redo()
+            album.undo()
+            assert empty_aside(root) == set()
+        left = {name: content for name, content in tree(root).items() if ".set-aside" not in name}
+        assert left == before
+        album.move_aside(cat)
+        album.put_back(ids(album.set_aside(), "1.jpg", "2.jpg"))
+        assert empty_aside(root) == set()
+        album.undo()
+        assert [photo.path.name for photo in album.set_aside()][:2] == ["1.jpg", "2.jpg"]
 
 
 # What hands do meanwhile.

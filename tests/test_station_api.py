@@ -210,6 +210,43 @@ def test_an_empty_class_goes_and_comes_back(
     assert {each for each in after if ".set-aside" not in each.parts} == before
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "cure"),
+    [
+        ("/api/photos/move", {"to": "back"}, "not set aside: move them to a class"),
+        ("/api/photos/move", {"to": {"class": "red_things"}}, "that class already: choose another"),
+        ("/api/classes/red_things/rename", {"to": "red_things"}, "give another name"),
+        ("/api/classes/red_things/display", {"display": "red things"}, "give another name"),
+        ("/api/classes/red_things/display", {"display": ""}, "give another name"),
+        ("/api/classes/red_things/merge", {"into": "red_things"}, "choose another"),
+        ("/api/template", {"template": "a {}."}, "give another one"),
+    ],
+)
+def test_what_would_do_nothing_is_refused_with_the_cure(
+    path: str, body: Any, cure: str, served: Station, data: Path
+) -> None:
+    served.post("/api/template", {"template": "a {}."})
+    if path == "/api/photos/move":
+        body["ids"] = ids(served, "class=red_things")
+    before = files_of(data)
+    assert cure in cause(served.post(path, body), 409)
+    assert files_of(data) == before
+
+
+@pytest.mark.parametrize(
+    ("first", "to", "cure"),
+    [("background", "background", "move them to a class"), ("set-aside", "set-aside", "put them")],
+)
+def test_photos_that_are_there_already_do_not_go_again(
+    first: str, to: str, cure: str, served: Station
+) -> None:
+    chosen = ids(served, "class=red_things")[:2]
+    served.post("/api/photos/move", {"ids": chosen, "to": first})
+    again = {"ids": ids(served, first), "to": to}
+    assert cure in cause(served.post("/api/photos/move", again), 409)
+    assert len(served.get("/api/history").json()["steps"]) == 1
+
+
 @pytest.mark.parametrize("kept", [1, 6])
 def test_a_class_with_photos_stays(kept: int, served: Station, data: Path) -> None:
     for photo in sorted((data / "red_things").iterdir())[kept:]:
@@ -243,10 +280,34 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
     ]
     others = [each for each in listed if each["class"] != "unsure"]
     assert [each["can_go_back"] for each in others] == [True, True]
-    answer = served.post("/api/photos/move", {"ids": [saved["id"]], "to": "back"}).json()
-    assert answer["step"] is None
-    assert "no longer there" in answer["told"][0]
+    answer = served.post("/api/photos/move", {"ids": [saved["id"]], "to": "back"})
+    assert "no longer there: move them to a class" in cause(answer, 409)
     assert all(each["says"] is None for each in served.get("/api/photos").json()["photos"])
+
+
+def test_files_that_are_left_out_are_counted_beside_the_photos(served: Station, data: Path) -> None:
+    (data / "red_things" / "torn.png").write_bytes(picture(RED)[:60])
+    (data / "red_things" / "empty.jpg").write_bytes(b"")
+    shutil.copy(data / "green_things" / "000.png", data / "green_things" / "z-copy.png")
+    (data / "_background").mkdir()
+    for seed in range(6):
+        (data / "_background" / f"{seed}.png").write_bytes(picture(40, seed))
+    (data / "_background" / "torn.png").write_bytes(picture(40)[:60])
+    state = served.settled()
+    counts = {each["name"]: (each["photos"], each["left_out"]) for each in state["classes"]}
+    assert counts == {"blue_things": (6, 0), "green_things": (6, 1), "red_things": (6, 2)}
+    assert (state["background"], state["background_left_out"]) == (6, 1)
+    assert served.get("/api/look").json()["taught"] == 18
+    assert served.get("/api/photos?class=red_things").json()["total"] == 8  # all are shown
+    (data / "red_things" / "torn.png").write_bytes(picture(RED, 9))
+    (data / "red_things" / "empty.jpg").unlink()
+    red = served.settled()["classes"][2]
+    assert (red["photos"], red["left_out"]) == (7, 0)
+    for photo in (data / "red_things").iterdir():  # so that nothing can be learnt
+        photo.write_bytes(b"none")
+    state = served.settled()
+    assert state["look"]["state"] == "none"
+    assert (state["classes"][2]["photos"], state["classes"][2]["left_out"]) == (0, 7)
 
 
 def test_files_that_are_left_out_are_named(served: Station, data: Path) -> None:

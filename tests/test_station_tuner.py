@@ -406,6 +406,65 @@ def test_what_fails_is_said_and_the_page_goes_on(
     assert (run / "summary.json").exists()
 
 
+def deleted(place: Path) -> None:
+    shutil.rmtree(place)
+
+
+def renamed(place: Path) -> None:
+    place.rename(place.with_name("elsewhere"))
+
+
+def replaced(place: Path) -> None:
+    shutil.rmtree(place)
+    place.mkdir()
+    (place / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize(
+    ("lose", "has_results"), [(deleted, False), (renamed, False), (deleted, True), (replaced, True)]
+)
+def test_a_folder_that_is_lost_in_mid_run_is_said_at_once_and_costs_no_result(
+    lose: Any, has_results: bool, served: Station, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_sharpzo.runs.checkpoint.EVERY", 0.0)
+    if has_results:
+        served.post("/api/learn", {})
+        ended(served)
+    place = run.with_name("run-next") if has_results else run
+    goes_on = Event()
+
+    def held(*_: object) -> bool:  # between two steps, so that there is time to look
+        goes_on.wait(0.02)
+        return False
+
+    monkeypatch.setattr(served.desk.tuner._stop, "is_set", held)
+    served.post("/api/learn", {"again": True})
+    served.until(lambda state: state["learn"]["queries"] > 100)
+    lose(place)
+    state = served.until(lambda state: any("deleted" in text for text in state["learn"]["told"]))
+    assert state["learn"]["state"] == "tuning"
+    lost = f"{place} was deleted, renamed or replaced: the run goes on"
+    assert [text for text in state["learn"]["told"] if text.startswith(lost)]
+    goes_on.set()
+    monkeypatch.undo()
+    learn = ended(served)
+    beside = place.with_name(f"{place.name}-2")
+    told = [text for text in learn["told"] if "results" in text]
+    assert told[1] == f"the results are in {beside}"
+    if lose is replaced:
+        assert told[2].startswith(f"the results stay there, since {place} is something else's now")
+        assert (beside / "summary.json").exists()
+        assert [file.name for file in place.iterdir()] == ["notes.txt"]
+    else:
+        assert told[2] == f"{place} was free again: the results were moved there"
+        assert not beside.exists()
+        assert (run / "summary.json").exists()
+    assert (learn["state"], learn["up_to_date"], learn["resumable"]) == ("done", True, False)
+    assert told_history(served) == written_history(run)
+    assert served.get("/api/take").json()["ready"] is True
+    assert (run.with_name("run-1").exists()) is (has_results and lose is not replaced)
+
+
 def test_a_full_disk_says_what_to_press_and_offers_no_going_on(
     brief: Station, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,8 @@ class Album(OpenFolder):
         with self._busy():
             plan = Plan(self.root)
             plan.template(self._settings.template(), template or None)
+            if not plan.operations:
+                plan.leave_out("the template", "as it is already: give another one")
             return self._take(f"the template is '{template}'" if template else "no template", plan)
 
     def incoming(self) -> Path:

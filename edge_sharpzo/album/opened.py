@@ -143,6 +143,7 @@ class OpenFolder:
                 raise NotThereError("there is no step to undo")
             step, last = found
             plan = self._reversed(last)
+            plan.remove_emptied_aside()
             return self._write(f"undone: {step.text}", plan, undoes=step.id)
 
     def redo(self) -> Outcome:

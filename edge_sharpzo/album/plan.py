@@ -133,6 +133,20 @@ class Plan:
                     return
         self.operations += [Remove(self.relative(place)) for place in reversed(folders)]
 
+    def remove_emptied_aside(self) -> None:
+        """Removes folders of photos set aside that files move out of, where nothing stays there."""
+        aside = self.root / ASIDE_FOLDER
+        sources = [self.root / each.source for each in self.operations if isinstance(each, Move)]
+        emptied = {
+            folder
+            for source in sources
+            for folder in source.parents
+            if folder.is_relative_to(aside)
+        }
+        planned = {each.folder for each in self.operations if isinstance(each, Remove)}
+        removed = [self.relative(each) for each in sorted(emptied, reverse=True)]
+        self.operations += [Remove(each) for each in removed if each not in planned]
+
     def name(self, class_name: str, before: str | None, after: str | None) -> None:
         """Another display name."""
         if before != after:

@@ -15,6 +15,15 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import as_spoken, folded, shown
 
 NO_CLASS = "not put back, since their class is no longer there: move them to a class"
+# Why there is nothing to do.
+SAME_NAME = "called so already: give another name"
+SAME_CLASS = "that class itself: choose another"
+IN_CLASS = "in that class already: choose another"
+IN_BACKGROUND = (
+    "among those of none of the classes already: move them to a class, or set them aside"
+)
+ASIDE = "set aside already: put them back, or move them to a class"
+NOT_ASIDE = "not put back, since they are not set aside: move them to a class"
 
 
 class Steps:
@@ -37,6 +46,7 @@ class Steps:
         plan = Plan(self._root)
         to = class_folder(to, self._taken(but=known))
         if to == known.name:
+            plan.leave_out(f"'{to}'", SAME_NAME)
             return to, plan
         require_no_links(self._root, known.folders)
         display = self._names.get(known.name)
@@ -56,7 +66,8 @@ class Steps:
         """All that one class holds goes to another, and its folders go."""
         plan = Plan(self._root)
         if known.name == into.name:
-            raise UserError(f"'{into.name}' is that class itself: choose another", field="into")
+            plan.leave_out(f"'{into.name}'", SAME_CLASS)
+            return plan
         require_no_links(self._root, known.folders)
         require_no_links(self._root, into.folders)
         for part, folder in known.folders.items():
@@ -92,6 +103,8 @@ class Steps:
         if after == as_spoken(known.name):
             after = None
         plan.name(known.name, self._names.get(known.name), after)
+        if not plan.operations:
+            plan.leave_out(f"'{known.name}'", SAME_NAME)
         return after or as_spoken(known.name), plan
 
     def move(self, photos: Iterable[AlbumPhoto], known: ClassFolder) -> Plan:
@@ -101,6 +114,8 @@ class Steps:
         for photo in photos:
             if photo.aside or photo.class_name != known.name:
                 plan.move_file(photo.path, self._folder(known, photo.part) / photo.path.name)
+            else:
+                plan.leave_out(plan.relative(photo.path), IN_CLASS)
         return self._without_empty_background(plan)
 
     def move_to_background(self, photos: Iterable[AlbumPhoto]) -> Plan:
@@ -109,6 +124,8 @@ class Steps:
         for photo in photos:
             if photo.aside or photo.class_name is not None:
                 plan.move_file(photo.path, self.background(photo.part) / photo.path.name)
+            else:
+                plan.leave_out(plan.relative(photo.path), IN_BACKGROUND)
         return plan
 
     def move_aside(self, photos: Iterable[AlbumPhoto]) -> Plan:
@@ -118,12 +135,17 @@ class Steps:
             if not photo.aside:
                 target = self._root / ASIDE_FOLDER / photo.path.relative_to(self._root)
                 plan.move_file(photo.path, target)
+            else:
+                plan.leave_out(plan.relative(photo.path), ASIDE)
         return self._without_empty_background(plan)
 
     def put_back(self, photos: Iterable[AlbumPhoto]) -> Plan:
         """Photos that were set aside go where they were, or where their class lies now."""
         plan = Plan(self._root)
-        for photo in (photo for photo in photos if photo.aside):
+        for photo in photos:
+            if not photo.aside:
+                plan.leave_out(plan.relative(photo.path), NOT_ASIDE)
+                continue
             path = photo.path.relative_to(self._root / ASIDE_FOLDER)
             _, name, folders = whence(path, self._root, self._contents.bases)
             known = self._contents.class_of(name) if name else None
@@ -135,6 +157,7 @@ class Steps:
                 plan.leave_out(path.as_posix(), NO_CLASS)
                 continue
             plan.move_file(photo.path, base.joinpath(*folders, path.name))
+        plan.remove_emptied_aside()
         return plan
 
     def _without_empty_background(self, plan: Plan) -> Plan:

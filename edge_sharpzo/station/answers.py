@@ -86,8 +86,9 @@ class WordsAsked(Struct, forbid_unknown_fields=True):
 class ClassState(Struct):
     name: str
     display: str
-    photos: int
-    held_out: int
+    photos: int  # files that cannot be used, such as unreadable ones, are not counted
+    held_out: int  # of these
+    left_out: int  # those files; `left_out` of the look names them
 
 
 class LookStateAnswer(Struct):
@@ -128,7 +129,8 @@ class State(Struct):
     run: str
     template: str
     classes: list[ClassState]
-    background: int
+    background: int  # as of a class
+    background_left_out: int
     set_aside: int
     waiting: int  # of those, how many `watch` saved to be labelled
     learn: LearnState
@@ -173,7 +175,7 @@ class StepAnswer(Struct):
 
 
 class Done(Struct):
-    step: StepAnswer | None
+    step: StepAnswer | None  # null: learning is no step that can be undone
     told: list[str]
 
 

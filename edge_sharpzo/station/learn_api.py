@@ -55,16 +55,14 @@ _words = Lock()  # a text tower takes memory: one at a time
 def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
     """Everything that the page shows of itself."""
     contents, look = desk.contents(), desk.learner.look
-    apart = look.kept_apart() if look else frozenset()
-    classes = [
-        ClassState(
-            each.name,
-            each.display,
-            len(each.photos),
-            sum(photo.path in apart if look else photo.part == TEST for photo in each.photos),
-        )
-        for each in contents.classes
-    ]
+    apart, unused = look.kept_apart() if look else frozenset(), desk.learner.left_out
+    classes = []
+    for each in contents.classes:
+        used = [photo for photo in each.photos if photo.path not in unused]
+        held_out = sum(photo.path in apart if look else photo.part == TEST for photo in used)
+        left_out = len(each.photos) - len(used)
+        classes.append(ClassState(each.name, each.display, len(used), held_out, left_out))
+    background_unused = sum(photo.path in unused for photo in contents.background)
     undo, redo = desk.album.can_undo(), desk.album.can_redo()
     return State(
         contents.version,
@@ -72,7 +70,8 @@ def state(desk: Desk, asked: Asked) -> State:  # noqa: ARG001
         shown(str(desk.run)),
         desk.template,
         classes,
-        len(contents.background),
+        len(contents.background) - background_unused,
+        background_unused,
         len(contents.set_aside),
         waiting(contents, desk.data),
         _learn_state(desk.tuner.state(), desk.tuner.auto),

@@ -7,6 +7,7 @@ of texts, the tokenizer's work and the digests of files stay here while classes 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Condition, Thread
 from typing import NamedTuple
 
@@ -74,6 +75,7 @@ class Learner:
         self._tried: str | None = None  # what was learnt of the album, or could not be: `_why`
         self._why: str | None = None
         self._look: Look | None = None
+        self._left_out = frozenset[Path]()
         self._state = LookState("working", None)
         self._thread = Thread(target=self._work, name="learner", daemon=True)
 
@@ -101,6 +103,11 @@ class Learner:
     def look(self) -> Look | None:
         """The newest one."""
         return self._look
+
+    @property
+    def left_out(self) -> frozenset[Path]:
+        """Files of the album that could not be used when it was learnt last, or was to be."""
+        return self._left_out
 
     @property
     def state(self) -> LookState:
@@ -165,6 +172,7 @@ class Learner:
         of_classes = [photo for each in contents.classes for photo in each.photos]
         ids = {photo.path: photo.id for photo in [*of_classes, *contents.background]}
         notes: list[str] = []
+        unreadable: list[Path] = []
 
         def listen(event: Event) -> None:
             match event:
@@ -172,16 +180,21 @@ class Learner:
                     self._state = replace(self._state, done=done, of=total)
                 case Note(text, True):
                     notes.append(text)
-                case PhotoSkipped():
-                    pass  # `left_out` has it
+                case PhotoSkipped(path):
+                    unreadable.append(path)
 
         options = self._options()
         stop = StopWhen(lambda: self._closing)
         task, as_written, words = self._texts_of(options, listen)
-        prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
+        try:
+            prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
+        except UserError:  # as for a class of which nothing can be read
+            self._left_out = frozenset(unreadable)
+            raise
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]
         unused = [each for each in prepared.left_out if each.reason != SET_ASIDE]
+        self._left_out = frozenset(each.path for each in unused)
         finished = finish(prepared, Found(nothing, text, text, as_written), words)
         found = task.found
         taught_alone = missing_note(

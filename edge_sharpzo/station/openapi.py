@@ -15,7 +15,7 @@ CAUSES = {
     400: "not a request that is understood, or without the header X-Edge-Sharpzo",
     401: "no token, or a wrong one",
     404: "not there",
-    409: "not possible now; the cause says why",
+    409: "not possible now, or a step that would do nothing; the cause says what to do instead",
     413: "too much at once",
     415: "another kind of content",
     421: "another Host header than the station's",

@@ -52,9 +52,12 @@ def step_answer(step: Step | None) -> StepAnswer | None:
 
 
 def done(desk: Desk, outcome: Outcome) -> Done:
-    """The answer to a step."""
+    """The answer to a step. Raises AskedError for one of which nothing was done."""
     desk.changed()
-    return Done(step_answer(outcome.step), [shown(text) for text in outcome.told])
+    told = [shown(text) for text in outcome.told]
+    if outcome.step is None:
+        raise AskedError(409, f"nothing was changed. {'; '.join(told)}")
+    return Done(step_answer(outcome.step), told)
 
 
 def _class(contents: Contents, name: str) -> ClassFolder:

@@ -1,5 +1,6 @@
 """What the station's run folder holds while nobody tunes into it here."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,6 +72,16 @@ class RunFolder:
         place = self.next if has_results else self.folder
         away = _put_away(place, self.folder.name)
         return place, _told(away)
+
+    def brought_back(self, results: Path, place: Path) -> str:
+        """Has results for which `place` was lost in mid-run take it, where it is free; tells.
+
+        Raises OSError.
+        """
+        if os.path.lexists(place):
+            return f"the results stay there, since {place} is something else's now: move that away"
+        results.rename(place)
+        return f"{place} was free again: the results were moved there"
 
     def adopt(self) -> list[str]:
         """Has the next run take its place once it has results; to be asked when nothing tunes.

@@ -181,7 +181,8 @@ class Tuner:
         if begun.can_resume and same and not again:
             try:
                 progress.history = list(begun.history)
-                self._run(progress, resume=self.folder.begun)
+                begun_in = self.folder.begun
+                self._run(progress, begun_in, resume=begun_in)
             except UserError as error:
                 if error.field != "resume":
                     raise
@@ -201,7 +202,7 @@ class Tuner:
             chosen = vars(self._options())
             given = {name: value for name, value in chosen.items() if value != _DEFAULTS[name]}
             try:
-                self._run(progress, version, overwrite=overwrite, **{**given, "out": place})
+                self._run(progress, place, version, overwrite=overwrite, **{**given, "out": place})
             except _ChangedError:
                 overwrite = True  # no query of that one is spent
                 if why := self._learner.settled(self._stop.is_set):
@@ -209,15 +210,19 @@ class Tuner:
             else:
                 return
 
-    def _run(self, progress: "_Progress", version: str | None = None, **asked: object) -> None:
-        """One call of `tune`; a new run is of one `version` of the album, or none."""
+    def _run(
+        self, progress: "_Progress", place: Path, version: str | None = None, **asked: object
+    ) -> None:
+        """One call of `tune` for `place`; a new run is of one `version` of the album, or none."""
 
         def hear(event: Event) -> None:
             if isinstance(event, TuningStarts) and version not in (None, self._album.teaches()):
                 raise _ChangedError
             progress.hear(event)
 
-        api.tune(on_progress=hear, cancelled=self._stop.is_set, **asked)  # type: ignore[arg-type]
+        made = api.tune(on_progress=hear, cancelled=self._stop.is_set, **asked)  # type: ignore[arg-type]
+        if made.folder != place:
+            progress.told.append(self.folder.brought_back(made.folder, place))
 
     def _watch(self) -> None:
         """Begins by itself once photos have changed and then stayed as they are."""

@@ -1,5 +1,7 @@
 /** Requests to the station, and what becomes of those that fail. */
 
+import { released } from "./pressing.js";
+
 /** A request that failed; `message` says why and what to do. */
 export class Failure extends Error {
   /** @param {string} message @param {number} status 0 where no answer came @param {?string} field */
@@ -42,16 +44,33 @@ async function fetched(path, options) {
   return understood(answer.status, await answer.text());
 }
 
-/** What the station says at this path. */
-export const get = (path, options = {}) => fetched(path, options);
+let changes = 0; // that were made by this page
+
+/**
+ * What the station says at this path, to be shown: not while something is pressed, and nothing
+ * that was said before a change and comes after it.
+ */
+export async function get(path, options = {}) {
+  for (;;) {
+    const before = changes;
+    const answer = await fetched(path, options);
+    await released();
+    if (before === changes) return answer;
+  }
+}
 
 /** Asks the station to do something. */
-export const post = (path, body = {}) =>
-  fetched(path, {
-    method: "POST",
-    headers: { ...MARK, "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  });
+export async function post(path, body = {}) {
+  try {
+    return await fetched(path, {
+      method: "POST",
+      headers: { ...MARK, "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  } finally {
+    changes += 1;
+  }
+}
 
 /**
  * Sends files. `progress` is called with the share that has gone out.

@@ -19,8 +19,9 @@ function form(title, why, fields, button, submitted) {
   return made;
 }
 
-/** @param {{name: string, display: string, photos: number}} cls */
+/** @param {{name: string, display: string, photos: number, left_out: number}} cls */
 export function editClass(cls, { addFolder }) {
+  const files = cls.photos + cls.left_out;
   const others = now().classes.filter((each) => each.name !== cls.name);
   open(cls.display || cls.name, (dialog) => {
     const change = async (what, body, text) => {
@@ -89,7 +90,7 @@ export function editClass(cls, { addFolder }) {
       others.length > 0 &&
         form(
           "Merge",
-          `Puts its ${count(cls.photos, "photo")} into another class, and this class is gone.`,
+          `Puts its ${count(files, "photo")} into another class, and this class is gone.`,
           h(
             "div",
             {},
@@ -100,7 +101,7 @@ export function editClass(cls, { addFolder }) {
           () =>
             change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
         ),
-      cls.photos === 0 &&
+      files === 0 &&
         form(
           "Remove",
           "It has no photos, and answers by its name alone. Its empty folder is removed.",

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { photograph } from "./burst.js";
 import { editClass } from "./class_dialog.js";
-import { h, icon } from "./dom.js";
+import { h, icon, put } from "./dom.js";
 import { ask, leftOut, photosOf } from "./files.js";
 import { Grid } from "./grid.js";
 import { fail } from "./notices.js";
@@ -116,23 +116,27 @@ export class Column {
   }
 
   /** Takes over what the state says of this place. */
-  update(cls, number) {
+  update(cls, number, leftOut) {
     this.cls = cls;
     const name = title(now(), this.place);
     this.grid.label = name;
-    this.heading.textContent = name;
-    this.grid.element.setAttribute("aria-label", `Photos of ${name}`);
-    this.editButton?.setAttribute("aria-label", `Change the class ${name}`);
-    this.addButton?.setAttribute("aria-label", `Add photos to ${name}`);
-    this.cameraButton?.setAttribute("aria-label", `Camera for ${name}`);
+    put(this.heading, { text: name });
+    for (const [element, label] of [
+      [this.grid.element, `Photos of ${name}`],
+      [this.editButton, `Change the class ${name}`],
+      [this.addButton, `Add photos to ${name}`],
+      [this.cameraButton, `Camera for ${name}`],
+    ])
+      if (element) put(element, { "aria-label": label });
     const folder =
       cls && cls.name !== name && cls.name.replaceAll("_", " ") !== name
         ? ` · folder ${cls.name}`
         : "";
     const heldOut = cls?.held_out ? `, ${cls.held_out} held out` : "";
+    const unused = leftOut ? ` · ${count(leftOut, "file")} left out, see Look` : "";
     const meant = MEANT[this.place.kind] ?? "";
-    this.figures.textContent = `${count(number, "photo")}${heldOut}${folder}${meant}`;
-    this.total = number;
+    put(this.figures, { text: `${count(number, "photo")}${heldOut}${unused}${folder}${meant}` });
+    this.total = number + leftOut;
     if (this.isSeen) this.load();
   }
 
@@ -155,8 +159,8 @@ export class Column {
       return;
     }
     const left = this.total - this.grid.photos.length;
-    this.more.hidden = left <= 0;
-    this.more.textContent = left > MORE ? `Show ${MORE} more of ${left}` : `Show ${left} more`;
+    const text = left > MORE ? `Show ${MORE} more of ${left}` : `Show ${left} more`;
+    put(this.more, { hidden: left <= 0, text });
   }
 
   remove() {

@@ -43,6 +43,20 @@ export const icon = (name) =>
     s("use", { href: `/static/icons.svg#${name}` }),
   );
 
+/**
+ * Has an element show this: attributes (true is an empty one, false none), and `text`. What it
+ * shows already is not touched.
+ * @param {Element} element @param {Object<string, string | number | boolean>} shown
+ */
+export function put(element, shown) {
+  for (const [name, value] of Object.entries(shown)) {
+    if (name === "text") {
+      if (element.textContent !== value) element.textContent = String(value);
+    } else if (typeof value === "boolean") element.toggleAttribute(name, value);
+    else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
+  }
+}
+
 /** The element of this id, which the page's template has. */
 export const by = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 

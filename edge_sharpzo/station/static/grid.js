@@ -1,6 +1,6 @@
 /** Photos as a grid of thumbnails: to choose with mouse, thumb or keys, and to enlarge. */
 
-import { h } from "./dom.js";
+import { h, put } from "./dom.js";
 import { remarks } from "./viewer.js";
 
 /** Photos that are dragged from one column to another. */
@@ -96,11 +96,11 @@ export class Grid {
 
   described(tile, photo, i) {
     const said = remarks(photo);
-    tile
-      .querySelector("input")
-      .setAttribute("aria-label", [`Photo ${i + 1} of ${this.label}`, ...said].join(". "));
-    tile.title = said.join("\n");
-    tile.querySelector(".mark").textContent = photo.suspect ? "?" : photo.misread_as ? "≠" : "";
+    const label = [`Photo ${i + 1} of ${this.label}`, ...said].join(". ");
+    put(tile.querySelector("input"), { "aria-label": label });
+    put(tile, { title: said.join("\n") });
+    const mark = photo.suspect ? "?" : photo.misread_as ? "≠" : "";
+    put(tile.querySelector(".mark"), { text: mark });
     tile.classList.toggle("suspect", Boolean(photo.suspect));
   }
 
@@ -122,7 +122,8 @@ export class Grid {
 
   tabbable() {
     this.photos.forEach((photo, i) => {
-      this.tiles.get(photo.id).querySelector("input").tabIndex = i === this.current ? 0 : -1;
+      const box = this.tiles.get(photo.id).querySelector("input");
+      put(box, { tabindex: i === this.current ? 0 : -1 });
     });
   }
 

@@ -4,13 +4,15 @@ import "./shell.js";
 
 import { get, post } from "./api.js";
 import { lossCurve } from "./chart.js";
-import { by, h } from "./dom.js";
+import { by, h, put } from "./dom.js";
+import { keyed } from "./keyed.js";
 import { fail, speak, toldBy } from "./notices.js";
 import { now, refresh, watch } from "./state.js";
 import { duration, percent, sentence } from "./words.js";
 
 const GOING = new Set(["encoding", "tuning"]);
 let spoken = "";
+let asking = 0; // what has been asked of the station and not answered yet
 
 /** What the card says in each state: a heading, a text, the button. */
 function texts(learn, ready) {
@@ -80,17 +82,16 @@ function texts(learn, ready) {
 
 function progress(learn) {
   const bar = by("learn-bar");
-  by("learn-progress").hidden = !GOING.has(learn.state);
+  put(by("learn-progress"), { hidden: !GOING.has(learn.state) });
   if (!GOING.has(learn.state)) return;
   const share = learn.of ? learn.queries / learn.of : null;
-  if (share === null) bar.removeAttribute("value");
-  else bar.value = 100 * share;
+  put(bar, { value: share === null ? false : 100 * share });
   const left = Number.isFinite(learn.seconds_left) ? `${duration(learn.seconds_left)} left` : null;
   const unit = learn.state === "encoding" ? "photos" : "queries";
   const done = learn.of
     ? `${learn.queries.toLocaleString("en")} of ${learn.of.toLocaleString("en")} ${unit}`
     : null;
-  by("learn-figures").textContent = [learn.stage, done, left].filter(Boolean).join(" · ");
+  put(by("learn-figures"), { text: [learn.stage, done, left].filter(Boolean).join(" · ") });
   const tenth = share === null ? "" : percent(Math.floor(share * 10) / 10);
   if (`${learn.state} ${tenth}` !== spoken) {
     spoken = `${learn.state} ${tenth}`;
@@ -103,28 +104,31 @@ function show(state) {
   const ready = state.classes.filter(({ photos }) => photos > 0).length >= 2;
   const going = GOING.has(learn.state);
   const [title, text, button] = texts(learn, ready);
-  if (by("learn-title").textContent !== title) by("learn-title").textContent = title;
-  by("learn-text").textContent = sentence(text);
+  put(by("learn-title"), { text: title });
+  put(by("learn-text"), { text: sentence(text) });
   // What the last run told is of photos as they were then.
   const isOld = learn.state === "done" && !learn.up_to_date;
   const told = isOld ? [] : (learn.told ?? []);
-  by("learn-told").replaceChildren(...told.map((each) => h("li", {}, sentence(each))));
+  keyed(by("learn-told"), told, (each) => h("li", {}, sentence(each)));
   const go = /** @type {HTMLButtonElement} */ (by("learn-go"));
-  go.textContent = button;
-  go.disabled = learn.state === "elsewhere" || !(ready || going);
+  put(go, { text: button, disabled: learn.state === "elsewhere" || !(ready || going) });
   go.classList.toggle("main", !going);
-  by("learn-again").hidden = going || !learn.resumable;
-  by("learn-auto").checked = Boolean(learn.auto);
+  put(by("learn-again"), { hidden: going || !learn.resumable });
+  if (!asking) by("learn-auto").checked = Boolean(learn.auto);
   const quick = {
     none: "It waits for photos.",
     working: "It is being made just now.",
     ready: "It is up to date.",
   };
-  by("quick").textContent = quick[state.look?.state] ?? "";
+  put(by("quick"), { text: quick[state.look?.state] ?? "" });
   progress(learn);
-  const points = (learn.history ?? []).filter(({ loss }) => Number.isFinite(loss));
-  by("curve").hidden = points.length < 2;
-  if (points.length >= 2) draw(points);
+}
+
+/** The curve of the looks that /api/learn gives. */
+function showCurve(history) {
+  const points = history.filter(({ loss }) => Number.isFinite(loss));
+  put(by("curve"), { hidden: points.length < 2 });
+  draw(points);
 }
 
 let curve = [];
@@ -138,11 +142,13 @@ function draw(points = curve) {
 new ResizeObserver(() => draw()).observe(by("chart"));
 
 async function ask(path, body) {
+  asking += 1;
   try {
     toldBy(await post(path, body));
   } catch (error) {
     fail(error);
   }
+  asking -= 1;
   await refresh();
 }
 
@@ -160,11 +166,12 @@ let drawn = "";
 watch(async (state) => {
   show(state);
   const mark = `${state.learn.state} ${state.learn.queries}`;
-  if (mark === drawn || state.learn.history) return;
+  if (mark === drawn) return;
   drawn = mark;
   try {
-    show({ ...now(), learn: { ...state.learn, ...(await get("/api/learn")) } });
+    showCurve((await get("/api/learn")).history);
   } catch (error) {
+    drawn = "";
     fail(error);
   }
 });

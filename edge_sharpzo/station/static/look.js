@@ -3,14 +3,15 @@
 import "./shell.js";
 
 import { get } from "./api.js";
-import { by, h } from "./dom.js";
-import { keptFocus } from "./focus.js";
-import { mostMixedUp, matrix } from "./matrix.js";
-import { mendList, misread, refused, suspect, twins, unsure } from "./mend.js";
+import { by, h, put } from "./dom.js";
+import { keyed, sections } from "./keyed.js";
+import { showMatrix, showMixedUp } from "./matrix.js";
+import { mendList, misread, refused, suspect, unsure } from "./mend.js";
 import { fail } from "./notices.js";
 import { shown as named } from "./places.js";
 import { showScores } from "./scores.js";
 import { now, watch } from "./state.js";
+import { twins } from "./twins.js";
 import { percent, sentence, some } from "./words.js";
 
 const SMALL = 8; // classes whose matrix leaves room beside it, and is seen whole
@@ -20,16 +21,13 @@ let shownVersion = null;
 let cell = null; // [row, column] of the matrix, where one is open
 
 function showCell() {
-  if (!cell) {
-    by("cell").replaceChildren();
-    return;
-  }
+  if (!cell) return;
   const [row, column] = cell;
   const entries = look.misread
     .filter((each) => each.class === row && each.said === column)
     .map(misread);
   const title = `${named(now(), row)}, read as ${named(now(), column)}`;
-  by("cell").replaceChildren(mendList(title, "", entries, { level: "h3" }));
+  sections(by("cell"), [mendList(title, "", entries, "h3")]);
 }
 
 function pressed(row, column) {
@@ -70,73 +68,62 @@ const sureFrom = ({ threshold }) =>
   Number.isFinite(threshold) ? ` An answer of this classifier is sure from ${percent(threshold)} on.` : "";
 
 /** Files that nothing learns from, with the reason. @param {{file: string, why: string}[]} files */
-const leftOut = (files) =>
-  h(
-    "section",
-    { class: "card" },
-    h("h2", { tabindex: -1 }, "Left out", h("span", { class: "soft" }, ` ${files.length}`)),
-    h("p", { class: "soft" }, "Nothing learns from these files, and nothing is deleted."),
+const leftOut = (files) => ({
+  title: "Left out",
+  make: () =>
     h(
-      "ul",
-      { class: "soft dots" },
-      files.map(({ file, why }) => h("li", {}, `${file}: ${why}`)),
+      "section",
+      { class: "card" },
+      h("h2", { tabindex: -1 }, "Left out", h("span", { class: "soft" })),
+      h("p", { class: "soft" }, "Nothing learns from these files, and nothing is deleted."),
+      h("ul", { class: "soft dots" }),
     ),
-  );
+  update: (element) => {
+    put(element.querySelector("h2 span"), { text: ` ${files.length}` });
+    keyed(element.querySelector("ul"), files, ({ file, why }) => h("li", {}, `${file}: ${why}`));
+  },
+});
+
+const nothing = {
+  title: "Nothing to mend",
+  make: () =>
+    h(
+      "section",
+      { class: "card" },
+      h("h2", {}, "Nothing to mend"),
+      h("p", { class: "soft" }, "No photo is misread, and no label looks wrong."),
+    ),
+};
 
 /** Links to the lists, which lie far below each other on a phone. */
-function showJumps(lists) {
-  const link = (section, i) => {
-    section.id = `list-${i}`;
-    return h("a", { href: `#list-${i}` }, section.querySelector("h2").textContent);
-  };
-  by("jumps").replaceChildren(...lists.map(link));
-  by("jumps").hidden = lists.length < 2;
+function showJumps() {
+  const links = [...by("lists").children].map((section, i) => {
+    put(section, { id: `list-${i}` });
+    return { href: `#list-${i}`, text: section.querySelector("h2").textContent };
+  });
+  keyed(by("jumps"), links, ({ href, text }) => h("a", { href }, text));
+  put(by("jumps"), { hidden: links.length < 2 });
 }
 
 function show(was) {
-  const refocus = keptFocus("#lists section, #cell section");
   showScores(look, was);
-  const wanting = look.wanting ?? [];
-  by("wanting").replaceChildren(
-    wanting.length
-      ? h(
-          "p",
-          { class: "notice" },
-          `More photos would help most here: ${some(wanting.map((name) => named(now(), name)), 5)}.`,
-        )
-      : "",
-  );
-  by("matrix").replaceChildren(
-    matrix(
-      look.classes.map(({ name }) => name),
-      look.confusion,
-      pressed,
-    ),
-  );
-  by("matrix").parentElement.classList.toggle("is-large", look.classes.length > SMALL);
-  by("pairs").replaceChildren(
-    ...(look.classes.length > SMALL ? [mostMixedUp(look.classes, look.confusion, pressed)] : []),
-  );
+  const wanting = (look.wanting ?? []).map((name) => named(now(), name));
+  const wish = `More photos would help most here: ${some(wanting, 5)}.`;
+  keyed(by("wanting"), wanting.length ? [wish] : [], (text) => h("p", { class: "notice" }, text));
+  const isLarge = look.classes.length > SMALL;
+  showMatrix(by("matrix"), look, pressed);
+  by("matrix").parentElement.classList.toggle("is-large", isLarge);
+  showMixedUp(by("pairs"), isLarge ? look : { classes: [], confusion: [] }, pressed);
   showCell();
   const lists = LISTS.filter(([field]) => look[field]?.length).map(([field, title, why, entry]) =>
     mendList(title, `${why}${field === "unsure" ? sureFrom(look) : ""}`, look[field].map(entry)),
   );
   if (look.left_out?.length) lists.push(leftOut(look.left_out));
-  if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates, () => {}));
-  if (!lists.length)
-    lists.push(
-      h(
-        "section",
-        { class: "card" },
-        h("h2", {}, "Nothing to mend"),
-        h("p", { class: "soft" }, "No photo is misread, and no label looks wrong."),
-      ),
-    );
-  by("whose").hidden = now().learn.state !== "done";
-  by("lists").replaceChildren(...lists);
-  showJumps(lists);
-  by("look").hidden = false;
-  refocus();
+  if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates));
+  put(by("whose"), { hidden: now().learn.state !== "done" });
+  sections(by("lists"), lists.length ? lists : [nothing]);
+  showJumps();
+  put(by("look"), { hidden: false });
 }
 
 async function load(version) {
@@ -166,9 +153,9 @@ function waiting({ state: how, why, done, of }) {
 watch((state) => {
   const { state: how, version } = state.look;
   const text = waiting(state.look);
-  if (by("look-wait").textContent !== text) by("look-wait").textContent = text;
+  put(by("look-wait"), { text });
   by("look").classList.toggle("is-old", how === "working");
-  if (how === "none") by("look").hidden = true;
+  if (how === "none") put(by("look"), { hidden: true });
   // A run that has ended brings the tuned prompt's figures.
   const mark = `${version} ${state.learn.state === "done"}`;
   if (how === "ready" && mark !== shownVersion) load(mark);

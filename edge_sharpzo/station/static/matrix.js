@@ -1,6 +1,7 @@
 /** The confusion matrix and what it holds most, whose numbers are buttons. */
 
 import { h } from "./dom.js";
+import { keyed } from "./keyed.js";
 import { shown } from "./places.js";
 import { now } from "./state.js";
 import { count } from "./words.js";
@@ -8,73 +9,67 @@ import { count } from "./words.js";
 const MOST = 8; // pairs
 
 /**
+ * @typedef {{classes: {name: string}[], confusion: number[][]}} Look
+ * `confusion`: rows are what photos show, columns what was answered
+ */
+
+const names = ({ classes }) => classes.map(({ name }) => shown(now(), name));
+
+/**
  * The pairs of classes that are most often taken for each other, as buttons: in a large matrix
  * they would have to be looked for.
- * @param {{name: string}[]} classes
- * @param {number[][]} counts as for `matrix`
+ * @param {Element} parent
+ * @param {Look} look
  * @param {(row: string, column: string) => void} pressed
  */
-export function mostMixedUp(classes, counts, pressed) {
-  const pairs = counts
-    .flatMap((row, i) => row.map((n, j) => ({ n, from: classes[i].name, to: classes[j].name })))
-    .filter(({ n, from, to }) => n > 0 && from !== to)
-    .sort((one, other) => other.n - one.n);
-  if (!pairs.length) return "";
-  const name = (each) => shown(now(), each);
-  const button = ({ n, from, to }) =>
+export function showMixedUp(parent, look, pressed) {
+  const called = names(look);
+  const pairs = look.confusion
+    .flatMap((row, i) => row.map((n, j) => ({ n, i, j })))
+    .filter(({ n, i, j }) => n > 0 && i !== j)
+    .sort((one, other) => other.n - one.n)
+    .map(({ n, i, j }) => ({
+      n,
+      from: look.classes[i].name,
+      to: look.classes[j].name,
+      called: [called[i], called[j]],
+    }));
+  const button = ({ n, from, to, called: [row, column] }) =>
     h(
       "button",
       {
         type: "button",
-        "aria-label": `${count(n, "photo")} of ${name(from)} read as ${name(to)}: show`,
+        "aria-label": `${count(n, "photo")} of ${row} read as ${column}: show`,
         click: () => pressed(from, to),
       },
-      h("span", {}, `${name(from)} → ${name(to)}`),
+      h("span", {}, `${row} → ${column}`),
       h("strong", {}, n),
     );
   const title = pairs.length > MOST ? `Most often, ${MOST} of ${pairs.length} pairs` : "Mixed up";
-  return h(
-    "div",
-    { class: "pairs" },
-    h("h3", {}, title),
-    h("div", { class: "inline" }, pairs.slice(0, MOST).map(button)),
-  );
+  const whole = (text) =>
+    h("div", { class: "pairs" }, h("h3", {}, text), h("div", { class: "inline" }));
+  keyed(parent, pairs.length ? [title] : [], whole, {
+    update: (element) => keyed(element.lastChild, pairs.slice(0, MOST), button),
+  });
 }
 
-/**
- * @param {string[]} classes
- * @param {number[][]} counts rows are what photos show, columns what was answered
- * @param {(row: string, column: string) => void} pressed
- */
-export function matrix(classes, counts, pressed) {
-  const names = classes.map((name) => shown(now(), name));
-  const cell = (row, column) => {
-    const n = counts[row][column];
-    const total = counts[row].reduce((sum, each) => sum + each, 0);
-    const strength = total && n ? Math.max(1, Math.round((5 * n) / total)) : 0;
-    const kind = row === column ? "right" : "wrong";
-    if (!n || row === column)
-      return h(
-        "td",
-        { class: `${kind} strength-${strength}` },
-        n || h("span", { class: "unseen" }, "0"),
-      );
-    const label = `${count(n, "photo")} of ${names[row]} read as ${names[column]}: show them`;
-    return h(
-      "td",
-      { class: `${kind} strength-${strength}` },
-      h(
-        "button",
-        {
-          type: "button",
-          "aria-label": label,
-          click: () => pressed(classes[row], classes[column]),
-        },
-        n,
-      ),
-    );
-  };
-  return h(
+/** What is in a cell, and how it looks. */
+function cellOf({ confusion, classes }, called, row, column) {
+  const n = confusion[row][column];
+  const total = confusion[row].reduce((sum, each) => sum + each, 0);
+  const strength = total && n ? Math.max(1, Math.round((5 * n) / total)) : 0;
+  const kind = row === column ? "right" : "wrong";
+  const label =
+    n && row !== column
+      ? `${count(n, "photo")} of ${called[row]} read as ${called[column]}: show them`
+      : "";
+  const of = [classes[row].name, classes[column].name];
+  return { n, look: `${kind} strength-${strength}`, label, of };
+}
+
+/** The table without its rows. @param {string[]} called */
+const emptyTable = (called) =>
+  h(
     "table",
     { class: "matrix" },
     h("caption", { class: "unseen" }, "Rows: what the photos show. Columns: what was answered."),
@@ -85,20 +80,33 @@ export function matrix(classes, counts, pressed) {
         "tr",
         {},
         h("td", {}),
-        names.map((name) => h("th", { scope: "col" }, h("span", {}, name))),
+        called.map((name) => h("th", { scope: "col", title: name }, h("span", {}, name))),
       ),
     ),
-    h(
-      "tbody",
-      {},
-      names.map((name, row) =>
-        h(
-          "tr",
-          {},
-          h("th", { scope: "row" }, name),
-          names.map((_, column) => cell(row, column)),
-        ),
-      ),
-    ),
+    h("tbody"),
   );
+
+/**
+ * @param {Element} parent
+ * @param {Look} look
+ * @param {(row: string, column: string) => void} pressed
+ */
+export function showMatrix(parent, look, pressed) {
+  const called = names(look);
+  const cell = ({ n, look: kind, label, of, name }) => {
+    if (name !== undefined) return h("th", { scope: "row", title: name }, name);
+    const number = n || h("span", { class: "unseen" }, "0");
+    const click = () => pressed(...of);
+    return h(
+      "td",
+      { class: kind },
+      label ? h("button", { type: "button", "aria-label": label, click }, n) : number,
+    );
+  };
+  const cells = (row) => called.map((_, column) => cellOf(look, called, row, column));
+  const rows = (table) =>
+    keyed(table.tBodies[0], [...called.keys()], () => h("tr"), {
+      update: (tr, row) => keyed(tr, [{ name: called[row] }, ...cells(row)], cell),
+    });
+  keyed(parent, [called], emptyTable, { update: rows });
 }

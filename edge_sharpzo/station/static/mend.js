@@ -1,10 +1,11 @@
 /** Lists of photos to mend: each with the one click that would mend it. */
 
-import { h } from "./dom.js";
+import { h, put } from "./dom.js";
+import { focusNear, keyed } from "./keyed.js";
 import { classList, move } from "./moving.js";
 import { BACKGROUND, SET_ASIDE, ofClass, shown } from "./places.js";
 import { now } from "./state.js";
-import { count, percent } from "./words.js";
+import { percent } from "./words.js";
 import { view } from "./viewer.js";
 
 const FIRST = 12;
@@ -14,33 +15,26 @@ const FIRST = 12;
  * `class`: null for a photo of no class; `other`: what it may be instead
  */
 
-/** Where the focus goes when an entry is gone: to the next one, else to the heading. */
-function focusNear(entry) {
-  const near = entry.nextElementSibling ?? entry.previousElementSibling;
-  const button = near?.querySelector("button");
-  (button ?? entry.closest("section").querySelector("h2, h3"))?.focus();
+/** Takes away what was mended; the focus goes to what comes into its place. */
+export function taken(item) {
+  if (!item.isConnected) return; // the list was made of newer photos meanwhile
+  const list = item.parentElement;
+  const at = [...list.children].indexOf(item);
+  item.remove();
+  focusNear(list, at);
 }
 
-/** @param {Entry[]} entries */
-function card(entry, entries, done) {
-  const name = (each) => (each === null ? "No class yet" : shown(now(), each));
-  const isAside = entry.class === null;
-  const item = h("li", { class: "mend", "data-id": entry.id });
-  const about = isAside ? "photo of no class yet" : `photo of ${name(entry.class)}`;
-  const go = (to) => async () => {
-    for (const button of item.querySelectorAll("button")) button.disabled = true;
-    const isDone = await move([entry.id], to);
-    for (const button of item.querySelectorAll("button")) button.disabled = false;
-    if (!isDone) return;
-    focusNear(item);
-    item.remove();
-    done();
-  };
-  const enlarge = () => view(entries, entries.indexOf(entry), { isAside });
-  item.append(
-    h(
+/** A photo, and the buttons that mend it. The same as long as its photo is in the list. */
+class Card {
+  /** @param {Entry} entry @param {() => Entry[]} all of the list */
+  constructor(entry, all) {
+    const button = (to, how, text = "") =>
+      h("button", { type: "button", ...how, click: () => this.go(to()) }, text);
+    const enlarge = () =>
+      view(all(), all().indexOf(this.entry), { isAside: this.entry.class === null });
+    this.thumb = h(
       "button",
-      { type: "button", class: "thumb", "aria-label": `Enlarge this ${about}`, click: enlarge },
+      { type: "button", class: "thumb", click: enlarge },
       h("img", {
         src: `/api/photos/${entry.id}/thumbnail`,
         alt: "",
@@ -48,76 +42,98 @@ function card(entry, entries, done) {
         width: 256,
         height: 256,
       }),
-    ),
-    h(
-      "div",
-      { class: "mend-side" },
-      h("p", {}, h("strong", {}, name(entry.class)), h("span", { class: "soft" }, entry.caption)),
+    );
+    this.name = h("strong");
+    this.caption = h("span", { class: "soft" });
+    this.other = button(() => ofClass(this.entry.other), {});
+    this.none = button(() => BACKGROUND, { class: "quiet" }, "None of these");
+    this.aside = button(() => SET_ASIDE, { class: "quiet" }, "Set aside");
+    this.list = entry.class === null ? classList((to) => this.go(to)) : null;
+    const last = this.list ? this.list.element : this.aside;
+    this.element = h(
+      "li",
+      { class: "mend" },
+      this.thumb,
       h(
         "div",
-        { class: "inline mend-buttons" },
-        entry.other &&
-          h(
-            "button",
-            { type: "button", click: go(ofClass(entry.other)) },
-            `It is ${name(entry.other)}`,
-          ),
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            "aria-label": `None of these: ${about}`,
-            click: go(BACKGROUND),
-          },
-          "None of these",
-        ),
-        isAside
-          ? classList((to) => go(to)())
-          : h(
-              "button",
-              {
-                type: "button",
-                class: "quiet",
-                "aria-label": `Set aside: ${about}`,
-                click: go(SET_ASIDE),
-              },
-              "Set aside",
-            ),
+        { class: "mend-side" },
+        h("p", {}, this.name, this.caption),
+        h("div", { class: "inline mend-buttons" }, this.other, this.none, last),
       ),
-    ),
-  );
-  return item;
+    );
+    this.element.card = this;
+  }
+
+  async go(to) {
+    if (this.element.ariaBusy === "true") return;
+    put(this.element, { "aria-busy": "true" });
+    await move([this.entry.id], to, () => taken(this.element));
+    put(this.element, { "aria-busy": false });
+  }
+
+  /** @param {Entry} entry */
+  update(entry) {
+    this.entry = entry;
+    const name = entry.class === null ? "No class yet" : shown(now(), entry.class);
+    const about = entry.class === null ? "photo of no class yet" : `photo of ${name}`;
+    const other = entry.other ? `It is ${shown(now(), entry.other)}` : "";
+    put(this.thumb, { "aria-label": `Enlarge this ${about}` });
+    put(this.name, { text: name });
+    put(this.caption, { text: entry.caption });
+    put(this.other, { hidden: !other, text: other });
+    put(this.none, { "aria-label": `None of these: ${about}` });
+    put(this.aside, { "aria-label": `Set aside: ${about}` });
+    this.list?.update();
+  }
+}
+
+/** A list of photos to mend, the first of them at first. */
+class MendList {
+  /** @type {Entry[]} */
+  entries = [];
+  most = FIRST;
+
+  constructor(title, level) {
+    this.count = h("span", { class: "soft" });
+    this.why = h("p", { class: "soft" });
+    this.list = h("ul", { class: "mends" });
+    this.more = h("button", { type: "button", class: "quiet", click: () => this.showMore() });
+    const heading = h(level, { tabindex: -1 }, title, this.count);
+    this.element = h("section", { class: "card" }, heading, this.why, this.list, this.more);
+    this.element.list = this;
+  }
+
+  showMore() {
+    const first = this.most;
+    this.most += FIRST;
+    this.update(this.why.textContent, this.entries);
+    this.list.children[first]?.querySelector("button").focus();
+  }
+
+  /** @param {string} why @param {Entry[]} entries */
+  update(why, entries) {
+    this.entries = entries;
+    put(this.count, { text: ` ${entries.length}` });
+    put(this.why, { text: why });
+    const make = (entry) => new Card(entry, () => this.entries).element;
+    keyed(this.list, entries.slice(0, this.most), make, {
+      key: ({ id }) => id,
+      update: (element, entry) => element.card.update(entry),
+    });
+    const left = entries.length - this.most;
+    put(this.more, { hidden: left <= 0, text: `Show more (${left})` });
+  }
 }
 
 /**
- * @param {string} title @param {string} why @param {Entry[]} entries
- * @param {{level?: string, done?: () => void}} [how]
+ * @param {string} title @param {string} why @param {Entry[]} entries @param {string} level
+ * @returns {import("./keyed.js").Section}
  */
-export function mendList(title, why, entries, { level = "h2", done = () => {} } = {}) {
-  const list = h("ul", { class: "mends" });
-  const more = h("button", { type: "button", class: "quiet", hidden: true });
-  let shownNow = 0;
-  const show = () => {
-    const some = entries.slice(shownNow, shownNow + FIRST);
-    list.append(...some.map((entry) => card(entry, entries, done)));
-    const first = list.children[shownNow];
-    shownNow += some.length;
-    more.hidden = shownNow >= entries.length;
-    more.textContent = `Show more (${entries.length - shownNow})`;
-    return first;
-  };
-  more.addEventListener("click", () => show()?.querySelector("button").focus());
-  show();
-  return h(
-    "section",
-    { class: "card" },
-    h(level, { tabindex: -1 }, title, h("span", { class: "soft" }, ` ${entries.length}`)),
-    h("p", { class: "soft" }, why),
-    list,
-    more,
-  );
-}
+export const mendList = (title, why, entries, level = "h2") => ({
+  title,
+  make: () => new MendList(title, level).element,
+  update: (element) => element.list.update(why, entries),
+});
 
 /** Entries of a list that /api/look gives. */
 export const misread = ({ id, class: own, said, probability }) => ({
@@ -147,46 +163,3 @@ export const refused = ({ id, class: own }) => ({
   known: false,
   caption: "taken for none of these",
 });
-
-/** Groups of photos that are nearly the same: all but the first of each go aside with one click. */
-export function twins(groups, done) {
-  const row = (ids) => {
-    const item = h("li", { class: "twins" });
-    const go = async () => {
-      if (!(await move(ids.slice(1), SET_ASIDE))) return;
-      focusNear(item);
-      item.remove();
-      done();
-    };
-    item.append(
-      ...ids.slice(0, 6).map((id) =>
-        h("img", {
-          src: `/api/photos/${id}/thumbnail`,
-          alt: "",
-          loading: "lazy",
-          width: 256,
-          height: 256,
-        }),
-      ),
-      (ids.length > 6 && h("span", { class: "soft" }, `and ${ids.length - 6} more`)) || "",
-      h("button", { type: "button", click: go }, `Keep one of ${ids.length}`),
-    );
-    return item;
-  };
-  return h(
-    "section",
-    { class: "card" },
-    h(
-      "h2",
-      { tabindex: -1 },
-      "Nearly the same",
-      h("span", { class: "soft" }, ` ${count(groups.length, "group")}`),
-    ),
-    h(
-      "p",
-      { class: "soft" },
-      "Several photos of one scene teach little more than one, and flatter the figures above. The others are set aside.",
-    ),
-    h("ul", { class: "twin-list" }, groups.slice(0, 40).map(row)),
-  );
-}

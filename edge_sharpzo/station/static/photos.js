@@ -4,8 +4,9 @@ import "./shell.js";
 
 import { post } from "./api.js";
 import { Column } from "./column.js";
-import { by, h } from "./dom.js";
+import { by, h, put } from "./dom.js";
 import { takeDrops } from "./drop.js";
+import { keyed } from "./keyed.js";
 import { canGoBack, moveButtons } from "./moving.js";
 import { fail, speak, tell, toldBy } from "./notices.js";
 import { BACKGROUND, SET_ASIDE, key, ofClass } from "./places.js";
@@ -23,13 +24,13 @@ const columns = new Map();
 
 /** Puts the columns of these places into `parent`, in this order. */
 function arranged(parent, places) {
-  places.forEach(({ place, cls, number }, i) => {
+  places.forEach(({ place, cls, number, leftOut = 0 }, i) => {
     const known = columns.get(key(place));
     const column = known ?? new Column(place, selection);
     columns.set(key(place), column);
     if (parent.children[i] !== column.element)
       parent.insertBefore(column.element, parent.children[i] ?? null);
-    column.update(cls, number);
+    column.update(cls, number, leftOut);
   });
 }
 
@@ -38,9 +39,15 @@ function show(state) {
     place: ofClass(cls.name),
     cls,
     number: cls.photos,
+    leftOut: cls.left_out,
   }));
   const others = [
-    { place: BACKGROUND, cls: null, number: state.background },
+    {
+      place: BACKGROUND,
+      cls: null,
+      number: state.background,
+      leftOut: state.background_left_out,
+    },
     { place: SET_ASIDE, cls: null, number: state.set_aside },
   ].filter(({ place, number }) => number > 0 || (place === BACKGROUND && classes.length > 0));
   const wanted = new Set([...classes, ...others].map(({ place }) => key(place)));
@@ -51,23 +58,27 @@ function show(state) {
   }
   arranged(by("columns"), classes);
   arranged(by("other-columns"), others);
-  by("others").hidden = others.length === 0;
-  by("begin").hidden = classes.length >= 2;
-  by("wording").hidden = classes.length === 0;
-  by("find").hidden = classes.length < MANY;
+  put(by("others"), { hidden: others.length === 0 });
+  put(by("begin"), { hidden: classes.length >= 2 });
+  put(by("wording"), { hidden: classes.length === 0 });
+  put(by("find"), { hidden: classes.length < MANY });
   showFound();
   const photos = state.classes.reduce((sum, cls) => sum + cls.photos, 0);
-  by("tile-keys").hidden = photos === 0;
-  by("summary").textContent = [
-    `${count(photos, "photo")} in ${count(classes.length, "class", "classes")}`,
-    state.data,
-  ].join(" · ");
-  by("notes").hidden = state.notes.length === 0;
-  by("notes-title").textContent = count(state.notes.length, "note");
-  const notes = state.notes.map((note) => h("li", {}, sentence(note)));
-  by("notes-list").replaceChildren(...notes);
-  by("template-now").textContent = state.template;
-  if (document.activeElement !== by("template")) by("template").value = state.template;
+  put(by("tile-keys"), { hidden: photos === 0 });
+  const summary = `${count(photos, "photo")} in ${count(classes.length, "class", "classes")}`;
+  put(by("summary"), { text: `${summary} · ${state.data}` });
+  put(by("notes"), { hidden: state.notes.length === 0 });
+  put(by("notes-title"), { text: count(state.notes.length, "note") });
+  keyed(by("notes-list"), state.notes, (note) => h("li", {}, sentence(note)));
+  showTemplate(state.template);
+  if (selection.chosen.size) showChosen();
+}
+
+/** Shows the template, also in its field, where nobody has begun to write another. */
+function showTemplate(template) {
+  const field = /** @type {HTMLInputElement} */ (by("template"));
+  if (!field.value || field.value === by("template-now").textContent) field.value = template;
+  put(by("template-now"), { text: template });
 }
 
 /** Hides the classes that are not looked for. */
@@ -77,34 +88,41 @@ function showFound() {
   for (const column of columns.values()) {
     if (column.place.kind !== "class") continue;
     const { name, display } = column.cls;
-    column.element.hidden = ![name, display].some((each) => plain(each).includes(wanted));
+    const isFound = [name, display].some((each) => plain(each).includes(wanted));
+    put(column.element, { hidden: !isFound });
   }
 }
+
+const chosenCount = h("strong");
+const chosenMoves = moveButtons(
+  () => [...selection.chosen.keys()],
+  () => selection.clear(),
+);
+by("chosen").append(
+  chosenCount,
+  h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
+  ...chosenMoves.elements,
+);
 
 function showChosen() {
   const bar = by("chosen");
   const chosen = [...selection.chosen.values()];
   const had = bar.contains(document.activeElement);
-  bar.hidden = chosen.length === 0;
-  document.body.classList.toggle("has-chosen", !bar.hidden);
-  if (bar.hidden) {
-    bar.replaceChildren();
+  put(bar, { hidden: chosen.length === 0 });
+  document.body.classList.toggle("has-chosen", chosen.length > 0);
+  if (!chosen.length) {
+    chosenMoves.reset();
     if (had) by("main").focus();
     return;
   }
-  const isAside = chosen.every((photo) => columns.get("set-aside")?.grid.tiles.has(photo.id));
-  const isBackground = chosen.every((photo) => columns.get("background")?.grid.tiles.has(photo.id));
-  bar.replaceChildren(
-    h("strong", {}, `${count(chosen.length, "photo")} chosen`),
-    h("button", { type: "button", class: "quiet", click: () => selection.clear() }, "Choose none"),
-    ...moveButtons(() => [...selection.chosen.keys()], {
-      isAside,
-      canGoBack: isAside && chosen.every(canGoBack),
-      isBackground,
-      done: () => selection.clear(),
-    }),
-  );
-  speak(`${count(chosen.length, "photo")} chosen. The key M goes to the buttons that move them.`);
+  const areIn = (place) => chosen.every(({ id }) => columns.get(place)?.grid.tiles.has(id));
+  const isAside = areIn("set-aside");
+  const canAllGoBack = isAside && chosen.every(canGoBack);
+  chosenMoves.update({ isAside, canGoBack: canAllGoBack, isBackground: areIn("background") });
+  const text = `${count(chosen.length, "photo")} chosen`;
+  if (chosenCount.textContent !== text)
+    speak(`${text}. The key M goes to the buttons that move them.`);
+  put(chosenCount, { text });
 }
 
 by("new-class").addEventListener("submit", async (event) => {

@@ -1,10 +1,11 @@
 /** The figures at the top of Look: how many photos are right, and who judged it. */
 
-import { by, h } from "./dom.js";
+import { by, h, put } from "./dom.js";
+import { keyed } from "./keyed.js";
 import { speak } from "./notices.js";
 import { accuracy, count, percent } from "./words.js";
 
-function score(text, value, { main = false, was = null } = {}) {
+function score({ text, value, main = false, was = null }) {
   const change =
     was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
       ? h("span", { class: "change" }, `was ${percent(was)}`)
@@ -35,22 +36,21 @@ function chosenBy({ tuned, tuned_validation: own }) {
 export function showScores(look, was) {
   const after = look.after;
   const tuned = look.tuned ?? {};
-  by("scores").replaceChildren(
-    ...[
-      score("Before, by words alone", look.before),
-      score("Now, by the quick classifier", after, { main: true, was }),
-      tuned.prompt && score("By the tuned prompt", tuned.prompt),
-      tuned.classifier && score("By the tuned classifier, as in Take", tuned.classifier),
-    ].filter(Boolean),
-  );
+  const scores = [
+    { text: "Before, by words alone", value: look.before },
+    { text: "Now, by the quick classifier", value: after, main: true, was },
+    { text: "By the tuned prompt", value: tuned.prompt },
+    { text: "By the tuned classifier, as in Take", value: tuned.classifier },
+  ];
+  keyed(by("scores"), scores.filter(({ value }) => value), score);
   const judged =
     look.how === "held-out"
       ? `${count(look.photos, "photo")} that it did not learn from judged this.`
       : `Too few photos to keep some apart: each of the ${count(look.photos, "photo")} was judged by what the others taught.`;
   const taught = look.taught ? `${count(look.taught, "photo")} taught it. ` : "";
   const whyNot = look.why_not ? ` No figure of the tuned prompt here: ${look.why_not}.` : "";
-  by("how").textContent =
-    `${taught}${judged}${whyNot}${chosenBy(look)} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
+  const how = `${taught}${judged}${whyNot}${chosenBy(look)} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
+  put(by("how"), { text: how });
   if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
     speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
   else speak(`Now ${accuracy(after)}.`);

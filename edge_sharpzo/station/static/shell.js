@@ -1,16 +1,14 @@
 /** What every page has: undo and redo, and how far learning is. */
 
 import { post } from "./api.js";
-import { by } from "./dom.js";
+import { by, put } from "./dom.js";
 import { fail, speak, tell, toldBy } from "./notices.js";
 import { begin, now, refresh, watch } from "./state.js";
 import { percent } from "./words.js";
 
 function able(button, word, step) {
-  button.setAttribute("aria-disabled", String(!step));
   const text = step ? `${word}: ${step}` : `Nothing to ${word.toLowerCase()}`;
-  button.setAttribute("aria-label", text);
-  button.title = text;
+  put(button, { "aria-disabled": String(!step), "aria-label": text, title: text });
 }
 
 async function back(which) {
@@ -27,15 +25,14 @@ async function back(which) {
 }
 
 function learning({ learn }) {
-  const pill = by("learning");
   const share = learn.of ? learn.queries / learn.of : 0;
   const texts = {
     encoding: "Reading photos",
     tuning: `Learning ${percent(share)}`,
     failed: "Learning failed",
   };
-  pill.textContent = texts[learn.state] ?? "";
-  pill.hidden = !pill.textContent;
+  const text = texts[learn.state] ?? "";
+  put(by("learning"), { text, hidden: !text });
 }
 
 const isTyping = (target) => target.closest("input:not([type=checkbox]), textarea, select, dialog");

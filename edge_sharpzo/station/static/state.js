@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { fail, tell } from "./notices.js";
+import { released } from "./pressing.js";
 
 /** @type {any} what /api/state said last */
 let state = null;
@@ -72,7 +73,7 @@ function heard(event) {
     said.learn?.state === state.learn.state
   ) {
     state = { ...state, learn: { ...state.learn, ...said.learn } };
-    changed();
+    released().then(changed);
   } else {
     refresh();
   }

@@ -3,7 +3,8 @@
 import "./shell.js";
 
 import { get } from "./api.js";
-import { by, h } from "./dom.js";
+import { by, h, put } from "./dom.js";
+import { keyed } from "./keyed.js";
 import { fail, speak } from "./notices.js";
 import { watch } from "./state.js";
 import { sentence, size } from "./words.js";
@@ -15,6 +16,9 @@ const MEANT = {
   "run.zip": "The whole run: all of these, the report, the tuned prompt, what it was asked for.",
 };
 
+const FRESH = "Made of the photos as they are now. Take it to wherever it is to work.";
+const OLD = "Photos or words have changed since this was made: learn again to have that in it.";
+
 let shown = "";
 
 /** What can be fetched: two files of the run, and all of it as one. */
@@ -23,42 +27,37 @@ function offered(files) {
   return [...files.filter(({ name }) => name in MEANT), { name: "run.zip", bytes: whole }];
 }
 
+const file = ({ name, bytes }) =>
+  h(
+    "li",
+    {},
+    h("div", {}, h("strong", {}, name), h("span", { class: "soft" }, MEANT[name] ?? "")),
+    h(
+      "a",
+      {
+        class: "button",
+        href: `/api/take/${encodeURIComponent(name)}`,
+        download: name,
+        "aria-label": `Download ${name}`,
+      },
+      "Download",
+      bytes ? h("small", {}, ` ${size(bytes)}`) : "",
+    ),
+  );
+
 async function show(state) {
   const mark = `${state.learn.state} ${state.learn.up_to_date} ${state.look.state}`;
   if (mark === shown) return;
   shown = mark;
   try {
     const { ready, files, command, why, up_to_date: fresh } = await get("/api/take");
-    by("take").hidden = !ready;
-    by("take-none").hidden = ready;
-    by("take-why").textContent = why ? sentence(why) : "";
-    by("take-text").textContent = !ready
-      ? ""
-      : fresh
-        ? "Made of the photos as they are now. Take it to wherever it is to work."
-        : "Photos or words have changed since this was made: learn again to have that in it.";
+    put(by("take"), { hidden: !ready });
+    put(by("take-none"), { hidden: ready });
+    put(by("take-why"), { text: why ? sentence(why) : "" });
+    put(by("take-text"), { text: !ready ? "" : fresh ? FRESH : OLD });
     if (!ready) return;
-    by("files").replaceChildren(
-      ...offered(files).map(({ name, bytes }) =>
-        h(
-          "li",
-          {},
-          h("div", {}, h("strong", {}, name), h("span", { class: "soft" }, MEANT[name] ?? "")),
-          h(
-            "a",
-            {
-              class: "button",
-              href: `/api/take/${encodeURIComponent(name)}`,
-              download: name,
-              "aria-label": `Download ${name}`,
-            },
-            "Download",
-            bytes ? h("small", {}, ` ${size(bytes)}`) : "",
-          ),
-        ),
-      ),
-    );
-    by("command").textContent = command;
+    keyed(by("files"), offered(files), file);
+    put(by("command"), { text: command });
   } catch (error) {
     fail(error);
   }

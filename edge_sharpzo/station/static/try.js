@@ -5,12 +5,15 @@ import "./shell.js";
 import { send } from "./api.js";
 import { cameras, isPhone, noCamera } from "./cameras.js";
 import { by, h } from "./dom.js";
+import { keyed } from "./keyed.js";
 import { ask, dropped, photosOf } from "./files.js";
 import { fail, speak } from "./notices.js";
 import { shown } from "./places.js";
 import { now, watch } from "./state.js";
 import { percent } from "./words.js";
 
+const SOON = "It is learning just now; in a moment it can answer.";
+const NOT_YET = "It has learnt nothing yet: two classes need photos. Add them on the page Photos.";
 const PAUSE = 400; // ms between an answer and the next frame
 
 function bar({ class: name, display, probability }) {
@@ -168,14 +171,7 @@ addEventListener("drop", (event) => {
 });
 watch((state) => {
   const isReady = state.look.state === "ready" || state.learn.state === "done";
-  if (!isReady && !by("answer").dataset.verdict)
-    by("answer").replaceChildren(
-      h(
-        "p",
-        { class: "soft" },
-        state.look.state === "working"
-          ? "It is learning just now; in a moment it can answer."
-          : "It has learnt nothing yet: two classes need photos. Add them on the page Photos.",
-      ),
-    );
+  if (isReady || by("answer").dataset.verdict) return;
+  const text = state.look.state === "working" ? SOON : NOT_YET;
+  keyed(by("answer"), [text], () => h("p", { class: "soft" }, text));
 });

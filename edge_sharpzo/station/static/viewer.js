@@ -54,18 +54,19 @@ export function view(photos, at, where = {}) {
     words.textContent = [`${what}, ${at + 1} of ${photos.length}`, ...remarks(photo)].join(". ");
     before.setAttribute("aria-disabled", String(at === 0));
     after.setAttribute("aria-disabled", String(at === photos.length - 1));
-    buttons.replaceChildren(...buttonsFor(photo));
-  }
-
-  const ids = () => [photos[at].id];
-  const buttons = h("div", { class: "inline actions" });
-  const buttonsFor = (photo) =>
-    moveButtons(ids, {
+    moving.reset();
+    moving.update({
       isAside: false,
       ...where,
       canGoBack: Boolean(where.isAside) && canGoBack(photo),
-      done: () => buttons.closest("dialog").close(),
     });
+  }
+
+  const moving = moveButtons(
+    () => [photos[at].id],
+    () => buttons.closest("dialog").close(),
+  );
+  const buttons = h("div", { class: "inline actions" }, moving.elements);
   open(
     photos[at].name ?? "Photo",
     (dialog) => {

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { by } from "./dom.js";
-import { keptFocus } from "./focus.js";
+import { sections } from "./keyed.js";
 import { mendList } from "./mend.js";
 import { canGoBack } from "./moving.js";
 import { fail } from "./notices.js";
@@ -18,19 +18,10 @@ function entry(photo) {
   return { ...photo, class: null, other: says?.class, caption: says ? saysOf(says) : "" };
 }
 
-/** Whether somebody is choosing a class just now, of a photo that still waits. */
-function isInUse(box, entries) {
-  const ids = new Set(entries.map(({ id }) => id));
-  const isChosen = [...box.querySelectorAll("select")].some(({ value }) => value);
-  return isChosen && [...box.querySelectorAll(".mend")].every(({ dataset }) => ids.has(dataset.id));
-}
-
-function shown(box, entries) {
-  if (isInUse(box, entries)) return;
-  const refocus = keptFocus("#waiting section");
+function shown(entries) {
   const why = "No class has these yet, and nothing learns from them. Say what each of them is.";
-  box.replaceChildren(entries.length ? mendList("Waiting for a class", why, entries) : "");
-  refocus();
+  const lists = entries.length ? [mendList("Waiting for a class", why, entries)] : [];
+  sections(by("waiting"), lists);
 }
 
 /** Shows those that wait, where there are any. */
@@ -38,11 +29,7 @@ export async function showWaiting(state) {
   const version = `${state.version} ${state.look?.version} ${state.look?.state} ${state.learn.state}`;
   if (version === of) return;
   of = version;
-  const box = by("waiting");
-  if (!state.waiting) {
-    box.replaceChildren();
-    return;
-  }
+  if (!state.waiting) return shown([]);
   try {
     let said = -1; // of how many a guess is there: some come with each answer, as long as any come
     for (;;) {
@@ -51,7 +38,7 @@ export async function showWaiting(state) {
       const entries = photos.filter((photo) => !canGoBack(photo)).map(entry);
       const before = said;
       said = entries.filter(({ says }) => says).length;
-      if (said > before) shown(box, entries);
+      if (said > before) shown(entries);
       if (said === entries.length || said === before) return;
     }
   } catch (error) {
