@@ -81,7 +81,7 @@ def test_workers_come_and_go(tiny_onnx: Path, photos: Path, local: Path, tmp_pat
             if isinstance(event, QueriesSpent) and event.used > 100:
                 scheduler.kill()
 
-        with pytest.raises(UserError, match="does not answer any more|has no worker") as caught:
+        with pytest.raises(UserError, match=r"does not answer any more|has no worker") as caught:
             tuned(photos, tiny_onnx, tmp_path / "ended", port, end)
         assert "`resume=" in str(caught.value)
         assert (tmp_path / "ended" / "checkpoint.safetensors").exists()
