@@ -83,6 +83,18 @@ def check_whole(root: Path) -> None:
     assert list((root / ".station").glob(".*")) == []
 
 
+def check_back_and_forth(album: Album, there: list[bytes]) -> None:
+    """Some steps are undone and done again, and no photo is lost on the way."""
+    before, again = state(album), 0
+    while album.can_undo() and again < 5:
+        assert album.undo().told == []
+        again += 1
+    assert contents(album.root) == there
+    for _ in range(again):
+        assert album.redo().told == []
+    assert state(album) == before
+
+
 @pytest.mark.parametrize(
     "every", [pytest.param(4, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)]
 )
@@ -139,14 +151,6 @@ def test_killed_at_random_moments(kills: int, victims: Victims, tmp_path: Path) 
             there = contents(root)
             assert len(set(there)) == len(there)
             assert {*first, *added} <= set(there)
-            before = state(album)
-            again = 0
-            while album.can_undo() and again < 5:
-                assert album.undo().told == []
-                again += 1
-            assert contents(root) == there
-            for _ in range(again):
-                assert album.redo().told == []
-            assert state(album) == before
+            check_back_and_forth(album, there)
             kept = len(album.history())
     assert kept > kills

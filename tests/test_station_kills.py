@@ -14,7 +14,7 @@ import httpx
 import pytest
 from helpers import write_photos
 from stations import MARKED, picture
-from test_album_kills import check_whole, contents, state
+from test_album_kills import check_back_and_forth, check_whole, contents
 from test_station_command import launched
 
 from edge_sharpzo.album import Album
@@ -95,14 +95,7 @@ def check_folder(root: Path, photos: list[bytes]) -> None:
         there = contents(root)
         assert len(set(there)) == len(there)
         assert set(photos) <= set(there)
-        before, again = state(album), 0
-        while album.can_undo() and again < 5:
-            assert album.undo().told == []
-            again += 1
-        assert contents(root) == there
-        for _ in range(again):
-            assert album.redo().told == []
-        assert state(album) == before
+        check_back_and_forth(album, there)
 
 
 @pytest.mark.parametrize(
