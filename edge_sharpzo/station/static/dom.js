@@ -31,6 +31,17 @@ function filled(element, attributes, children) {
 export const h = (tag, attributes = {}, ...children) =>
   filled(document.createElement(tag), attributes, children);
 
+/** A photo's thumbnail; what stands beside it says what it shows. @param {string} id */
+export const thumbnail = (id, more = {}) =>
+  h("img", {
+    src: `/api/photos/${id}/thumbnail`,
+    alt: "",
+    loading: "lazy",
+    width: 256,
+    height: 256,
+    ...more,
+  });
+
 /** An element of SVG. */
 export const s = (tag, attributes = {}, ...children) =>
   filled(document.createElementNS(SVG, tag), attributes, children);

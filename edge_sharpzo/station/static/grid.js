@@ -1,6 +1,6 @@
 /** Photos as a grid of thumbnails: to choose with mouse, thumb or keys, and to enlarge. */
 
-import { h, put } from "./dom.js";
+import { h, put, thumbnail } from "./dom.js";
 import { remarks } from "./viewer.js";
 
 /** Photos that are dragged from one column to another. */
@@ -53,14 +53,7 @@ export class Grid {
 
   made(photo) {
     const box = h("input", { type: "checkbox", "aria-describedby": "tile-keys" });
-    const image = h("img", {
-      src: `/api/photos/${photo.id}/thumbnail`,
-      alt: "",
-      loading: "lazy",
-      draggable: "false",
-      width: 256,
-      height: 256,
-    });
+    const image = thumbnail(photo.id, { draggable: "false" });
     const tile = h(
       "li",
       { class: "tile", draggable: "true" },

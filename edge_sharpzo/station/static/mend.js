@@ -1,6 +1,6 @@
 /** Lists of photos to mend: each with the one click that would mend it. */
 
-import { h, put } from "./dom.js";
+import { h, put, thumbnail } from "./dom.js";
 import { focusNear, keyed } from "./keyed.js";
 import { classList, move } from "./moving.js";
 import { BACKGROUND, SET_ASIDE, ofClass, shown } from "./places.js";
@@ -35,13 +35,7 @@ class Card {
     this.thumb = h(
       "button",
       { type: "button", class: "thumb", click: enlarge },
-      h("img", {
-        src: `/api/photos/${entry.id}/thumbnail`,
-        alt: "",
-        loading: "lazy",
-        width: 256,
-        height: 256,
-      }),
+      thumbnail(entry.id),
     );
     this.name = h("strong");
     this.caption = h("span", { class: "soft" });

@@ -4,7 +4,7 @@ import "./shell.js";
 
 import { send } from "./api.js";
 import { cameras, isPhone, noCamera } from "./cameras.js";
-import { by, h } from "./dom.js";
+import { by, h, thumbnail } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { ask, dropped, photosOf } from "./files.js";
 import { fail, speak } from "./notices.js";
@@ -31,13 +31,7 @@ function reason({ id, class: name, similarity }) {
   return h(
     "li",
     {},
-    h("img", {
-      src: `/api/photos/${id}/thumbnail`,
-      alt: "",
-      loading: "lazy",
-      width: 256,
-      height: 256,
-    }),
+    thumbnail(id),
     h("span", {}, title),
     h("span", { class: "soft" }, `${percent(similarity)} alike`),
   );

@@ -1,6 +1,6 @@
 /** Photos that are nearly the same, as a list to mend. */
 
-import { h, put } from "./dom.js";
+import { h, put, thumbnail } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { taken } from "./mend.js";
 import { move } from "./moving.js";
@@ -9,19 +9,11 @@ import { count } from "./words.js";
 
 /** A group of photos that are nearly the same. @param {string[]} ids */
 function twin(ids) {
-  const picture = (id) =>
-    h("img", {
-      src: `/api/photos/${id}/thumbnail`,
-      alt: "",
-      loading: "lazy",
-      width: 256,
-      height: 256,
-    });
   const go = () => move(ids.slice(1), SET_ASIDE, () => taken(item));
   const item = h(
     "li",
     { class: "twins" },
-    ids.slice(0, 6).map(picture),
+    ids.slice(0, 6).map((id) => thumbnail(id)),
     ids.length > 6 && h("span", { class: "soft" }, `and ${ids.length - 6} more`),
     h("button", { type: "button", click: go }, `Keep one of ${ids.length}`),
   );
