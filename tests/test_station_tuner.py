@@ -109,6 +109,25 @@ def test_a_run_of_the_page_is_that_of_the_command(served: Station, whole: Path, 
     assert learn["queries"] == written_history(run)[-1]["queries"]
 
 
+def test_of_a_stopped_run_every_page_says_the_same(served: Station, run: Path) -> None:
+    interrupted(served)
+    look, take = served.get("/api/look").json(), served.get("/api/take").json()
+    scores = json.loads((run / "summary.json").read_text())
+    for ours, theirs in (("prompt", "tuned"), ("classifier", "classifier")):
+        assert look["tuned_validation"][ours] == scores["accuracy"][theirs]["val"]
+    assert look["why_not"] != "no prompt is tuned yet"
+    assert (take["ready"], take["up_to_date"], take["finished"]) == (True, True, False)
+    answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert answer["by"] == "run"
+    assert served.get("/api/learn").json()["queries"] == scores["queries"]["total"]
+    served.post("/api/classes", {"name": "more"})
+    served.post("/api/template", {"template": "a drawing of {}"})
+    served.settled()
+    assert served.get("/api/take").json()["up_to_date"] is False
+    answer = served.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert answer["by"] == "heads"
+
+
 def test_stopped_and_gone_on_by_the_page(served: Station, whole: Path, run: Path) -> None:
     interrupted(served)
     begun = told_history(served)

@@ -249,7 +249,7 @@ class LookAnswer(Struct):
     photos: int  # that judge
     before: ShareAnswer
     after: ShareAnswer
-    tuned: TunedAnswer | None  # of the finished run, on the photos that judge
+    tuned: TunedAnswer | None  # of the run, also one that was stopped, on the photos that judge
     why_not: str | None  # there is none
     tuned_validation: ValidationAnswer | None  # that run's own figures
     threshold: float | None  # 0 to 1; a likelier answer is sure
@@ -295,7 +295,8 @@ class TakeFile(Struct):
 class TakeAnswer(Struct):
     ready: bool
     why: str | None
-    up_to_date: bool
+    up_to_date: bool  # made of the photos, names and template as they are
+    finished: bool  # not stopped before its end
     files: list[TakeFile]
     command: str
 

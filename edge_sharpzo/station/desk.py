@@ -169,7 +169,7 @@ class Desk:
         self.learner.nudge()
 
     def answerer(self) -> Answerer:
-        """The newest classifier: a finished run's of these photos, or else as just learnt.
+        """The newest classifier: the run's, if it is of these photos, or else as just learnt.
 
         Raises UserError where there is none.
         """

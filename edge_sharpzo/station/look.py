@@ -83,7 +83,7 @@ class Share:
 
 
 class Tuned(NamedTuple):
-    """How many photos a finished run has right."""
+    """How many photos a run has right."""
 
     prompt: Share  # alone
     classifier: Share  # mixed with the head, as `predict` answers
@@ -146,7 +146,7 @@ class Look:
         return _share(self.judged.said, self.judged.photos.labels)
 
     def tuned(self, prompt: TunedPrompt, seen: frozenset[str]) -> Tuned | str:
-        """Of a finished run, which has learnt from photos with the digests `seen`.
+        """Of a run, which has learnt from photos with the digests `seen`.
 
         Or why not: too few photos may be left that it has not learnt from.
         """

@@ -31,8 +31,9 @@ class RunState:
     validation: tuple[float | None, float | None, int] | None = None  # prompt, classifier; photos
     made_of: MadeOf | None = None  # without photos, of a run that has not got as far
     learnt_from: frozenset[str] = frozenset()  # digests of photos
-    prompt: TunedPrompt | None = None  # of a finished run
+    prompt: TunedPrompt | None = None  # of a run with results
     history: list[Record] = field(default_factory=list)
+    queries: int = 0
     why: str | None = None  # what is wrong with it
 
 
@@ -150,23 +151,27 @@ def _stamp(file: Path) -> tuple[int, int, int] | None:
 def _read(folder: Path) -> RunState:
     if not (folder / CONFIG).exists():
         return RunState()
-    config, finished = RunConfig.read(folder), is_finished(folder)
+    config, finished, history = RunConfig.read(folder), is_finished(folder), _history(folder)
+    # A run that died while it wrote its results is gone on with, and has none till then.
+    has_results = finished or all((folder / name).exists() for name in (SUMMARY, PROMPT))
+    summary = Summary.read(folder) if has_results else None
+    queries = [summary.queries.total] if summary else []
     return RunState(
         finished=finished,
-        has_results=(folder / SUMMARY).exists(),
+        has_results=has_results,
         can_resume=not finished,
         has_checkpoint=(folder / FILE).exists(),
-        validation=_validation(folder) if finished else None,
+        validation=_validation(summary) if summary else None,
         made_of=MadeOf.run(config),
         learnt_from=frozenset(config.learnt_from()),
-        prompt=TunedPrompt.load(folder) if finished else None,
-        history=_history(folder),
+        prompt=TunedPrompt.load(folder) if has_results else None,
+        history=history,
+        queries=max([*queries, *(record.queries for record in history[-1:])], default=0),
     )
 
 
-def _validation(folder: Path) -> tuple[float | None, float | None, int]:
+def _validation(summary: Summary) -> tuple[float | None, float | None, int]:
     """Accuracies on the run's validation photos, 0 to 1, and how many these are."""
-    summary = Summary.read(folder)
     scores = summary.accuracy
     return scores.tuned.val, scores.classifier.val, summary.data.val
 

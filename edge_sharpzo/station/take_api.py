@@ -1,7 +1,6 @@
 """The API of taking it elsewhere: the classifier's file, its labels, the run folder as a zip."""
 
 import io
-import shlex
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -16,9 +15,9 @@ from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.sending import file_response, opened, portions
-from edge_sharpzo.system.text import shown
 
-ZIP = "run.zip"
+FOLDER, ZIP = "run", "run.zip"  # a zip's one folder, whatever the run is called here
+COMMAND = f"edge-sharpzo predict {FOLDER} photo.jpg"
 
 
 def _files(run: Path) -> list[Path]:
@@ -41,8 +40,9 @@ def take(desk: Desk, asked: Asked) -> TakeAnswer:  # noqa: ARG001
     """What there is to take."""
     why = _why_not(desk)
     files = [] if why else [TakeFile(f.name, f.stat().st_size) for f in _files(desk.run)]
-    command = f"edge-sharpzo predict {shlex.quote(shown(desk.run.name))} photo.jpg"
-    return TakeAnswer(why is None, why, desk.tuner.state().up_to_date, files, command)
+    run, look = desk.tuner.folder.state(), desk.learner.look
+    is_new = bool(look and run.made_of == look.made_of)
+    return TakeAnswer(why is None, why, is_new, run.finished, files, COMMAND)
 
 
 def _sent(desk: Desk, name: str, media_type: str) -> StreamingResponse:
@@ -74,7 +74,7 @@ def run_zip(desk: Desk, asked: Asked) -> StreamingResponse:  # noqa: ARG001
     if why := _why_not(desk):
         raise AskedError(409, why)
     return StreamingResponse(
-        zipped(_files(desk.run), "run"), media_type="application/zip", headers=_as_file(ZIP)
+        zipped(_files(desk.run), FOLDER), media_type="application/zip", headers=_as_file(ZIP)
     )
 
 

@@ -107,10 +107,9 @@ class Tuner:
         if last and last.state == "failed":
             state, why = "failed", last.why
         why_not = _why_not_resumable(run, look)
-        queries = run.history[-1].queries if run.history else 0
         return TuneState(
             state,
-            queries,
+            run.queries,
             history=run.history,
             why=why,
             told=last.told if last and look and look.version == self._told_of else [],

@@ -19,6 +19,8 @@ const MEANT = {
 const FRESH = "Made of the photos as they are now. Take it to wherever it is to work.";
 const OLD = "Photos or words have changed since this was made: learn again to have that in it.";
 
+const STOPPED = "Made of the photos as they are now, and stopped early: what Learn goes on with may be better.";
+
 let shown = "";
 
 /** What can be fetched: two files of the run, and all of it as one. */
@@ -50,11 +52,11 @@ async function show(state) {
   if (mark === shown) return;
   shown = mark;
   try {
-    const { ready, files, command, why, up_to_date: fresh } = await get("/api/take");
+    const { ready, files, command, why, up_to_date: fresh, finished } = await get("/api/take");
     put(by("take"), { hidden: !ready });
     put(by("take-none"), { hidden: ready });
     put(by("take-why"), { text: why ? sentence(why) : "" });
-    put(by("take-text"), { text: !ready ? "" : fresh ? FRESH : OLD });
+    put(by("take-text"), { text: !ready ? "" : !fresh ? OLD : finished ? FRESH : STOPPED });
     if (!ready) return;
     keyed(by("files"), offered(files), file);
     put(by("command"), { text: command });
