@@ -175,7 +175,8 @@ def _told_where_lost(lock: FolderLock, folder: Path, listen: Listener) -> Callab
         if not told:
             told = True
             lost = f"{folder} was deleted, renamed or replaced"
-            listen(Note(f"{lost}: the run goes on, and its results go to a folder beside it", True))
+            goes_on = "the run goes on without checkpoints, and its results go elsewhere"
+            listen(Note(f"{lost}: {goes_on}", True))
         return False
 
     return is_there

@@ -414,7 +414,7 @@ def test_a_folder_that_is_lost_in_mid_run_costs_no_result(
             lose(out)
 
     run = edge_sharpzo.tune(data, onnx=tiny_onnx, out=out, shots=6, budget=300, on_progress=listen)
-    assert run.folder == tmp_path / "run-2"
+    assert run.folder == tmp_path / "run-rescued"
     assert f"the results are in {run.folder}" in said[-1]
     alone = edge_sharpzo.tune(data, onnx=tiny_onnx, out=tmp_path / "alone", shots=6, budget=300)
     assert history(run.folder) == history(alone.folder)
@@ -425,6 +425,36 @@ def test_a_folder_that_is_lost_in_mid_run_costs_no_result(
     if lose is taken:
         assert (out / "config.json").read_text() == "another run's"
         assert sorted(file.name for file in out.iterdir()) == [".lock", "config.json"]
+
+
+@pytest.mark.parametrize("out", ["up/run", "."])
+def test_results_find_a_place_where_none_is_left_beside_the_folder(
+    out: str, tiny_onnx: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    said, done = list[str](), list[bool]()
+
+    def listen(event: object) -> None:
+        if isinstance(event, Note):
+            said.append(event.text)
+        if type(event).__name__ == "QueriesSpent" and not done:
+            done.append(True)
+            if out == ".":
+                Path(".lock").unlink()
+            else:
+                Path("up").rename("away")
+                Path("up").write_text("in the way")
+
+    run = edge_sharpzo.tune(
+        data, onnx=tiny_onnx, out=Path(out), shots=6, budget=300, on_progress=listen
+    )
+    assert "the run goes on without checkpoints" in "".join(said)
+    assert f"the results are in {run.folder}" in said[-1]
+    assert run.folder.parent == tmp_path
+    assert run.folder.name.startswith("here-rescued" if out == "." else "run-rescued-")
+    assert (run.folder / "report.html").exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"no tensors", None])

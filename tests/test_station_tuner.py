@@ -106,7 +106,7 @@ def test_a_run_of_the_page_is_that_of_the_command(served: Station, whole: Path, 
     assert (learn["state"], learn["up_to_date"], learn["resumable"]) == ("done", True, False)
     assert same(run, whole)
     assert told_history(served) == written_history(run)
-    assert learn["queries"] == written_history(run)[-1]["queries"]
+    assert learn["queries"] == json.loads((run / "summary.json").read_text())["queries"]["total"]
 
 
 def test_of_a_stopped_run_every_page_says_the_same(served: Station, run: Path) -> None:
@@ -426,7 +426,8 @@ def test_what_fails_is_said_and_the_page_goes_on(
 
 
 def deleted(place: Path) -> None:
-    shutil.rmtree(place)
+    """At once: what is written into it meanwhile would keep a part of it."""
+    shutil.rmtree(place.rename(place.with_name("going")))
 
 
 def renamed(place: Path) -> None:
@@ -434,7 +435,7 @@ def renamed(place: Path) -> None:
 
 
 def replaced(place: Path) -> None:
-    shutil.rmtree(place)
+    deleted(place)
     place.mkdir()
     (place / "notes.txt").write_text("mine")
 
@@ -467,11 +468,13 @@ def test_a_folder_that_is_lost_in_mid_run_is_said_at_once_and_costs_no_result(
     goes_on.set()
     monkeypatch.undo()
     learn = ended(served)
-    beside = place.with_name(f"{place.name}-2")
+    beside = place.with_name(f"{place.name}-rescued")
     told = [text for text in learn["told"] if "results" in text]
     assert told[1] == f"the results are in {beside}"
     if lose is replaced:
         assert told[2].startswith(f"the results stay there, since {place} is something else's now")
+        assert f"rename {beside} to {place}" in told[2]
+        assert any(str(beside) in line for line in served.log)
         assert (beside / "summary.json").exists()
         assert [file.name for file in place.iterdir()] == ["notes.txt"]
     else:

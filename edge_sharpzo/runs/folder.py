@@ -1,5 +1,6 @@
 """A run's folder on disk: how one starts, goes on and is finished."""
 
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,11 +41,15 @@ def new_folder() -> Path:
 
 
 def beside(folder: Path) -> Path:
-    """A new folder beside a run's own, for results that cannot go there; it exists afterwards.
+    """A new folder for results that cannot go to a run's own; it exists afterwards.
 
-    Raises UserError where it cannot be made.
+    It lies beside that one, or where nothing can be made there, where temporary files lie.
     """
-    return _made(folder.with_name(f"{folder.name}-2"))
+    folder = folder.absolute()  # `.` has no name
+    try:
+        return _made(folder.with_name(f"{folder.name}-rescued"))
+    except UserError:
+        return Path(tempfile.mkdtemp(prefix=f"{folder.name}-rescued-"))
 
 
 def _made(wanted: Path) -> Path:

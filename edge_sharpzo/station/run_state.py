@@ -1,6 +1,7 @@
 """What the station's run folder holds while nobody tunes into it here."""
 
 import os
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,8 +81,14 @@ class RunFolder:
         Raises OSError.
         """
         if os.path.lexists(place):
-            return f"the results stay there, since {place} is something else's now: move that away"
-        results.rename(place)
+            return (
+                f"the results stay there, since {place} is something else's now: move that away, "
+                f"and rename {results} to {place}"
+            )
+        try:
+            results.rename(place)
+        except OSError:  # it is on another disk
+            shutil.move(results, place)
         return f"{place} was free again: the results were moved there"
 
     def adopt(self) -> list[str]:

@@ -221,7 +221,9 @@ class Tuner:
 
         made = api.tune(on_progress=hear, cancelled=self._stop.is_set, **asked)  # type: ignore[arg-type]
         if made.folder != place:
-            progress.told.append(self.folder.brought_back(made.folder, place))
+            told = self.folder.brought_back(made.folder, place)
+            self._log(f"{made.folder}: {told}")
+            progress.told.append(told)
 
     def _watch(self) -> None:
         """Begins by itself once photos have changed and then stayed as they are."""
@@ -247,6 +249,8 @@ def _why_not_resumable(run: RunState, look: Look | None) -> str | None:
     if not run.can_resume:
         return None
     if not run.has_checkpoint:
+        if run.has_results:
+            return "its folder was lost on the way, so that no checkpoint was kept"
         return "nothing was kept of it yet"
     if look is None or run.made_of is None:
         return "the photos as they are now are not learnt yet"
@@ -258,7 +262,8 @@ def _why_not_resumable(run: RunState, look: Look | None) -> str | None:
 
 
 def _for_the_page(text: str) -> str:
-    """What to press, where a message says what to type."""
+    """What to press, or to give the station, where a message says what to type."""
+    text = text.replace("choose another `out`", "start the station with another --run")
     return re.sub(r"(and|then) go on with `resume=[^`]*`", r"\1 press Learn again", text)
 
 
