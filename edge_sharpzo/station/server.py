@@ -15,6 +15,7 @@ MOST_HEADERS = 64_000  # bytes
 HEAD_WITHIN = 10.0  # seconds in which a connection has to have asked for something
 TAKEN_WITHIN = 30.0  # seconds in which some of an answer has to be taken
 SEND_BUFFER = 131_072  # bytes of a connection's answers that the system holds
+MOST_AHEAD = 16  # requests of a connection that do not wait for an answer; browsers' all do
 MOST_CONNECTIONS = 256  # or half of the files that the process may open
 
 
@@ -32,12 +33,12 @@ class Connection(H11Protocol):
     """Ends when nothing is asked on it in time, or nothing is taken of an answer.
 
     Anybody on the network can open connections, before any token is looked at: where there are too
-    many, one gives way. Of requests that come together the next is answered once the one before is
-    sent but for 64 KiB.
+    many, one gives way. Requests that come together are answered one by one, and a few alone.
     """
 
     _since = 0.0  # when it was opened, the last answer was done, or some of one was taken
     _unsent = 0  # bytes of answers that were not taken yet, when it was looked at last
+    _ahead = 0  # requests that came before the one before was answered
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,6 +64,9 @@ class Connection(H11Protocol):
         """See uvicorn."""
         if not self._unsent:
             self._since = self.loop.time()
+        self._ahead += bool(self.conn.trailing_data[0])
+        if self._ahead > MOST_AHEAD:
+            self.transport.close()
         super().on_response_complete()
 
     def resume_writing(self) -> None:
@@ -78,19 +82,24 @@ class Connection(H11Protocol):
     def _last_of_all(self) -> "Connection":
         """Who gives way to this new one.
 
-        One that waits, for a request or for its answer to be taken, before one that is at work; of
-        the address with the most connections; for the longest time. Where all are at work and none
-        has more than this one's address, this one.
+        One that waits, for a request or for its answer to be taken, or has asked for more already,
+        before one that is at work; of the address with the most connections; for the longest time.
+        Where all are at work and none has more than this one's address, this one.
         """
         every = [each for each in self.connections if isinstance(each, Connection)]
         held = Counter(each._host for each in every)
 
         def rank(each: Connection) -> tuple[bool, int, bool, float]:
             is_new = each is self
-            idle = each.is_waiting or each.transport.get_write_buffer_size() > 0
-            return is_new or not idle, -held[each._host], not is_new, each._since
+            return is_new or not each._may_go, -held[each._host], not is_new, each._since
 
         return min(every, key=rank)
+
+    @property
+    def _may_go(self) -> bool:
+        """Whether it is not at work, or asked for more before it was answered: no browser does."""
+        unsent = self.transport.get_write_buffer_size()
+        return self.is_waiting or unsent > 0 or bool(self.conn.trailing_data[0])
 
     @property
     def _host(self) -> str:
