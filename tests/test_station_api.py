@@ -11,7 +11,7 @@ import struct
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from stations import MARKED, Station, files_of, picture, station
 
 from edge_sharpzo.album import Album, InUseError
 from edge_sharpzo.runs.records import Summary
-from edge_sharpzo.station import pages, server, uploads
+from edge_sharpzo.station import learner, pages, server, uploads
 from edge_sharpzo.station.api import ENDPOINTS
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import TOO_MANY, as_asked_error
@@ -309,6 +309,108 @@ def test_files_that_are_left_out_are_counted_beside_the_photos(served: Station, 
     state = served.settled()
     assert state["look"]["state"] == "none"
     assert (state["classes"][2]["photos"], state["classes"][2]["left_out"]) == (0, 7)
+
+
+def _one_class(data: Path) -> None:
+    for name in ("blue_things", "green_things"):
+        (data / name).rename(data.parent / name)
+    shutil.copy(data / "red_things" / "002.png", data / "red_things" / "torn.png")
+
+
+def _one_class_that_is_mended(data: Path) -> None:
+    for name in ("blue_things", "green_things"):
+        shutil.rmtree(data / name)
+    (data / "red_things" / "torn.png").write_bytes(picture(RED, 9))
+
+
+def _one_class_beside_background(data: Path) -> None:
+    for name in ("blue_things", "green_things"):
+        shutil.rmtree(data / name)
+    (data / "_background").mkdir()
+    shutil.copy(data / "red_things" / "003.png", data / "_background" / "a.png")
+    (data / "_background" / "b.png").write_bytes(picture(40))
+
+
+def _one_that_cannot_be_used(data: Path) -> None:
+    (data / "red_things" / "torn.png").unlink()
+    (data / "blue_things" / "000.png").unlink()
+    shutil.copy(data / "blue_things" / "001.png", data / "blue_things" / "z.png")
+    for photo in (data / "green_things").iterdir():
+        photo.write_bytes(b"none")
+
+
+def _two_of_one_name(data: Path) -> None:
+    (data / "blue_things" / "000.png").unlink()
+    (data / "green_things").rename(data / "red things")
+
+
+def _none(data: Path) -> None:
+    for photo in data.glob("*/*.png"):
+        photo.unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (_one_class, {"red_things": (7, 1)}),
+        (_one_class_that_is_mended, {"red_things": (8, 0)}),
+        (_one_class_beside_background, {"red_things": (7, 1), None: (1, 1)}),
+        (
+            _one_that_cannot_be_used,
+            {"blue_things": (5, 1), "green_things": (0, 6), "red_things": (7, 0)},
+        ),
+        (_two_of_one_name, {"blue_things": (5, 0), "red things": (6, 0), "red_things": (7, 1)}),
+        (_none, {"blue_things": (0, 0), "green_things": (0, 0), "red_things": (0, 0)}),
+    ],
+)
+def test_what_is_left_out_is_of_the_album_as_it_is_where_nothing_can_be_learnt(
+    change: Callable[[Path], None],
+    counts: dict[str | None, tuple[int, int]],
+    served: Station,
+    data: Path,
+) -> None:
+    (data / "red_things" / "torn.png").write_bytes(picture(RED)[:60])
+    shutil.copy(data / "blue_things" / "000.png", data / "red_things" / "of-two.png")
+    before = served.settled()
+    assert _left_out(before) == {
+        "blue_things": (5, 1),
+        "green_things": (6, 0),
+        "red_things": (6, 2),
+    }
+    change(data)
+    after = served.settled()
+    assert after["look"]["state"] == "none"
+    assert _left_out(after) == counts
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EIO, "bad disk")])
+@pytest.mark.parametrize("at", ["prepare", "sift"])
+def test_nothing_is_said_to_be_left_out_where_that_cannot_be_told(
+    at: str, error: Exception, served: Station, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "red_things" / "torn.png").write_bytes(picture(RED)[:60])
+    assert _left_out(served.settled())["red_things"] == (6, 1)
+
+    def fails(*given: object) -> None:  # noqa: ARG001
+        raise error
+
+    monkeypatch.setattr(learner, at, fails)
+    for name in ("blue_things", "green_things"):
+        if at == "sift":  # which is for an album that nothing can be learnt from
+            shutil.rmtree(data / name)
+    (data / "red_things" / "000.png").unlink()
+    state = served.settled()
+    assert state["look"]["state"] == "none"
+    assert _left_out(state)["red_things"] == (6, 0)
+
+
+def _left_out(state: dict[str, Any]) -> dict[str | None, tuple[int, int]]:
+    """Photos and files that are none, by class; None: the background, if any."""
+    counts: dict[str | None, tuple[int, int]] = {
+        each["name"]: (each["photos"], each["left_out"]) for each in state["classes"]
+    }
+    background = (state["background"], state["background_left_out"])
+    return counts | ({None: background} if any(background) else {})
 
 
 def test_files_that_are_left_out_are_named(served: Station, data: Path) -> None:

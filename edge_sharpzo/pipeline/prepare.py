@@ -13,20 +13,14 @@ from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.clip.prompts import TunablePrompt, same_rows
 from edge_sharpzo.clip.towers import Tower
 from edge_sharpzo.engines.opening import open_clip
-from edge_sharpzo.events import (
-    Listener,
-    Note,
-    PhotosEncoded,
-    PhotoSkipped,
-)
+from edge_sharpzo.events import Listener, Note
 from edge_sharpzo.photos.background import check_enough
-from edge_sharpzo.photos.copies import in_order, leave_out_copies
 from edge_sharpzo.photos.draw import draw_shots
-from edge_sharpzo.photos.features import Kept, Looked, look_at
+from edge_sharpzo.photos.features import Kept
 from edge_sharpzo.photos.found import BACKGROUND, FOREIGN, POOL, Found, Photos, find_photos
 from edge_sharpzo.photos.labelled import Split, Splits
 from edge_sharpzo.photos.left_out import LeftOut, grouped, told
-from edge_sharpzo.photos.near_duplicates import near_duplicates, without_near_duplicates
+from edge_sharpzo.pipeline.usable import sift
 from edge_sharpzo.runs.folder import RUNS
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.photo_check import NearDuplicates
@@ -230,20 +224,6 @@ def check_left(found: Found, usable: np.ndarray, left_out: list[LeftOut]) -> Non
             )
 
 
-def _looked(task: Task, listen: Listener, stop: Stop, kept: Kept | None) -> Looked:
-    """What `look_at` gives; `listen` hears of progress and of photos that cannot be read."""
-
-    def encoded(done: int, total: int) -> None:
-        listen(PhotosEncoded(done, total))
-        with stop.interruptible():  # raises Cancelled if the caller wishes to stop
-            pass
-
-    def skipped(path: Path, reason: str) -> None:
-        listen(PhotoSkipped(path, reason))
-
-    return look_at(task.clip, task.found, encoded, skipped, kept=kept)
-
-
 def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) -> Prepared:
     """Reads and encodes the photos, or takes their features from the cache, and draws the shots.
 
@@ -251,14 +231,10 @@ def prepare(task: Task, listen: Listener, stop: Stop, kept: Kept | None = None) 
     that prepares again and again. Raises UserError where no photo of a class is left.
     """
     options, found = task.options, task.found
-    looked = _looked(task, listen, stop, kept)
+    looked, usable, groups, left_out = sift(
+        task.clip, found, options.drop_duplicates, listen, stop, kept
+    )
     photos, seen = looked.photos, looked.encoded
-    usable, copies = leave_out_copies(photos, found.parts, seen.sketches, seen.readable)
-    left_out = [*found.left_out, *looked.left_out, *copies]
-    groups = near_duplicates(seen.features, seen.sketches, in_order(photos, found.parts, usable))
-    if options.drop_duplicates:
-        usable, dropped = without_near_duplicates(photos, found.parts, groups, usable)
-        left_out += dropped
     check_left(found, usable, left_out)
     of_background, foreign = (
         np.flatnonzero(usable & (found.parts == p)) for p in (BACKGROUND, FOREIGN)

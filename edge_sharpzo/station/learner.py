@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_sharpzo.album import Album
 from edge_sharpzo.clip.model import Clip
-from edge_sharpzo.events import Event, Note, PhotosEncoded, PhotoSkipped
+from edge_sharpzo.events import Event, Note, PhotosEncoded
 from edge_sharpzo.photos.digests import Digests
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import Kept
@@ -24,8 +24,10 @@ from edge_sharpzo.photos.left_out import SET_ASIDE, LeftOut, grouped, told
 from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
 from edge_sharpzo.pipeline.prepare import check_classes
 from edge_sharpzo.pipeline.search import word_features
+from edge_sharpzo.pipeline.usable import sift
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.station.eyes import Eyes
+from edge_sharpzo.station.found_in import found_in
 from edge_sharpzo.station.look import Look, look_at
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 from edge_sharpzo.system.memory import return_freed_memory
@@ -106,7 +108,10 @@ class Learner:
 
     @property
     def left_out(self) -> frozenset[Path]:
-        """Files of the album that could not be used when it was learnt last, or was to be."""
+        """Files of the album that cannot be used, as of when it was learnt last, or was to be.
+
+        Empty where that could not be told.
+        """
         return self._left_out
 
     @property
@@ -150,9 +155,10 @@ class Learner:
             except UserError as error:
                 self._look, why = None, str(error)
             except OSError as error:
-                self._look, why = None, os_error_text(error)
+                self._look, self._left_out, why = None, frozenset(), os_error_text(error)
             except MemoryError:
-                self._look, why = None, "memory ran out: take fewer photos, or a smaller model"
+                self._look, self._left_out = None, frozenset()
+                why = "memory ran out: take fewer photos, or a smaller model"
             self._tried, self._why = version, why
             return_freed_memory()
             self._settle("none" if why else "ready")
@@ -172,7 +178,6 @@ class Learner:
         of_classes = [photo for each in contents.classes for photo in each.photos]
         ids = {photo.path: photo.id for photo in [*of_classes, *contents.background]}
         notes: list[str] = []
-        unreadable: list[Path] = []
 
         def listen(event: Event) -> None:
             match event:
@@ -180,16 +185,18 @@ class Learner:
                     self._state = replace(self._state, done=done, of=total)
                 case Note(text, True):
                     notes.append(text)
-                case PhotoSkipped(path):
-                    unreadable.append(path)
 
         options = self._options()
         stop = StopWhen(lambda: self._closing)
-        task, as_written, words = self._texts_of(options, listen)
+        kept = Kept(self._digests, self.eyes)
         try:
-            prepared = prepare(task, listen, stop, Kept(self._digests, self.eyes))
-        except UserError:  # as for a class of which nothing can be read
-            self._left_out = frozenset(unreadable)
+            task, as_written, words = self._texts_of(options, listen)
+            prepared = prepare(task, listen, stop, kept)
+        except UserError:  # nothing can be learnt, but files can be told from photos
+            self._left_out = frozenset()
+            every = found_in(contents, self._album.root)
+            sifted = sift(self._clip, every, options.drop_duplicates, listen, stop, kept)
+            self._left_out = frozenset(each.path for each in sifted.left_out)
             raise
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]

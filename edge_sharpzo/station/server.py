@@ -1,6 +1,8 @@
 """The web server: uvicorn with limits, and without handlers of signals of its own."""
 
 import asyncio
+import socket
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +13,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 GRACE = 5  # seconds that answers have to end
 MOST_HEADERS = 64_000  # bytes
 HEAD_WITHIN = 10.0  # seconds in which a connection has to have asked for something
+TAKEN_WITHIN = 30.0  # seconds in which some of an answer has to be taken
+SEND_BUFFER = 131_072  # bytes of a connection's answers that the system holds
+MOST_AHEAD = 16  # requests of a connection that do not wait for an answer; browsers' all do
 MOST_CONNECTIONS = 256  # or half of the files that the process may open
 
 
@@ -25,22 +30,27 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """Ends when nothing is asked on it in time; the oldest of those gives way where there are many.
+    """Ends when nothing is asked on it in time, or nothing is taken of an answer.
 
-    Anybody on the network can open connections, before any token is looked at.
+    Anybody on the network can open connections, before any token is looked at: where there are too
+    many, one gives way. Requests that come together are answered one by one, and a few alone.
     """
 
-    _since = 0.0
+    _since = 0.0  # when it was opened, the last answer was done, or some of one was taken
+    _unsent = 0  # bytes of answers that were not taken yet, when it was looked at last
+    _ahead = 0  # requests that came before the one before was answered
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio."""
         super().connection_made(transport)
-        self._await_head()
+        # What the system takes is seen in steps of a third of this, and is memory.
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        self._since = self.loop.time()
+        self._look_later()
         if len(self.connections) > most_connections():
-            waiting = [each for each in self.connections if isinstance(each, Connection)]
-            waiting = [each for each in waiting if each.is_waiting and each is not self]
-            last = min(waiting, key=lambda each: each._since, default=self)
+            last = self._last_of_all()
             self.connections.discard(last)
             last.transport.abort()
 
@@ -52,22 +62,64 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         """See uvicorn."""
-        self._await_head()
+        if not self._unsent:
+            self._since = self.loop.time()
+        self._ahead += bool(self.conn.trailing_data[0])
+        if self._ahead > MOST_AHEAD:
+            self.transport.close()
         super().on_response_complete()
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        self._since, self._unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        super().resume_writing()
 
     @property
     def is_waiting(self) -> bool:
         """Whether no request is being answered; the body of one that is refused may still come."""
         return self.cycle is None or self.cycle.response_complete
 
-    def _await_head(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._since = self.loop.time()
-        self._timer = self.loop.call_later(HEAD_WITHIN, self._end_waiting)
+    def _last_of_all(self) -> "Connection":
+        """Who gives way to this new one.
 
-    def _end_waiting(self) -> None:
-        if self.is_waiting:
+        One that waits, for a request or for its answer to be taken, or has asked for more already,
+        before one that is at work; of the address with the most connections; for the longest time.
+        Where all are at work and none has more than this one's address, this one.
+        """
+        every = [each for each in self.connections if isinstance(each, Connection)]
+        held = Counter(each._host for each in every)
+
+        def rank(each: Connection) -> tuple[bool, int, bool, float]:
+            is_new = each is self
+            return is_new or not each._may_go, -held[each._host], not is_new, each._since
+
+        return min(every, key=rank)
+
+    @property
+    def _may_go(self) -> bool:
+        """Whether it is not at work, or asked for more before it was answered: no browser does."""
+        unsent = self.transport.get_write_buffer_size()
+        return self.is_waiting or unsent > 0 or bool(self.conn.trailing_data[0])
+
+    @property
+    def _host(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _look_later(self) -> None:
+        every = min(HEAD_WITHIN, TAKEN_WITHIN) / 10
+        self._timer = self.loop.call_later(every, self._look)
+
+    def _look(self) -> None:
+        """Ends it where its time is over, also one that is closed and has something to send."""
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent < self._unsent or (unsent and not self._unsent):
+            self._since = now
+        self._unsent = unsent
+        waited = now - self._since
+        self._look_later()
+        if unsent and waited >= TAKEN_WITHIN:
+            self.transport.abort()
+        elif not unsent and self.is_waiting and waited >= HEAD_WITHIN:
             self.transport.close()
 
 
