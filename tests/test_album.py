@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -677,7 +678,7 @@ def test_a_photo_by_its_id(album: Album) -> None:
     wanted = album.classes()[0].photos[0]
     assert album.photo(wanted.id) == wanted
     album.move_aside([wanted.id])
-    with pytest.raises(NotThereError, match="load the page again"):
+    with pytest.raises(NotThereError, match="List them again"):
         album.photo(wanted.id)
     assert album.photo(album.set_aside()[0].id).class_name == "cat"
     for odd in ("", "0" * 16, "../cat/1.jpg"):
@@ -685,12 +686,73 @@ def test_a_photo_by_its_id(album: Album) -> None:
             album.photo(odd)
 
 
+def _written_over(photo: Path, by: Path) -> None:
+    photo.write_bytes(by.read_bytes())
+
+
+def _renamed_over(photo: Path, by: Path) -> None:
+    by.rename(photo)
+
+
+def _copied_over_with_its_time(photo: Path, by: Path) -> None:
+    os.utime(by, ns=(5, 5))
+    shutil.copy2(by, photo)
+
+
+def _exchanged(photo: Path, by: Path) -> None:
+    aside = photo.with_name("for a moment")
+    photo.rename(aside)
+    by.rename(photo)
+    aside.rename(by)
+
+
+def _folders_exchanged(photo: Path, by: Path) -> None:
+    _exchanged(photo.parent, by.parent)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _written_over,
+        _renamed_over,
+        _copied_over_with_its_time,
+        _exchanged,
+        _folders_exchanged,
+    ],
+)
+def test_what_came_into_a_photos_place_is_never_taken_for_it(change: Any, album: Album) -> None:
+    photo, by = (album.root / name / "1.jpg" for name in ("cat", "dog"))
+    content = by.read_bytes()
+    for known in (False, True):  # whether it was listed since
+        (old,) = ids(album.classes()[0].photos, "1.jpg")
+        if not known:
+            change(photo, by)
+        else:
+            os.utime(photo, ns=(7, 7))
+            assert album.contents()
+        with pytest.raises(NotThereError, match="replaced"):
+            album.photo(old)
+        before = tree(album.root)
+        for move in (album.move_aside, album.move_to_background, album.put_back):
+            with pytest.raises(NotThereError, match="nothing was moved"):
+                move([old])
+        assert tree(album.root) == before
+    (new,) = ids(album.classes()[0].photos, "1.jpg")
+    assert album.photo(new).path == photo
+    assert photo.read_bytes() == content
+    assert album.move_aside([old, new]).told == [
+        "1 photo that you chose: no longer there, or replaced by another"
+    ]
+    album.undo()
+    assert ids(album.classes()[0].photos, "1.jpg") == [new]
+
+
 def test_photos_that_are_not_there_are_told(album: Album) -> None:
     chosen = ids(album.classes()[0].photos)
     outcome = album.move([*chosen, "0" * 16], "dog")
-    assert outcome.told == ["1 photo that you chose: no longer there"]
+    assert outcome.told == ["1 photo that you chose: no longer there, or replaced by another"]
     assert album.can_undo() == "2 photos moved to 'dog'"
-    with pytest.raises(NotThereError, match="none of these photos"):
+    with pytest.raises(NotThereError, match="none of these photos is there any more"):
         album.move_aside(chosen)
     there = ids(album.classes()[1].photos)
     assert (album.move(there, "dog").step, album.put_back(there).step) == (None, None)

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import pytest
 from helpers import invoke, png
+from PIL import Image
 from stations import MARKED, Station, files_of, picture, station
 
 from edge_sharpzo.album import Album, InUseError
@@ -1503,6 +1504,70 @@ def test_a_folder_changed_by_hand(served: Station, data: Path) -> None:
     assert "red_things" in cause(served.get("/api/look"), 409)
     assert cause(served.send("/api/try", ("a.png", GOOD), field="photo"), 409)
     assert served.send("/api/photos?class=red_things", ("a.png", GOOD)).json()["added"] == 1
+
+
+def colour(picture: bytes) -> str:
+    """Which of red, green and blue a photo mostly is."""
+    mean = Image.open(io.BytesIO(picture)).convert("RGB").resize((1, 1)).getpixel((0, 0))
+    assert isinstance(mean, tuple)
+    return ["red", "green", "blue"][mean.index(max(mean))]
+
+
+def _one_over_another(data: Path) -> None:
+    for photo in (data / "red_things").iterdir():
+        (data / "blue_things" / photo.name).rename(photo)
+
+
+def _written_over(data: Path) -> None:
+    for photo in (data / "red_things").iterdir():
+        photo.write_bytes((data / "blue_things" / photo.name).read_bytes())
+
+
+def _folders_exchanged(data: Path) -> None:
+    (data / "red_things").rename(data / ".t")
+    (data / "blue_things").rename(data / "red_things")
+    (data / ".t").rename(data / "blue_things")
+
+
+@pytest.mark.parametrize("change", [_one_over_another, _written_over, _folders_exchanged])
+def test_photos_replaced_by_hand_have_other_ids(change: Any, served: Station, data: Path) -> None:
+    served.settled()
+    old = ids(served, "class=red_things")
+    assert {colour(served.get(f"/api/photos/{p}/thumbnail").content) for p in old} == {"red"}
+    change(data)
+    for photo in old:
+        for kind in ("thumbnail", "image"):
+            assert "replaced" in cause(served.get(f"/api/photos/{photo}/{kind}"), 404)
+    before = {n: c for n, c in files_of(data).items() if not n.startswith(".station")}
+    for to in ("set-aside", "background", {"class": "green_things"}):
+        told = cause(served.post("/api/photos/move", {"ids": old, "to": to}), 404)
+        assert "nothing was moved" in told
+    after = {n: c for n, c in files_of(data).items() if not n.startswith(".station")}
+    assert after == before
+    new = ids(served, "class=red_things")
+    assert (len(new), set(new) & set(old)) == (6, set())
+    for kind in ("thumbnail", "image"):
+        seen = {colour(served.get(f"/api/photos/{photo}/{kind}").content) for photo in new}
+        assert seen == {"blue"}
+    moved = served.post("/api/photos/move", {"ids": [old[0], new[0]], "to": "set-aside"}).json()
+    assert moved["told"] == ["1 photo that you chose: no longer there, or replaced by another"]
+    (aside,) = (data / ".set-aside").rglob("*.png")
+    assert colour(aside.read_bytes()) == "blue"
+
+
+def test_what_was_said_of_a_photo_is_not_said_of_the_next(served: Station, data: Path) -> None:
+    (data / "red_things" / "000.png").rename(data / "green_things" / "wrong.png")
+    served.settled()
+
+    def suspects() -> list[str]:
+        listed = served.get("/api/photos?class=green_things").json()["photos"]
+        return [each["name"] for each in listed if each["suspect"]]
+
+    assert suspects() == ["wrong.png"]
+    (old,) = [each["id"] for each in served.get("/api/look").json()["suspects"]]
+    (data / "green_things" / "wrong.png").write_bytes(picture(GREEN, 77))
+    assert cause(served.get(f"/api/photos/{old}/thumbnail"), 404)
+    assert suspects() == []
 
 
 def test_an_empty_folder_waits_for_photos(tiny_onnx: Path, tmp_path: Path) -> None:

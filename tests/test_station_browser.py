@@ -1009,6 +1009,85 @@ def test_what_is_pressed_is_there_until_it_is_let_go(
     web.fine()
 
 
+# What an image shows, in the middle.
+COLOUR = """(image) => {
+  const canvas = document.createElement("canvas").getContext("2d");
+  canvas.drawImage(image, 0, 0, 1, 1);
+  const [r, g] = canvas.getImageData(0, 0, 1, 1).data;
+  return image.complete && r !== g ? (r > g ? "red" : "green") : "nothing";
+}"""
+
+
+@pytest.mark.slow
+def test_a_photo_that_was_replaced_by_hand_is_shown(
+    watched: Callable[..., Watched], imgs: Path
+) -> None:
+    web = watched()
+    page = web.open("/")
+    tiles = page.get_by_label("Photos of red things", exact=True).locator("img")
+
+    def until(colour: str) -> None:
+        ends = time.monotonic() + 30
+        while tiles.count() == 0 or tiles.first.evaluate(COLOUR) != colour:
+            assert time.monotonic() < ends
+            page.wait_for_timeout(100)
+
+    until("red")
+    page.get_by_label("Photo 1 of red things").check(force=True)
+    (imgs / "red things").rename(imgs / ".t")
+    (imgs / "green things").rename(imgs / "red things")
+    (imgs / ".t").rename(imgs / "green things")
+    page.locator("#chosen").get_by_role("button", name="Set aside").click()
+    page.get_by_text("Choose among those that are there now").wait_for()
+    until("green")
+    assert not (imgs / ".set-aside").exists()
+    page.get_by_label("Photo 1 of red things").check(force=True)
+    page.locator("#chosen").get_by_role("button", name="Set aside").click()
+    page.get_by_text("Undo takes it back.").wait_for()
+    assert [path.parent.name for path in (imgs / ".set-aside").rglob("*.png")] == ["red things"]
+    web.faults = [fault for fault in web.faults if "404" not in fault]  # the move that was refused
+    web.fine()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lifted", [False, True])
+def test_another_finger_lets_go_of_nothing(
+    watched: Callable[..., Watched], imgs: Path, lifted: bool
+) -> None:
+    web = watched(has_touch=True)
+    page = web.open("/")
+    tiles = page.get_by_label("Photos of red things", exact=True).locator(".tile")
+    tiles.nth(7).wait_for()
+    fingers = page.context.new_cdp_session(page)
+
+    first, second = {"x": 5, "y": 300, "id": 0}, {"x": 60, "y": 300, "id": 1}
+    page.evaluate(
+        """() => {
+          window.heard = [];
+          for (const kind of ["pointerdown", "pointerup", "pointercancel"])
+            addEventListener(kind, ({ isPrimary }) => window.heard.push(kind, isPrimary), true);
+        }"""
+    )
+
+    def touch(kind: str, *points: dict[str, int]) -> None:
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    touch("touchStart", first)
+    touch("touchStart", first, second)
+    if lifted:
+        touch("touchEnd", second)
+    sorted((imgs / "red things").iterdir())[0].unlink()
+    settled(web.address)
+    page.wait_for_timeout(2000)  # the news have come
+    assert tiles.count() == 8
+    heard = ["pointerdown", True, "pointerdown", False, *(["pointerup", False] if lifted else [])]
+    assert page.evaluate("window.heard") == heard
+    touch("touchEnd")
+    tiles.nth(7).wait_for(state="detached")
+    assert tiles.count() == 7
+    web.fine()
+
+
 def waiting_photos(web: Watched) -> list[dict[str, Any]]:
     with asking(web.address) as client:
         photos: list[dict[str, Any]] = client.get("/api/photos?set-aside=1").json()["photos"]

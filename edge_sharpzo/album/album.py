@@ -3,12 +3,12 @@
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_sharpzo.album import adding, files
-from edge_sharpzo.album.contents import AlbumPhoto, ClassFolder, Contents, path_id, read_contents
-from edge_sharpzo.album.errors import NotThereError
+from edge_sharpzo.album.contents import AlbumPhoto, ClassFolder, Contents, read_contents
+from edge_sharpzo.album.errors import NO_PHOTO, NotThereError
 from edge_sharpzo.album.opened import INCOMING, OpenFolder, Outcome, Step
 from edge_sharpzo.album.plan import Plan
 from edge_sharpzo.album.steps import Steps, find_class
@@ -87,15 +87,13 @@ class Album(OpenFolder):
 
     def photo(self, photo_id: str) -> AlbumPhoto:
         """The photo of that id, wherever it lies. Raises NotThereError."""
-        with suppress(OSError):
-            if found := self._known.get(photo_id):  # an id is a path's, so it lies there or nowhere
-                stat = found.path.stat()
-                return replace(found, size=stat.st_size, modified=stat.st_mtime_ns)
+        if (found := self._known.get(photo_id)) and found.is_there():
+            return found
         with self._busy():
             self.contents()
             if found := self._known.get(photo_id):
                 return found
-        raise NotThereError("there is no such photo (any more): load the page again")
+        raise NotThereError(NO_PHOTO)
 
     @property
     def template(self) -> str | None:
@@ -203,8 +201,8 @@ class Album(OpenFolder):
         targets = [plan.add_file(path, folder / name) for path, name in found.new]
         where = f"'{folder.name}'" if class_name is not None else "the background"
         outcome = self._take(f"{_photos(len(targets))} added to {where}", plan)
-        ids = {path_id(path.relative_to(self.root)) for path in targets}
-        photos = [p for p in self.contents().photos() if p.id in ids] if ids else []
+        new = set(targets)
+        photos = [p for p in self.contents().photos() if p.path in new] if new else []
         return Added(outcome.step, outcome.told, photos, found.copies, found.refused)
 
     def move(self, photo_ids: Sequence[str], class_name: str) -> Outcome:
@@ -246,7 +244,8 @@ class Album(OpenFolder):
 
     def _take(self, text: str, plan: Plan, missing: int = 0) -> Outcome:
         """A new step, where there is anything to do."""
-        gone = [f"{_photos(missing)} that you chose: no longer there"] if missing else []
+        why = "no longer there, or replaced by another"
+        gone = [f"{_photos(missing)} that you chose: {why}"] if missing else []
         if not plan.operations:
             return Outcome(None, [*gone, *plan.told])
         outcome = self._write(text, plan)
@@ -269,5 +268,8 @@ def _of_ids(contents: Contents, photo_ids: Sequence[str]) -> tuple[list[AlbumPho
     wanted = set(photo_ids)
     found = [photo for photo in contents.photos() if photo.id in wanted]
     if wanted and not found:
-        raise NotThereError("none of these photos is there any more: load the page again")
+        raise NotThereError(
+            "nothing was moved: none of these photos is there any more, they were moved, replaced "
+            "or deleted. Choose among those that are there now"
+        )
     return found, len(wanted) - len(found)

@@ -24,13 +24,21 @@ TRAIN, VAL, TEST = "train", "val", "test"
 class AlbumPhoto:
     """A photo's file, as it was when it was listed."""
 
-    id: str  # 16 hex digits, of its path in the folder: another once it is moved
+    id: str  # 16 hex digits, of the path in the folder, size and time: of one photo in one place
     path: Path
     class_name: str | None  # None: background. Of one set aside: the class that it came from
     part: str  # TRAIN, VAL or TEST; TRAIN where the folder is not split
     size: int  # bytes
     modified: int  # ns
     aside: bool = False  # whether it was set aside
+
+    def is_there(self) -> bool:
+        """Whether what lies there still is what was listed."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            return False
+        return (stat.st_size, stat.st_mtime_ns) == (self.size, self.modified)
 
 
 @dataclass(frozen=True)
@@ -86,15 +94,11 @@ def read_contents(root: Path, names: Mapping[str, str], marks: Iterable[str] = (
         found.classes[number] = replace(each, display=names.get(each.name, each.display))
     found.classes.sort(key=lambda each: each.name)
     found.set_aside.extend(_set_aside(root, found))
-    learnt = [_line(photo) for photo in found.photos() if not photo.aside]
+    learnt = [photo.id for photo in found.photos() if not photo.aside]
     learnt += [f"{each.name}\t{each.display}" for each in found.classes]
     teaches = _digest([*learnt, *marks])
-    version = _digest([teaches, *map(_line, found.set_aside)])
+    version = _digest([teaches, *(photo.id for photo in found.set_aside)])
     return replace(found, version=version, teaches=teaches)
-
-
-def _line(photo: AlbumPhoto) -> str:
-    return f"{photo.id} {photo.size} {photo.modified}"
 
 
 def _digest(lines: Iterable[str]) -> str:
@@ -180,18 +184,15 @@ def _stated(root: Path, paths: Iterable[Path], name: str | None, part: str) -> l
             stat = path.stat()
         except OSError:  # gone meanwhile
             continue
-        photo_id = _id(os.fsencode(path)[behind:])
+        photo_id = _id(os.fsencode(path)[behind:], stat)
         photos.append(AlbumPhoto(photo_id, path, name, part, stat.st_size, stat.st_mtime_ns))
     return photos
 
 
-def path_id(path: Path) -> str:
-    """By what a photo is addressed whose path in the data folder is `path`."""
-    return _id(os.fsencode(path))
-
-
-def _id(path: bytes) -> str:
-    return hashlib.sha256(path).hexdigest()[:16]
+def _id(path: bytes, stat: os.stat_result) -> str:
+    """Whoever saw one photo never means another that a hand put in its place."""
+    facts = b"%b\0%d %d" % (path, stat.st_size, stat.st_mtime_ns)
+    return hashlib.sha256(facts).hexdigest()[:16]
 
 
 def _shown(root: Path, path: Path) -> str:

@@ -2,6 +2,8 @@
 
 from edge_sharpzo.system.errors import UserError
 
+NO_PHOTO = "there is no such photo (any more): it was moved, replaced or deleted. List them again"
+
 
 class NotThereError(UserError):
     """No such class or photo, or nothing to undo."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:  # which makes one of these
 
 UNSURE = "unsure"  # the folder in which `watch` saves for labelling
 AT_ONCE = 24  # photos encoded for one answer: the others come with the next one
-_Stamp = tuple[str, int, int]
 
 
 class Aside:
@@ -26,7 +25,7 @@ class Aside:
 
     def __init__(self, desk: "Desk"):
         self._desk, self._lock = desk, Lock()
-        self._features: dict[_Stamp, np.ndarray | None] = {}  # None: it cannot be read
+        self._features: dict[str, np.ndarray | None] = {}  # by id; None: it cannot be read
 
     def says(self, photos: Sequence[AlbumPhoto]) -> list[SaysAnswer | None]:
         """Of each; None where nothing can be said, or not yet."""
@@ -36,7 +35,7 @@ class Aside:
             return [None] * len(photos)
         with self._lock:
             self._encode(photos)
-            features = [self._features.get(_stamp(photo)) for photo in photos]
+            features = [self._features.get(photo.id) for photo in photos]
         rows = [row for row in features if row is not None]
         told = iter(answerer.classifier.answers(np.stack(rows)) if rows else [])
         said = [None if row is None else next(told) for row in features]
@@ -54,15 +53,15 @@ class Aside:
         ]
 
     def _encode(self, photos: Sequence[AlbumPhoto]) -> None:
-        there = {_stamp(photo) for photo in self._desk.contents().set_aside}
+        there = {photo.id for photo in self._desk.contents().set_aside}
         self._features = {key: row for key, row in self._features.items() if key in there}
-        new = [photo for photo in photos if _stamp(photo) not in self._features][:AT_ONCE]
+        new = [photo for photo in photos if photo.id not in self._features][:AT_ONCE]
 
         def skipped(place: int, why: str) -> None:  # noqa: ARG001
-            self._features[_stamp(new[place])] = None
+            self._features[new[place].id] = None
 
         for seen in self._desk.learner.eyes.each([photo.path for photo in new], skipped):
-            self._features[_stamp(new[seen.place])] = seen.features
+            self._features[new[seen.place].id] = seen.features
 
 
 def can_go_back(photo: AlbumPhoto, contents: Contents, root: Path) -> bool:
@@ -76,7 +75,3 @@ def waiting(contents: Contents, root: Path) -> int:
     """How many photos `watch` has saved for labelling."""
     place = root / ASIDE_FOLDER / UNSURE
     return sum(photo.path.is_relative_to(place) for photo in contents.set_aside)
-
-
-def _stamp(photo: AlbumPhoto) -> _Stamp:
-    return photo.id, photo.size, photo.modified

@@ -12,6 +12,7 @@ import numpy as np
 from anyio import CapacityLimiter
 
 from edge_sharpzo.album import Album, AlbumPhoto, Contents, NotThereError
+from edge_sharpzo.album.errors import NO_PHOTO
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.classify import Classifier, Prediction
 from edge_sharpzo.clip.embedded import known_as, model_file
@@ -158,9 +159,9 @@ class Desk:
             contents = self.contents(fresh)
             if self._photos[0] != contents.version:
                 self._photos = contents.version, {each.id: each for each in contents.photos()}
-            if found := self._photos[1].get(photo_id):
+            if (found := self._photos[1].get(photo_id)) and found.is_there():
                 return found
-        raise NotThereError("there is no such photo (any more): load the page again")
+        raise NotThereError(NO_PHOTO)
 
     def changed(self) -> None:
         """A step was made."""

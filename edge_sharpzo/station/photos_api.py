@@ -1,7 +1,6 @@
 """The API of photos: what lies where, and every step that changes it."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from anyio import to_thread
@@ -95,33 +94,35 @@ class _Marks:
     """What the newest look says of photos."""
 
     def __init__(self, look: Look | None):
-        self._misread: dict[Path, str] = {}
-        self._suspect: set[Path] = set()
-        self._judged: set[Path] = set()
-        self._unsure: set[Path] = set()
-        self._refused: set[Path] = set()
+        # By id, so that what came into the place of a photo that was looked at has none.
+        self._misread: dict[str | None, str] = {}
+        self._suspect: set[str | None] = set()
+        self._judged: set[str | None] = set()
+        self._unsure: set[str | None] = set()
+        self._refused: set[str | None] = set()
         self._can_refuse = False
         if look is None:
             return
-        paths, said = look.judged.photos.paths, look.judged.said
-        self._judged = set(paths)
-        self._misread = {paths[i]: look.folders[said[i]] for i in look.misread()}
-        self._unsure = {paths[i] for i in look.unsure()}
-        self._refused = {paths[i] for i in look.refused()}
-        self._suspect = {look.every.paths[i] for i in look.judgement.suspects()}
+        ids = [look.ids.get(path) for path in look.judged.photos.paths]
+        said = look.judged.said
+        self._judged = set(ids)
+        self._misread = {ids[i]: look.folders[said[i]] for i in look.misread()}
+        self._unsure = {ids[i] for i in look.unsure()}
+        self._refused = {ids[i] for i in look.refused()}
+        self._suspect = {look.ids.get(look.every.paths[i]) for i in look.judgement.suspects()}
         self._can_refuse = look.judged.known is not None
 
     def marked(self, photo: AlbumPhoto) -> Photo:
-        path, known = photo.path, photo.path in self._judged
+        each, known = photo.id, photo.id in self._judged
         return Photo(
-            photo.id,
+            each,
             _as_text(photo.class_name),
             photo.part,
-            shown(path.name),
-            path in self._suspect,
-            self._misread.get(path),
-            path not in self._unsure and path not in self._refused if known else None,
-            path not in self._refused if known and self._can_refuse else None,
+            shown(photo.path.name),
+            each in self._suspect,
+            self._misread.get(each),
+            each not in self._unsure and each not in self._refused if known else None,
+            each not in self._refused if known and self._can_refuse else None,
         )
 
 

@@ -17,13 +17,15 @@ function release() {
 addEventListener(
   "pointerdown",
   ({ isPrimary, button, target }) => {
+    if (!isPrimary) return; // another finger: the first still holds
     // A select's list takes what comes after, so that nothing is heard of its end.
-    isPressed = isPrimary && button === 0 && !target.closest("select");
+    isPressed = button === 0 && !target.closest("select");
   },
   true,
 );
-for (const kind of ["pointerup", "pointercancel", "contextmenu"])
-  addEventListener(kind, release, true);
+for (const kind of ["pointerup", "pointercancel"])
+  addEventListener(kind, ({ isPrimary }) => isPrimary && release(), true);
+addEventListener("contextmenu", release, true);
 addEventListener("blur", ({ target }) => target === window && release());
 
 /** Waits until nothing is pressed. */
