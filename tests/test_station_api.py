@@ -269,7 +269,7 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
     assert (state["set_aside"], state["waiting"]) == (4, 2)
     listed = served.get("/api/photos?set-aside=1").json()["photos"]
     by_name = {(each["class"], each["name"]): each for each in listed}
-    saved, broken = by_name["unsure", "a.png"], by_name["unsure", "broken.png"]
+    saved, broken = by_name[None, "a.png"], by_name[None, "broken.png"]
     assert (saved["can_go_back"], broken["can_go_back"], broken["says"]) == (False, False, None)
     tried = served.send("/api/try", ("a.png", picture(RED, 5)), field="photo").json()
     top = tried["answers"][0]
@@ -278,11 +278,37 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
         *(top[each] for each in ("class", "display")),
         *(tried[each] for each in ("known", "sure")),
     ]
-    others = [each for each in listed if each["class"] != "unsure"]
+    others = [each for each in listed if each["class"] is not None]
     assert [each["can_go_back"] for each in others] == [True, True]
     answer = served.post("/api/photos/move", {"ids": [saved["id"]], "to": "back"})
     assert "no longer there: move them to a class" in cause(answer, 409)
     assert all(each["says"] is None for each in served.get("/api/photos").json()["photos"])
+
+
+@pytest.mark.parametrize(
+    ("path", "class_name"),
+    [
+        ("unsure/a.png", None),  # as `watch` saves it
+        ("unsure/door/b.png", None),
+        ("c.png", None),
+        ("_background/d.png", None),
+        ("red_things/e.png", "red_things"),
+        ("gone/f.png", "gone"),
+    ],
+)
+@pytest.mark.parametrize("is_class", [False, True])
+def test_photos_aside_have_the_class_that_they_come_from(
+    path: str, class_name: str | None, is_class: bool, served: Station, data: Path
+) -> None:
+    if is_class:  # a class that is called as `watch`'s folder
+        (data / "unsure").mkdir()
+        (data / "unsure" / "own.png").write_bytes(picture(BLUE, 7))
+    place = data / ".set-aside" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(picture(RED, 5))
+    served.settled()
+    (photo,) = served.get("/api/photos?set-aside=1").json()["photos"]
+    assert photo["class"] == ("unsure" if is_class and path.startswith("unsure") else class_name)
 
 
 def test_files_that_are_left_out_are_counted_beside_the_photos(served: Station, data: Path) -> None:
