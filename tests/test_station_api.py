@@ -660,6 +660,83 @@ def test_moves_that_make_no_sense(body: Any, steady: Station) -> None:
     assert cause(steady.post("/api/photos/move", body), 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "told", "field"),
+    [
+        ("/api/classes", {"name": ""}, "name is empty", "name"),
+        ("/api/classes", {"name": "x" * 201}, "name has more than 200 characters", "name"),
+        ("/api/classes", {"name": 3}, "name has to be text, and is a whole number", "name"),
+        ("/api/classes", {}, "name is missing", "name"),
+        ("/api/classes", {"name": "a", "more": 1}, "more is nothing that is taken here", "more"),
+        ("/api/classes", {"name": "a", "{x}": 1}, "{x} is nothing that is taken here", "{x}"),
+        ("/api/classes", {"name": "a", "a\nb": 1}, "a\\nb is nothing that is taken here", "a\\nb"),
+        ("/api/classes", [], "what is sent has to be an object, and is a list", None),
+        ("/api/learn/auto", {"on": "yes"}, "on has to be true or false, and is text", "on"),
+        (
+            "/api/photos/move",
+            {"ids": [], "to": "back"},
+            "ids is empty: give at least one entry",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16] * 20_001, "to": "back"},
+            "ids has more than 20000 entries",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16, "../a"], "to": "back"},
+            "an entry of ids is no photo's id, 16 digits of 0 to 9, a to f",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16, None], "to": "back"},
+            "an entry of ids has to be text, and is null",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16], "to": 3},
+            "to has to be text or an object, and is a whole number",
+            "to",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16], "to": {"class": ""}},
+            "class in to is empty",
+            "to",
+        ),
+        ("/api/photos/move", {"ids": ["0" * 16], "to": {}}, "class in to is missing", "to"),
+    ],
+)
+def test_a_field_of_another_shape_is_told(
+    path: str, body: Any, told: str, field: str | None, steady: Station
+) -> None:
+    answer = steady.post(path, body)
+    assert cause(answer, 422) == told
+    assert answer.json()["error"]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("query", "told", "field"),
+    [
+        ("limit=0", "limit has to be 1 or more", "limit"),
+        ("class=a&limit=1001", "limit has to be 1000 or less", "limit"),
+        ("offset=some", "offset has to be a whole number, and is text", "offset"),
+        ("set-aside=12345678901", "set-aside has more than 10 characters", "set-aside"),
+        ("page=2", "page is nothing that is taken here", "page"),
+    ],
+)
+def test_a_parameter_of_another_shape_is_told(
+    query: str, told: str, field: str, steady: Station
+) -> None:
+    answer = steady.get(f"/api/photos?{query}")
+    assert cause(answer, 422) == told
+    assert answer.json()["error"]["field"] == field
+
+
 def test_moves_of_photos_that_are_gone(steady: Station) -> None:
     photo = ids(steady, "class=red_things")[0]
     for to in ("background", {"class": "red_things"}, "set-aside", "back"):
