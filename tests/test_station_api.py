@@ -361,6 +361,7 @@ def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -
         ("text.png", b"no picture"),
     ).json()
     assert (answer["added"], answer["copies"], answer["near_duplicates"]) == (2, 2, 0)
+    assert answer["copies_of"] == ["red_things"]
     assert answer["refused"] == [{"file": "text.png", "why": "not an image"}]
     names = sorted(path.name for path in (data / "red_things").iterdir())
     assert len(names) == 8
@@ -371,6 +372,51 @@ def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -
         set(ids(served, "class=red_things")) & set(answer["ids"])
     )
     assert list((data / ".station" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "to", "copies", "copies_of"),
+    [
+        (["green_things/000.png"], "class=red_things", 1, ["green_things"]),
+        (["red_things/000.png", "new"], "class=red_things", 1, ["red_things"]),
+        (
+            [
+                "red_things/000.png",
+                "blue_things/001.png",
+                "_background/0.png",
+                "blue_things/002.png",
+            ],
+            "class=green_things",
+            4,
+            ["blue_things", "red_things", None],
+        ),
+        (["new", "new"], "background=1", 1, [None]),
+        (
+            ["new", "new", "red_things/000.png"],
+            "class=blue_things",
+            2,
+            ["blue_things", "red_things"],
+        ),
+        (["new"], "class=red_things", 0, []),
+        ([".set-aside/0.png"], "class=red_things", 0, []),
+    ],
+)
+def test_copies_are_told_with_the_classes_that_have_them(
+    sent: list[str],
+    to: str,
+    copies: int,
+    copies_of: list[str | None],
+    served: Station,
+    data: Path,
+) -> None:
+    for seed, folder in enumerate(("_background", ".set-aside")):
+        (data / folder).mkdir()
+        (data / folder / "0.png").write_bytes(picture(40, seed))
+    new = picture(RED, seed=9)
+    files = [("a.png", new if each == "new" else (data / each).read_bytes()) for each in sent]
+    answer = served.send(f"/api/photos?{to}", *files).json()
+    assert (answer["copies"], answer["copies_of"]) == (copies, copies_of)
+    assert answer["added"] == len(sent) - copies
 
 
 def test_near_duplicates_of_a_burst_are_dropped(served: Station) -> None:

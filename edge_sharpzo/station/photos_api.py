@@ -297,7 +297,7 @@ def _added(
 ) -> AddedAnswer:
     refused = [Refused(upload.name, upload.why) for upload in uploads if upload.why]
     if not good:
-        return AddedAnswer(None, [], 0, [], 0, alike, refused)
+        return AddedAnswer(None, [], 0, [], 0, [], alike, refused)
     names = {upload.path: upload.name for upload in good}
     added = desk.album.add([upload.path for upload in good], query.class_)
     desk.changed()
@@ -308,6 +308,7 @@ def _added(
         len(added.photos),
         [photo.id for photo in added.photos],
         len(added.copies),
+        [_as_text(name) for name in added.copies_of],
         alike,
         refused,
     )
