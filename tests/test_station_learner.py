@@ -218,7 +218,7 @@ def test_changes_by_hand_are_seen(
     ("spoil", "told"),
     [
         (lambda data: shutil.rmtree(data / "red_things"), None),
-        (lambda data: [shutil.rmtree(data / n) for n in NAMES[:2]], "one class alone"),
+        (lambda data: [shutil.rmtree(data / n) for n in NAMES[:2]], "only the class 'red things'"),
         (lambda data: [(data / n).rename(data / f"{n}.x") for n in NAMES], None),
         (lambda data: [p.write_bytes(b"x") for p in (data / "red_things").iterdir()], "no photo"),
     ],
@@ -262,7 +262,7 @@ ADD = "add some on the page Photos"
             [0, 1, 2],
             "two classes need photos to learn from: add them on the page Photos",
         ),
-        ([], [0, 1], "there is one class alone: make another on the page Photos"),
+        ([], [0, 1], "there is only the class 'red things': make another on the page Photos"),
     ],
 )
 def test_what_is_wanting_is_told_as_the_page_has_it(

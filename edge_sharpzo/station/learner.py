@@ -253,7 +253,8 @@ def _few_classes(contents: Contents, left_out: str) -> str:
     if not any(teaching):
         return f"two classes need photos to learn from{left_out}: add them on the page Photos"
     if not without:
-        return f"there is one class alone{left_out}: make another on the page Photos"
+        only = shown(contents.classes[0].display)
+        return f"there is only the class '{only}'{left_out}: make another on the page Photos"
     have = "has" if len(without) == 1 else "have"
     return (
         f"{listed(without)} {have} no photos to learn from{left_out}: add some on the page Photos"
