@@ -1540,7 +1540,7 @@ def test_a_folder_changed_by_hand(served: Station, data: Path) -> None:
     state = served.settled()
     assert state["look"]["state"] == "none"
     assert "only the class 'red things'" in state["look"]["why"]
-    assert "red_things" in cause(served.get("/api/look"), 409)
+    assert "red things" in cause(served.get("/api/look"), 409)
     assert cause(served.send("/api/try", ("a.png", GOOD), field="photo"), 409)
     assert served.send("/api/photos?class=red_things", ("a.png", GOOD)).json()["added"] == 1
 
