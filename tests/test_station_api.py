@@ -271,7 +271,7 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
     assert (state["set_aside"], state["waiting"]) == (4, 2)
     listed = served.get("/api/photos?set-aside=1").json()["photos"]
     by_name = {(each["class"], each["name"]): each for each in listed}
-    saved, broken = by_name["unsure", "a.png"], by_name["unsure", "broken.png"]
+    saved, broken = by_name[None, "a.png"], by_name[None, "broken.png"]
     assert (saved["can_go_back"], broken["can_go_back"], broken["says"]) == (False, False, None)
     tried = served.send("/api/try", ("a.png", picture(RED, 5)), field="photo").json()
     top = tried["answers"][0]
@@ -280,11 +280,37 @@ def test_what_watch_saved_waits_with_a_guess(served: Station, data: Path) -> Non
         *(top[each] for each in ("class", "display")),
         *(tried[each] for each in ("known", "sure")),
     ]
-    others = [each for each in listed if each["class"] != "unsure"]
+    others = [each for each in listed if each["class"] is not None]
     assert [each["can_go_back"] for each in others] == [True, True]
     answer = served.post("/api/photos/move", {"ids": [saved["id"]], "to": "back"})
     assert "no longer there: move them to a class" in cause(answer, 409)
     assert all(each["says"] is None for each in served.get("/api/photos").json()["photos"])
+
+
+@pytest.mark.parametrize(
+    ("path", "class_name"),
+    [
+        ("unsure/a.png", None),  # as `watch` saves it
+        ("unsure/door/b.png", None),
+        ("c.png", None),
+        ("_background/d.png", None),
+        ("red_things/e.png", "red_things"),
+        ("gone/f.png", "gone"),
+    ],
+)
+@pytest.mark.parametrize("is_class", [False, True])
+def test_photos_aside_have_the_class_that_they_come_from(
+    path: str, class_name: str | None, is_class: bool, served: Station, data: Path
+) -> None:
+    if is_class:  # a class that is called as `watch`'s folder
+        (data / "unsure").mkdir()
+        (data / "unsure" / "own.png").write_bytes(picture(BLUE, 7))
+    place = data / ".set-aside" / path
+    place.parent.mkdir(parents=True)
+    place.write_bytes(picture(RED, 5))
+    served.settled()
+    (photo,) = served.get("/api/photos?set-aside=1").json()["photos"]
+    assert photo["class"] == ("unsure" if is_class and path.startswith("unsure") else class_name)
 
 
 def test_files_that_are_left_out_are_counted_beside_the_photos(served: Station, data: Path) -> None:
@@ -439,6 +465,7 @@ def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -
         ("text.png", b"no picture"),
     ).json()
     assert (answer["added"], answer["copies"], answer["near_duplicates"]) == (2, 2, 0)
+    assert answer["copies_of"] == ["red_things"]
     assert answer["refused"] == [{"file": "text.png", "why": "not an image"}]
     names = sorted(path.name for path in (data / "red_things").iterdir())
     assert len(names) == 8
@@ -449,6 +476,51 @@ def test_uploads_are_added_counted_and_named_here(served: Station, data: Path) -
         set(ids(served, "class=red_things")) & set(answer["ids"])
     )
     assert list((data / ".station" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "to", "copies", "copies_of"),
+    [
+        (["green_things/000.png"], "class=red_things", 1, ["green_things"]),
+        (["red_things/000.png", "new"], "class=red_things", 1, ["red_things"]),
+        (
+            [
+                "red_things/000.png",
+                "blue_things/001.png",
+                "_background/0.png",
+                "blue_things/002.png",
+            ],
+            "class=green_things",
+            4,
+            ["blue_things", "red_things", None],
+        ),
+        (["new", "new"], "background=1", 1, [None]),
+        (
+            ["new", "new", "red_things/000.png"],
+            "class=blue_things",
+            2,
+            ["blue_things", "red_things"],
+        ),
+        (["new"], "class=red_things", 0, []),
+        ([".set-aside/0.png"], "class=red_things", 0, []),
+    ],
+)
+def test_copies_are_told_with_the_classes_that_have_them(
+    sent: list[str],
+    to: str,
+    copies: int,
+    copies_of: list[str | None],
+    served: Station,
+    data: Path,
+) -> None:
+    for seed, folder in enumerate(("_background", ".set-aside")):
+        (data / folder).mkdir()
+        (data / folder / "0.png").write_bytes(picture(40, seed))
+    new = picture(RED, seed=9)
+    files = [("a.png", new if each == "new" else (data / each).read_bytes()) for each in sent]
+    answer = served.send(f"/api/photos?{to}", *files).json()
+    assert (answer["copies"], answer["copies_of"]) == (copies, copies_of)
+    assert answer["added"] == len(sent) - copies
 
 
 def test_near_duplicates_of_a_burst_are_dropped(served: Station) -> None:
@@ -745,6 +817,83 @@ def test_bodies_that_are_no_request(body: bytes, status: int, steady: Station) -
 )
 def test_moves_that_make_no_sense(body: Any, steady: Station) -> None:
     assert cause(steady.post("/api/photos/move", body), 422)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "told", "field"),
+    [
+        ("/api/classes", {"name": ""}, "name is empty", "name"),
+        ("/api/classes", {"name": "x" * 201}, "name has more than 200 characters", "name"),
+        ("/api/classes", {"name": 3}, "name has to be text, and is a whole number", "name"),
+        ("/api/classes", {}, "name is missing", "name"),
+        ("/api/classes", {"name": "a", "more": 1}, "more is nothing that is taken here", "more"),
+        ("/api/classes", {"name": "a", "{x}": 1}, "{x} is nothing that is taken here", "{x}"),
+        ("/api/classes", {"name": "a", "a\nb": 1}, "a\\nb is nothing that is taken here", "a\\nb"),
+        ("/api/classes", [], "what is sent has to be an object, and is a list", None),
+        ("/api/learn/auto", {"on": "yes"}, "on has to be true or false, and is text", "on"),
+        (
+            "/api/photos/move",
+            {"ids": [], "to": "back"},
+            "ids is empty: give at least one entry",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16] * 20_001, "to": "back"},
+            "ids has more than 20000 entries",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16, "../a"], "to": "back"},
+            "an entry of ids is no photo's id, 16 digits of 0 to 9, a to f",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16, None], "to": "back"},
+            "an entry of ids has to be text, and is null",
+            "ids",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16], "to": 3},
+            "to has to be text or an object, and is a whole number",
+            "to",
+        ),
+        (
+            "/api/photos/move",
+            {"ids": ["0" * 16], "to": {"class": ""}},
+            "class in to is empty",
+            "to",
+        ),
+        ("/api/photos/move", {"ids": ["0" * 16], "to": {}}, "class in to is missing", "to"),
+    ],
+)
+def test_a_field_of_another_shape_is_told(
+    path: str, body: Any, told: str, field: str | None, steady: Station
+) -> None:
+    answer = steady.post(path, body)
+    assert cause(answer, 422) == told
+    assert answer.json()["error"]["field"] == field
+
+
+@pytest.mark.parametrize(
+    ("query", "told", "field"),
+    [
+        ("limit=0", "limit has to be 1 or more", "limit"),
+        ("class=a&limit=1001", "limit has to be 1000 or less", "limit"),
+        ("offset=some", "offset has to be a whole number, and is text", "offset"),
+        ("set-aside=12345678901", "set-aside has more than 10 characters", "set-aside"),
+        ("page=2", "page is nothing that is taken here", "page"),
+    ],
+)
+def test_a_parameter_of_another_shape_is_told(
+    query: str, told: str, field: str, steady: Station
+) -> None:
+    answer = steady.get(f"/api/photos?{query}")
+    assert cause(answer, 422) == told
+    assert answer.json()["error"]["field"] == field
 
 
 def test_moves_of_photos_that_are_gone(steady: Station) -> None:
@@ -1500,8 +1649,8 @@ def test_a_folder_changed_by_hand(served: Station, data: Path) -> None:
     shutil.rmtree(data / "blue_things")
     state = served.settled()
     assert state["look"]["state"] == "none"
-    assert "only the class 'red_things'" in state["look"]["why"]
-    assert "red_things" in cause(served.get("/api/look"), 409)
+    assert "only the class 'red things'" in state["look"]["why"]
+    assert "red things" in cause(served.get("/api/look"), 409)
     assert cause(served.send("/api/try", ("a.png", GOOD), field="photo"), 409)
     assert served.send("/api/photos?class=red_things", ("a.png", GOOD)).json()["added"] == 1
 

@@ -1187,3 +1187,91 @@ def test_the_curve_stays_when_nothing_is_new(watched: Callable[..., Watched]) ->
     page.evaluate(ASK_AGAIN)
     page.wait_for_timeout(300)
     assert page.get_by_role("img", name="After 100 queries").is_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [5, 60])
+def test_the_enlarged_photo_goes_through_the_whole_class(
+    more: int, watched: Callable[..., Watched], imgs: Path
+) -> None:
+    write_photos(imgs / "red things", RED, more, seed=9, start=100)
+    total = len(list((imgs / "red things").iterdir()))
+    web = watched()
+    page = web.open("/")
+    page.get_by_label("Photo 12 of red things").press("Enter")
+    large, seen = page.locator("dialog img.large"), set[str]()
+    for number in range(12, total + 1):
+        text = page.get_by_role("dialog").get_by_text(f"red things, {number} of {total}")
+        text.wait_for()
+        seen.add(large.get_attribute("src"))
+        after = page.get_by_role("button", name="Photo after")
+        assert after.get_attribute("aria-disabled") == str(number == total).lower()
+        if number < total:
+            after.click()
+    assert len(seen) == total - 11
+    page.keyboard.press("ArrowLeft")
+    page.get_by_text(f"red things, {total - 1} of {total}").wait_for()
+    web.fine()
+
+
+@pytest.mark.slow
+def test_a_class_without_photos_leads_to_the_page_photos(
+    watched: Callable[..., Watched], imgs: Path, tmp_path: Path
+) -> None:
+    for photo in (imgs / "green things").iterdir():
+        photo.unlink()
+    web = watched()
+    why = "'green things' has no photos to learn from: add some on the page Photos"
+    for path, place in (("/learn", "#learn-text"), ("/look", "#look-wait"), ("/try", "#answer")):
+        link = web.open(path).locator(place).get_by_role("link", name="the page Photos")
+        link.wait_for()
+        if path == "/look":
+            assert web.page.locator(place).inner_text() == f"Nothing to look at yet: {why}."
+        link.click()
+        web.page.wait_for_url(f"{web.address}/")
+    page = web.open("/try")
+    chosen(page, "Choose a photo", photos_of(tmp_path / "one", RED, 1, seed=7)[0])
+    page.get_by_role("alert").get_by_text(why).get_by_role("link").click()
+    page.wait_for_url(f"{web.address}/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"no photo", b"\xff\xd8\xff\xe0 none"])
+def test_a_file_that_is_no_photo_leaves_the_place_for_one(
+    content: bytes, watched: Callable[..., Watched], tmp_path: Path
+) -> None:
+    page = watched().open("/try")
+    good, bad = photos_of(tmp_path / "one", RED, 1, seed=7)[0], tmp_path / "bad.jpg"
+    bad.write_bytes(content)
+    for _ in range(2):
+        chosen(page, "Choose a photo", bad)
+        page.get_by_role("alert").get_by_text("cannot be used").wait_for()
+        page.locator("#stage").get_by_text("Drop a photo here").wait_for()
+        assert page.locator("#stage img").count() == 0
+        chosen(page, "Choose a photo", good)
+        page.locator("#stage img").wait_for()
+        page.locator("#answer .verdict").wait_for()
+
+
+@pytest.mark.slow
+def test_copies_are_told_with_the_class_that_has_them(
+    watched: Callable[..., Watched], imgs: Path
+) -> None:
+    page = watched().open("/")
+    red = sorted((imgs / "red things").iterdir())[:2]
+    chosen(page, "Add photos to green things", *red)
+    page.get_by_text(
+        "0 photos added to “green things”; 2 left out, since they are in “red things” already."
+    ).wait_for()
+
+
+@pytest.mark.slow
+def test_the_note_on_the_lists_keeps_apart_from_the_card(watched: Callable[..., Watched]) -> None:
+    web = watched()
+    changed(web.page, "/api/state$", lambda body: body["learn"].update(state="done"))
+    page = web.open("/look")
+    note, card = page.locator("#whose"), page.locator("#look > section.card")
+    note.wait_for()
+    page.locator("#jumps").evaluate("(jumps) => jumps.remove()")  # as where there is one list
+    above, below = note.bounding_box(), card.bounding_box()
+    assert below["y"] - above["y"] - above["height"] >= 12

@@ -218,7 +218,7 @@ def test_changes_by_hand_are_seen(
     ("spoil", "told"),
     [
         (lambda data: shutil.rmtree(data / "red_things"), None),
-        (lambda data: [shutil.rmtree(data / n) for n in NAMES[:2]], "only the class 'red_things'"),
+        (lambda data: [shutil.rmtree(data / n) for n in NAMES[:2]], "only the class 'red things'"),
         (lambda data: [(data / n).rename(data / f"{n}.x") for n in NAMES], None),
         (lambda data: [p.write_bytes(b"x") for p in (data / "red_things").iterdir()], "no photo"),
     ],
@@ -241,6 +241,44 @@ def test_what_cannot_be_learnt_is_said_and_mended(
             shutil.rmtree(data / f"{name}.x", ignore_errors=True)
             shutil.copytree(kept / name, data / name)
         assert served.settled()["look"]["state"] == "ready"
+
+
+ADD = "add some on the page Photos"
+
+
+@pytest.mark.parametrize(
+    ("emptied", "removed", "why"),
+    [
+        ([1, 2], [], f"'green things', 'red things' have no photos to learn from: {ADD}"),
+        ([2], [0], f"'red things' has no photos to learn from: {ADD}"),
+        ([0], [2], f"'blue things' has no photos to learn from: {ADD}"),
+        (
+            [0, 1, 2],
+            [],
+            "two classes need photos to learn from: add them on the page Photos",
+        ),
+        (
+            [],
+            [0, 1, 2],
+            "two classes need photos to learn from: add them on the page Photos",
+        ),
+        ([], [0, 1], "there is only the class 'red things': make another on the page Photos"),
+    ],
+)
+def test_what_is_wanting_is_told_as_the_page_has_it(
+    emptied: list[int], removed: list[int], why: str, served: Station
+) -> None:
+    data = served.desk.data
+    teaches = data / "train" if (data / "train").exists() else data
+    for number in removed:
+        for folder in list(data.rglob(NAMES[number])):
+            shutil.rmtree(folder)
+    for number in emptied:
+        for photo in (teaches / NAMES[number]).iterdir():
+            photo.unlink()
+    assert served.settled()["look"]["why"] == why
+    tried = served.send("/api/try", ("a.png", picture(0)), field="photo")
+    assert (tried.status_code, tried.json()["error"]["cause"]) == (409, why)
 
 
 def test_one_background_photo_spoils_nothing(served: Station) -> None:

@@ -29,6 +29,7 @@ from edge_sharpzo.classifier.tuned import PROMPT
 from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.photos.found import find_photos
 from edge_sharpzo.runs.records import SUMMARY
+from edge_sharpzo.system.errors import Cancelled
 from edge_sharpzo.system.stopping import StopWhen
 from edge_sharpzo.watching import folder, live, reload, unsure
 from edge_sharpzo.watching.broker import PASSWORD, Broker
@@ -695,6 +696,35 @@ def test_half_written_photos_are_waited_for(place: Place) -> None:
     assert isinstance(torn.picture, str)
     assert "trunc" in torn.picture
     nothing_for(frames, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, []),
+        ({"notes.txt": 1.0, ".a.png": 1.0}, []),
+        ({"new.png": 1.0}, ["1 photo in ", "new.png"]),
+        ({"torn.png": 0.5, "empty.jpg": 0.0}, ["2 photos in ", "empty.jpg, torn.png"]),
+    ],
+)
+@pytest.mark.parametrize("by_signal", [True, False])
+def test_what_waits_at_the_end_is_told(
+    files: dict[str, float], said: list[str], by_signal: bool, place: Place
+) -> None:
+    inbox, told = place.folder("camera"), list[str]()
+    png = photo(place).read_bytes()
+    (inbox / "before.png").write_bytes(png)
+    frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
+    assert next(frames) is None
+    told.clear()
+    for name, share in files.items():
+        (inbox / name).write_bytes(png[: int(share * len(png))])
+    if by_signal:
+        with pytest.raises(Cancelled):
+            frames.throw(Cancelled())
+    frames.close()
+    middle = f"{inbox} had come and got no answer, being new or unreadable: "
+    assert told == ([middle.join(said)] if said else [])
 
 
 @pytest.mark.usefixtures("quick")

@@ -17,7 +17,8 @@ class Sorted:
     """Files that are to be added."""
 
     new: list[tuple[Path, str]] = field(default_factory=list)  # and what to call them
-    copies: list[Path] = field(default_factory=list)
+    # And where the same bytes are: None among the files before it.
+    copies: list[tuple[Path, AlbumPhoto | None]] = field(default_factory=list)
     refused: list[tuple[Path, str]] = field(default_factory=list)  # and why
 
 
@@ -27,9 +28,9 @@ def sort(given: Sequence[Path], known: Iterable[AlbumPhoto]) -> Sorted:
     Only photos of the same size are read. Raises OSError.
     """
     now, found = datetime.now(), Sorted()
-    by_size: dict[int, list[Path]] = {}
+    by_size: dict[int, list[AlbumPhoto]] = {}
     for photo in known:
-        by_size.setdefault(photo.size, []).append(photo.path)
+        by_size.setdefault(photo.size, []).append(photo)
     seen = set[bytes]()
 
     def refuse(path: Path, why: str) -> None:
@@ -41,9 +42,11 @@ def sort(given: Sequence[Path], known: Iterable[AlbumPhoto]) -> Sorted:
         (file,) = read_files([path], refuse)
         if not file.digest:
             continue
-        alike = read_files(by_size.get(path.stat().st_size, []))
-        if file.digest in seen or file.digest in {each.digest for each in alike}:
-            found.copies.append(path)
+        same_size = by_size.get(path.stat().st_size, [])
+        read = read_files([each.path for each in same_size])
+        original = next((k for k, each in enumerate(read) if each.digest == file.digest), None)
+        if original is not None or file.digest in seen:
+            found.copies.append((path, None if original is None else same_size[original]))
             continue
         seen.add(file.digest)
         files.flush(path)

@@ -24,6 +24,7 @@ class Added:
     told: list[str]
     photos: list[AlbumPhoto]  # those that are new
     copies: list[Path]  # given files whose bytes the album, or a file before them, has already
+    copies_of: list[str | None]  # the classes that have those; None: the background
     refused: list[tuple[Path, str]]  # given files that are no photos, and why
 
 
@@ -203,7 +204,11 @@ class Album(OpenFolder):
         outcome = self._take(f"{_photos(len(targets))} added to {where}", plan)
         new = set(targets)
         photos = [p for p in self.contents().photos() if p.path in new] if new else []
-        return Added(outcome.step, outcome.told, photos, found.copies, found.refused)
+        copies = [path for path, _ in found.copies]
+        own = None if class_name is None else folder.name
+        classes = {each.class_name if each else own for _, each in found.copies}
+        copies_of = sorted(classes, key=lambda name: (name is None, name))
+        return Added(outcome.step, outcome.told, photos, copies, copies_of, found.refused)
 
     def move(self, photo_ids: Sequence[str], class_name: str) -> Outcome:
         """Moves photos, from wherever they lie, to a class; each stays in its part."""

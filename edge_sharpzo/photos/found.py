@@ -43,6 +43,19 @@ POOL, VAL, TEST, BACKGROUND, FOREIGN = range(5)
 NO_LABEL = -1  # of those
 
 
+class FewClassesError(UserError):
+    """Fewer than two class folders have photos."""
+
+    def __init__(self, found: str, left_out: str):
+        """`left_out` is the end of `found`, for those who say the rest otherwise."""
+        self.left_out = left_out
+        super().__init__(
+            f"{found}{left_out}: make one subfolder for each class, with photos in it "
+            f"({', '.join(sorted(SUFFIXES)[:4])} ...)",
+            field="data",
+        )
+
+
 @dataclass(frozen=True)
 class Photos:
     """Photos with their class indices."""
@@ -200,11 +213,7 @@ def _classes(
         what = f"only the class '{only}'" if only else "no class folders with photos"
         if only and holds_classes(source / only):
             raise UserError(f"{source} holds {what}: use `data={source / only}`", field="data")
-        raise UserError(
-            f"{source} holds {what}{because(scan.left_out)}: make one subfolder for each class, "
-            f"with photos in it ({', '.join(sorted(SUFFIXES)[:4])} ...)",
-            field="data",
-        )
+        raise FewClassesError(f"{source} holds {what}", because(scan.left_out))
     inner = [{sub.name for sub in subfolders(source / name)} for name in by_class]
     if common := sorted(set.intersection(*inner)):
         notes.append(

@@ -189,7 +189,8 @@ class AddedAnswer(Struct):
     told: list[str]
     added: int
     ids: list[str]
-    copies: int
+    copies: int  # left out, since their content is there already
+    copies_of: list[str | None]  # the classes that have it; null: the background
     near_duplicates: int
     refused: list[Refused]
 

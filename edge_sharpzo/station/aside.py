@@ -71,7 +71,20 @@ def can_go_back(photo: AlbumPhoto, contents: Contents, root: Path) -> bool:
     return name is None or (name != "" and contents.class_of(name) is not None)
 
 
+def came_from(photo: AlbumPhoto, contents: Contents, root: Path) -> str | None:
+    """The class that a photo set aside comes from.
+
+    None for the background, and for what never had one, as what `watch` has saved.
+    """
+    if contents.class_of(UNSURE) is None and _is_saved(photo, root):
+        return None
+    return photo.class_name
+
+
 def waiting(contents: Contents, root: Path) -> int:
     """How many photos `watch` has saved for labelling."""
-    place = root / ASIDE_FOLDER / UNSURE
-    return sum(photo.path.is_relative_to(place) for photo in contents.set_aside)
+    return sum(_is_saved(photo, root) for photo in contents.set_aside)
+
+
+def _is_saved(photo: AlbumPhoto, root: Path) -> bool:
+    return photo.path.is_relative_to(root / ASIDE_FOLDER / UNSURE)

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError, as_asked_error
+from edge_sharpzo.station.misshapen import asked_error
 
 MOST_BODY = 1_000_000  # bytes of JSON
 MOST_DRAINED = 500_000_000  # bytes that are read in vain
@@ -103,7 +104,7 @@ def _as(given: Any, shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise AskedError(422, _told(error)) from error
+        raise asked_error(error) from error
 
 
 async def _body(request: Request, shape: type[Shape]) -> Shape:
@@ -124,11 +125,6 @@ async def _body(request: Request, shape: type[Shape]) -> Shape:
     try:
         return msgspec.json.decode(bytes(body), type=shape)
     except msgspec.ValidationError as error:
-        raise AskedError(422, _told(error)) from error
+        raise asked_error(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise AskedError(400, f"that is no JSON: {str(error)[:200]}") from error
-
-
-def _told(error: Exception) -> str:
-    text = str(error)[:300]
-    return text[:1].lower() + text[1:]

@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge_sharpzo.album import Album
+from edge_sharpzo.album import Album, Contents
+from edge_sharpzo.album.contents import TRAIN
 from edge_sharpzo.clip.model import Clip
 from edge_sharpzo.events import Event, Note, PhotosEncoded
 from edge_sharpzo.photos.digests import Digests
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import Kept
-from edge_sharpzo.photos.found import find_photos
+from edge_sharpzo.photos.found import FewClassesError, find_photos
 from edge_sharpzo.photos.left_out import SET_ASIDE, LeftOut, grouped, told
 from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
 from edge_sharpzo.pipeline.prepare import check_classes
@@ -32,7 +33,7 @@ from edge_sharpzo.station.look import Look, look_at
 from edge_sharpzo.system.errors import Cancelled, UserError, os_error_text
 from edge_sharpzo.system.memory import return_freed_memory
 from edge_sharpzo.system.stopping import StopWhen
-from edge_sharpzo.system.text import shown
+from edge_sharpzo.system.text import listed, shown
 
 MOST_NAMED = 100  # files that were left out
 LOOK_EVERY = 3.0  # seconds between two looks for changes that were made by hand
@@ -192,11 +193,13 @@ class Learner:
         try:
             task, as_written, words = self._texts_of(options, listen)
             prepared = prepare(task, listen, stop, kept)
-        except UserError:  # nothing can be learnt, but files can be told from photos
+        except UserError as error:  # nothing can be learnt, but files can be told from photos
             self._left_out = frozenset()
             every = found_in(contents, self._album.root)
             sifted = sift(self._clip, every, options.drop_duplicates, listen, stop, kept)
             self._left_out = frozenset(each.path for each in sifted.left_out)
+            if isinstance(error, FewClassesError):
+                raise UserError(_few_classes(contents, error.left_out)) from error
             raise
         nothing = np.zeros((0, self._clip.card.text.width), np.float32)
         text = as_written[: task.found.learnt]
@@ -243,3 +246,22 @@ class Learner:
         check_classes(task.found, as_written)
         self._texts = Texts(task, as_written, word_features(task))
         return self._texts
+
+
+def _few_classes(contents: Contents, left_out: str) -> str:
+    """What to do on the page where fewer than two classes have photos to learn from."""
+    teaching = [any(photo.part == TRAIN for photo in each.photos) for each in contents.classes]
+    without = [
+        f"'{shown(each.display)}'"
+        for each, teaches in zip(contents.classes, teaching, strict=True)
+        if not teaches
+    ]
+    if not any(teaching):
+        return f"two classes need photos to learn from{left_out}: add them on the page Photos"
+    if not without:
+        only = shown(contents.classes[0].display)
+        return f"there is only the class '{only}'{left_out}: make another on the page Photos"
+    have = "has" if len(without) == 1 else "have"
+    return (
+        f"{listed(without)} {have} no photos to learn from{left_out}: add some on the page Photos"
+    )

@@ -23,7 +23,7 @@ from edge_sharpzo.station.answers import (
     StepAnswer,
     ToClass,
 )
-from edge_sharpzo.station.aside import can_go_back
+from edge_sharpzo.station.aside import came_from, can_go_back
 from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
@@ -86,6 +86,7 @@ def photos(desk: Desk, asked: Asked) -> PhotoList:
     listed = [marks.marked(photo) for photo in some]
     if wanted.set_aside is not None:
         for each, photo, says in zip(listed, some, desk.aside.says(some), strict=True):
+            each.class_ = _as_text(came_from(photo, contents, desk.data))
             each.says, each.can_go_back = says, can_go_back(photo, contents, desk.data)
     return PhotoList(listed, len(found))
 
@@ -297,7 +298,7 @@ def _added(
 ) -> AddedAnswer:
     refused = [Refused(upload.name, upload.why) for upload in uploads if upload.why]
     if not good:
-        return AddedAnswer(None, [], 0, [], 0, alike, refused)
+        return AddedAnswer(None, [], 0, [], 0, [], alike, refused)
     names = {upload.path: upload.name for upload in good}
     added = desk.album.add([upload.path for upload in good], query.class_)
     desk.changed()
@@ -308,6 +309,7 @@ def _added(
         len(added.photos),
         [photo.id for photo in added.photos],
         len(added.copies),
+        [_as_text(name) for name in added.copies_of],
         alike,
         refused,
     )

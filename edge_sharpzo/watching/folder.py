@@ -3,6 +3,8 @@
 import os
 import stat
 import time
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from edge_sharpzo.clip.images import UnreadableImageError, load_image
 from edge_sharpzo.engines.spread import Tell
 from edge_sharpzo.photos.scan import SUFFIXES
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import counted
+from edge_sharpzo.system.text import counted, some
 from edge_sharpzo.watching.sources import Frame, Frames
 
 STILL = 1.0  # seconds that a file has not changed for
@@ -40,7 +42,22 @@ def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
             "watched, `edge-sharpzo predict` takes what is there",
             False,
         )
-    return _coming(inbox, max(every, SHORTEST), tell)
+    return _until_its_end(inbox, max(every, SHORTEST), tell)
+
+
+def _until_its_end(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
+    """What comes; at the end it is told of what would have come."""
+    try:
+        yield from _coming(inbox, every, tell)
+    finally:
+        with suppress(OSError):
+            inbox.look()
+        if left := sorted(inbox.waiting()):
+            tell(
+                f"{counted(len(left), 'photo')} in {inbox.folder} had come and got no answer, "
+                f"being new or unreadable: {some(left)}",
+                True,
+            )
 
 
 def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
@@ -93,6 +110,10 @@ class _Inbox:
         self._taken, self._waiting = taken, waiting
         ready = [name for name, (_, since) in waiting.items() if now - since >= STILL]
         return sorted(ready, key=lambda name: (waiting[name][0][2], name))
+
+    def waiting(self) -> Collection[str]:
+        """The photos that had come at the last look and are not taken yet."""
+        return self._waiting.keys()
 
     def taken(self, name: str) -> np.ndarray | str | None:
         """The photo, or why it cannot be read; None where it is still being written, or gone."""

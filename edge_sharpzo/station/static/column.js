@@ -15,6 +15,7 @@ import { count } from "./words.js";
 
 const FIRST = 12;
 const MORE = 48;
+const AT_ONCE = 1000; // that the station gives
 const MEANT = {
   background: ": what the camera sees besides. They teach it to answer “none of these”.",
   "set-aside": ": nothing learns from them, and nothing is deleted.",
@@ -44,7 +45,9 @@ export class Column {
       isAside: place.kind === "set-aside",
       isBackground: place.kind === "background",
     };
-    this.grid = new Grid(title(now(), place), selection, (photos, at) => view(photos, at, where));
+    const enlarge = (photos, at) =>
+      view(photos, at, where, { total: () => this.total, more: () => this.loadMore() });
+    this.grid = new Grid(title(now(), place), selection, enlarge);
     this.more = h("button", {
       type: "button",
       class: "quiet",
@@ -110,9 +113,15 @@ export class Column {
   }
 
   showMore() {
-    this.wanted += MORE;
     const first = this.grid.photos.length;
-    this.load(true).then(() => this.grid.focus(first));
+    this.loadMore().then(() => this.grid.focus(first));
+  }
+
+  /** Loads some more photos; gives all that are loaded then. */
+  async loadMore() {
+    this.wanted += MORE;
+    await this.load(true);
+    return this.grid.photos;
   }
 
   /** Takes over what the state says of this place. */
@@ -147,11 +156,16 @@ export class Column {
     if (this.shown === version && !again) return;
     this.shown = version;
     try {
-      const { photos, total } = await get(
-        `/api/photos?${query(this.place)}&offset=0&limit=${this.wanted}`,
-      );
-      if (version !== this.shown) return; // a newer question is under way
-      this.total = total;
+      const photos = [];
+      for (let total = Infinity; photos.length < Math.min(this.wanted, total); ) {
+        const limit = Math.min(this.wanted - photos.length, AT_ONCE);
+        const place = `${query(this.place)}&offset=${photos.length}&limit=${limit}`;
+        const part = await get(`/api/photos?${place}`);
+        if (version !== this.shown) return; // a newer question is under way
+        photos.push(...part.photos);
+        this.total = part.total;
+        total = part.photos.length ? part.total : 0;
+      }
       this.grid.show(photos);
     } catch (error) {
       this.shown = "";

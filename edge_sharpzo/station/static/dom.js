@@ -68,6 +68,17 @@ export function put(element, shown) {
   }
 }
 
+const PHOTOS = "the page Photos";
+
+/** A text in which these words lead there. @param {string} text @returns {(string | Element)[]} */
+export const linked = (text) =>
+  text.split(PHOTOS).flatMap((part, i) => (i ? [h("a", { href: "/" }, PHOTOS), part] : [part]));
+
+/** Has an element show a text with these links. What it shows already is not touched. */
+export function putLinked(element, text) {
+  if (element.textContent !== text) element.replaceChildren(...linked(text));
+}
+
 /** The element of this id, which the page's template has. */
 export const by = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 

@@ -4,7 +4,7 @@ import "./shell.js";
 
 import { get, post } from "./api.js";
 import { lossCurve } from "./chart.js";
-import { by, h, put } from "./dom.js";
+import { by, h, put, putLinked } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { fail, speak, toldBy } from "./notices.js";
 import { now, refresh, watch } from "./state.js";
@@ -105,7 +105,7 @@ function show(state) {
   const going = GOING.has(learn.state);
   const [title, text, button] = texts(learn, ready);
   put(by("learn-title"), { text: title });
-  put(by("learn-text"), { text: sentence(text) });
+  putLinked(by("learn-text"), sentence(text));
   // What the last run told is of photos as they were then.
   const isOld = learn.state === "done" && !learn.up_to_date;
   const told = isOld ? [] : (learn.told ?? []);

@@ -3,7 +3,7 @@
 import "./shell.js";
 
 import { get } from "./api.js";
-import { by, h, put } from "./dom.js";
+import { by, h, put, putLinked } from "./dom.js";
 import { keyed, sections } from "./keyed.js";
 import { showMatrix, showMixedUp } from "./matrix.js";
 import { mendList, misread, refused, suspect, unsure } from "./mend.js";
@@ -143,7 +143,7 @@ async function load(version) {
 /** What there is to say while there is nothing new to see. */
 function waiting({ state: how, why, done, of }) {
   if (how === "none")
-    return `Nothing to look at yet: ${sentence(why ?? "two classes need photos")} Photos come in on the page Photos.`;
+    return `Nothing to look at yet: ${sentence(why ?? "two classes need photos: add them on the page Photos")}`;
   if (how !== "working") return "";
   return of
     ? `Looking at photos: ${done} of ${of} …`
@@ -153,7 +153,7 @@ function waiting({ state: how, why, done, of }) {
 watch((state) => {
   const { state: how, version } = state.look;
   const text = waiting(state.look);
-  put(by("look-wait"), { text });
+  putLinked(by("look-wait"), text);
   by("look").classList.toggle("is-old", how === "working");
   if (how === "none") put(by("look"), { hidden: true });
   // A run that has ended brings the tuned prompt's figures.

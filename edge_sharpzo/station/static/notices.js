@@ -1,6 +1,6 @@
 /** What the page tells: seen at the top, and spoken by screen readers. */
 
-import { by, h, icon } from "./dom.js";
+import { by, h, icon, linked } from "./dom.js";
 import { sentence } from "./words.js";
 
 // What a person did since the page was opened, counted: a message about something newer takes the
@@ -28,7 +28,7 @@ function show(kind, text, { keep = false } = {}) {
       role: kind === "bad" ? "alert" : "status",
       "data-deed": keep ? null : deeds,
     },
-    h("p", {}, text),
+    h("p", {}, linked(text)),
   );
   const close = h(
     "button",

@@ -3,7 +3,7 @@
 import "./shell.js";
 
 import { get } from "./api.js";
-import { by, h, put } from "./dom.js";
+import { by, h, put, putLinked } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { fail, speak } from "./notices.js";
 import { watch } from "./state.js";
@@ -55,7 +55,7 @@ async function show(state) {
     const { ready, files, command, why, up_to_date: fresh, finished } = await get("/api/take");
     put(by("take"), { hidden: !ready });
     put(by("take-none"), { hidden: ready });
-    put(by("take-why"), { text: why ? sentence(why) : "" });
+    putLinked(by("take-why"), why ? sentence(why) : "");
     put(by("take-text"), { text: !ready ? "" : !fresh ? OLD : finished ? FRESH : STOPPED });
     if (!ready) return;
     keyed(by("files"), offered(files), file);

@@ -4,7 +4,7 @@ import "./shell.js";
 
 import { send } from "./api.js";
 import { cameras, isPhone, noCamera } from "./cameras.js";
-import { by, h, thumbnail } from "./dom.js";
+import { by, h, linked, thumbnail } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { ask, dropped, photosOf } from "./files.js";
 import { fail, speak } from "./notices.js";
@@ -78,6 +78,8 @@ function showAnswer(answer, live) {
   by("answer").dataset.verdict = verdict;
 }
 
+const EMPTY = by("stage").firstElementChild;
+
 function shownOn(stage, element) {
   for (const image of stage.querySelectorAll("img[src^='blob:']")) URL.revokeObjectURL(image.src);
   stage.replaceChildren(element);
@@ -91,10 +93,9 @@ async function tried(file, live = false) {
 
 async function tryFile(file) {
   stopLive();
-  shownOn(
-    by("stage"),
-    h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) }),
-  );
+  const image = h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) });
+  image.addEventListener("error", () => image.isConnected && shownOn(by("stage"), EMPTY));
+  shownOn(by("stage"), image);
   by("answer").replaceChildren(h("p", { class: "soft" }, "Looking …"));
   try {
     await tried(file);
@@ -167,5 +168,5 @@ watch((state) => {
   const isReady = state.look.state === "ready" || state.learn.state === "done";
   if (isReady || by("answer").dataset.verdict) return;
   const text = state.look.state === "working" ? SOON : NOT_YET;
-  keyed(by("answer"), [text], () => h("p", { class: "soft" }, text));
+  keyed(by("answer"), [text], () => h("p", { class: "soft" }, linked(text)));
 });

@@ -3,9 +3,9 @@
 import { send } from "./api.js";
 import { by, h } from "./dom.js";
 import { fail, tell, toldBy } from "./notices.js";
-import { query, title } from "./places.js";
+import { BACKGROUND, ofClass, query, title } from "./places.js";
 import { now, refresh } from "./state.js";
-import { count, percent, size } from "./words.js";
+import { count, percent, size, some } from "./words.js";
 
 // What the station takes: see docs/station.md.
 const LARGEST = 25e6;
@@ -27,13 +27,15 @@ function portions(files) {
   return made;
 }
 
-/** "3 photos added to hat; 1 was there already" */
+/** "3 photos added to “hat”; 1 left out, since it is in “dress” already" */
 function outcome(name, sum) {
   const parts = [`${count(sum.added, "photo")} added to “${name}”`];
-  if (sum.copies)
-    parts.push(
-      `${sum.copies} left out, since ${sum.copies === 1 ? "it is" : "they are"} there already`,
-    );
+  if (sum.copies) {
+    const places = sum.copies_of.map((each) => (each === null ? BACKGROUND : ofClass(each)));
+    const names = places.map((place) => `“${title(now(), place)}”`);
+    const are = sum.copies === 1 ? "it is" : "they are";
+    parts.push(`${sum.copies} left out, since ${are} in ${some(names, 5)} already`);
+  }
   if (sum.near_duplicates)
     parts.push(`${sum.near_duplicates} of the burst left out as nearly the same`);
   return `${parts.join("; ")}.`;
@@ -75,6 +77,7 @@ export async function upload(place, files, { burst = false } = {}) {
   const sum = {
     added: 0,
     copies: 0,
+    copies_of: [],
     near_duplicates: 0,
     refused: tooLarge.map((file) => ({
       file: file.name,
@@ -100,6 +103,7 @@ export async function upload(place, files, { burst = false } = {}) {
       sent += part;
       for (const figure of ["added", "copies", "near_duplicates"])
         sum[figure] += answer[figure] ?? 0;
+      sum.copies_of = [...new Set([...sum.copies_of, ...answer.copies_of])];
       sum.refused.push(...(answer.refused ?? []));
       toldBy(answer);
     }

@@ -26,14 +26,23 @@ export function remarks(photo) {
 }
 
 /**
+ * @typedef {object} Rest
+ * @property {() => number} total how many photos there are in all
+ * @property {() => Promise<any[]>} more loads some more; gives all that are loaded then
+ */
+
+/**
  * @param {any[]} photos those before and after it
  * @param {number} at
  * @param {{isAside?: boolean, isBackground?: boolean}} [where]
+ * @param {?Rest} rest where not all of them are loaded
  */
-export function view(photos, at, where = {}) {
+export function view(photos, at, where = {}, rest = null) {
   const picture = h("img", { class: "large" });
   const words = h("p", { class: "soft", role: "status" });
-  const step = (by) => () => show(Math.min(Math.max(at + by, 0), photos.length - 1));
+  const total = () => Math.max(rest?.total() ?? 0, photos.length);
+  let isLoading = false;
+  const step = (by) => () => go(Math.min(Math.max(at + by, 0), total() - 1));
   const before = h(
     "button",
     { type: "button", class: "plain", "aria-label": "Photo before", click: step(-1) },
@@ -45,15 +54,26 @@ export function view(photos, at, where = {}) {
     icon("after"),
   );
 
+  async function go(index) {
+    if (index < photos.length) return show(index);
+    if (isLoading) return;
+    isLoading = true;
+    const { id } = photos[at];
+    photos = await rest.more();
+    isLoading = false;
+    const here = photos.findIndex((photo) => photo.id === id); // others may have come or gone
+    show(Math.min(here < 0 ? at : here + 1, photos.length - 1));
+  }
+
   function show(index) {
     at = index;
     const photo = photos[at];
     const what = photo.class ? shown(now(), photo.class) : "Photo";
     picture.src = `/api/photos/${photo.id}/image`;
-    picture.alt = `${what}, photo ${at + 1} of ${photos.length}`;
-    words.textContent = [`${what}, ${at + 1} of ${photos.length}`, ...remarks(photo)].join(". ");
+    picture.alt = `${what}, photo ${at + 1} of ${total()}`;
+    words.textContent = [`${what}, ${at + 1} of ${total()}`, ...remarks(photo)].join(". ");
     before.setAttribute("aria-disabled", String(at === 0));
-    after.setAttribute("aria-disabled", String(at === photos.length - 1));
+    after.setAttribute("aria-disabled", String(at === total() - 1));
     moving.reset();
     moving.update({
       isAside: false,
