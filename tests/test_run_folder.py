@@ -16,6 +16,7 @@ import edge_sharpzo
 from edge_sharpzo import Classifier, UserError
 from edge_sharpzo.clip.embedded import EMBEDDED_MODEL
 from edge_sharpzo.events import Note
+from edge_sharpzo.runs import checkpoint
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.folder import FILES, resumed_options, start_afresh
 from edge_sharpzo.system.tensors import load_tensors, save_tensors
@@ -425,6 +426,29 @@ def test_a_folder_that_is_lost_in_mid_run_costs_no_result(
     if lose is taken:
         assert (out / "config.json").read_text() == "another run's"
         assert sorted(file.name for file in out.iterdir()) == [".lock", "config.json"]
+
+
+def test_a_folder_that_is_lost_while_a_checkpoint_is_written(
+    tiny_onnx: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, said = checkpoint.save_tensors, list[str]()
+
+    def lost(path: Path, *given: Any) -> None:
+        deleted(path.parent)
+        save(path, *given)
+
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr(checkpoint, "save_tensors", lost)
+    run = edge_sharpzo.tune(
+        data,
+        onnx=tiny_onnx,
+        out=tmp_path / "run",
+        shots=6,
+        budget=300,
+        on_progress=lambda event: said.append(event.text) if isinstance(event, Note) else None,
+    )
+    assert run.folder == tmp_path / "run-rescued"
+    assert sum("the run goes on without checkpoints" in text for text in said) == 1
 
 
 @pytest.mark.parametrize("out", ["up/run", "."])

@@ -627,7 +627,7 @@ def test_what_fails_is_a_plain_message(
     web.open("/look")
     page.get_by_text("Nothing to look at yet").wait_for()
     page.context.set_offline(True)
-    page.get_by_role("link", name="Photos").wait_for()
+    page.get_by_role("link", name="Photos", exact=True).wait_for()
     page.evaluate("import('/static/state.js').then((state) => state.refresh())")
     page.get_by_role("alert").get_by_text("The station does not answer.").wait_for()
     page.context.set_offline(False)

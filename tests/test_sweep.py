@@ -715,6 +715,7 @@ def scheduler(tmp_path: Path) -> Iterator[Callable[[int], tuple[str, subprocess.
 Start = Callable[[int], tuple[str, subprocess.Popen[str]]]
 
 
+@pytest.mark.slow
 def test_a_fleet_brings_whole_runs(
     scheduler: Start, sets: Path, tiny_onnx: Path, alone: Path, tmp_path: Path
 ) -> None:

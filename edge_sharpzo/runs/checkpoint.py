@@ -68,6 +68,8 @@ class Checkpoints:
         try:
             save_tensors(self.path, tensors, metadata)
         except OSError as error:
+            if not self._is_ours():  # it was lost just now
+                return
             raise UserError(
                 f"cannot write {self.path} ({error}): make room there, then go on with "
                 f"`resume={self.path.parent}`"
