@@ -72,7 +72,7 @@ models/build/tiny/clip.onnx: .venv-dev/ready
 test-lowest: models/build/tiny/clip.onnx  ## without torch, at the lowest versions of packages that are allowed
 	tools/device_tests.sh lowest '$(PYTHON)'
 
-test-pythons: models/build/tiny/clip.onnx  ## without torch, on each other Python from 3.11 that is here
+test-pythons: models/build/tiny/clip.onnx  ## without torch, on the newest other Python from 3.11 that is here
 	tools/device_tests.sh newest
 
 browser: .venv-dev/ready  ## installs Chromium (as root or with sudo), and walks with it through the station's page

@@ -260,6 +260,7 @@ def test_a_model_takes_its_place_whatever_is_there(
     _place.cache_clear()
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_is_done_without(
     tiny_onnx: Path,
     photos: Path,

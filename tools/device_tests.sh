@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The fast tests as on a device: without torch. For continuous integration beside `make test`.
 #   tools/device_tests.sh lowest PYTHON   a larger part at the lowest versions that are allowed
-#   tools/device_tests.sh newest          a part of the tests at the newest versions, on each Python
-#                                         that this machine has, but for the one of .venv-dev
+#   tools/device_tests.sh newest          a part of the tests at the newest versions, on the newest
+#                                         Python that this machine has beside the one of .venv-dev
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +27,7 @@ if [ "$1" = lowest ]; then
     exit
 fi
 known=$(.venv-dev/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-for version in 3.11 3.12 3.13 3.14; do
+for version in 3.14 3.13 3.12 3.11; do
     [ "$version" != "$known" ] || continue
     found=
     for python in "python$version" "$(pyenv root 2> /dev/null || true)"/versions/"$version".*/bin/python; do
@@ -37,4 +37,5 @@ for version in 3.11 3.12 3.13 3.14; do
     echo "== python$version"
     files=("${rooms[@]/#/tests/test_}")
     run "$version" "$found" highest "${files[@]/%/.py}"
+    break
 done
