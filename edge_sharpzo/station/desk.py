@@ -175,7 +175,7 @@ class Desk:
         Raises UserError where there is none.
         """
         run, look = self.tuner.folder.state(), self.learner.look
-        fits = run.prompt and (look is None or look.made_of == run.made_of)
+        fits = run.prompt and (look is None or run.is_of(look))
         prompt = run.prompt if fits else look.prompt if look else None
         if prompt is None:
             why = self.learner.state.why

@@ -13,7 +13,7 @@ from edge_sharpzo.runs.folder import HISTORY, clear_dead, is_finished
 from edge_sharpzo.runs.lock import LOCK, is_locked, locked
 from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.runs.run_config import CONFIG, RunConfig
-from edge_sharpzo.station.look import MadeOf
+from edge_sharpzo.station.look import Look, MadeOf
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import as_type, read_text
 from edge_sharpzo.tuning.records import Record
@@ -36,6 +36,10 @@ class RunState:
     history: list[Record] = field(default_factory=list)
     queries: int = 0
     why: str | None = None  # what is wrong with it
+
+    def is_of(self, look: Look | None) -> bool:
+        """Whether it is made of the photos, names and template of `look`."""
+        return look is not None and look.made_of == self.made_of
 
 
 class RunFolder:

@@ -40,8 +40,8 @@ def take(desk: Desk, asked: Asked) -> TakeAnswer:  # noqa: ARG001
     """What there is to take."""
     why = _why_not(desk)
     files = [] if why else [TakeFile(f.name, f.stat().st_size) for f in _files(desk.run)]
-    run, look = desk.tuner.folder.state(), desk.learner.look
-    is_new = bool(look and run.made_of == look.made_of)
+    run = desk.tuner.folder.state()
+    is_new = run.is_of(desk.learner.look)
     return TakeAnswer(why is None, why, is_new, run.finished, files, COMMAND)
 
 

@@ -100,7 +100,7 @@ class Tuner:
         with suppress(UserError, OSError):  # it is told when the next one is to begin
             self.folder.adopt()  # where the command has ended what was begun here
         run, look, last = self.folder.state(), self._learner.look, self._now
-        up_to_date = bool(run.finished and look and look.made_of == run.made_of)
+        up_to_date = run.finished and run.is_of(look)
         run = self.folder.begun_state()
         state = "done" if run.finished else "idle"
         why = run.why
@@ -170,7 +170,7 @@ class Tuner:
     def _tune_into_folder(self, again: bool, progress: "_Progress") -> None:
         run, look = self.folder.state(), self._learner.look
         self._told_of = look.version if look else ""
-        if not again and run.finished and look and run.made_of == look.made_of:
+        if not again and run.finished and run.is_of(look):
             progress.told.append("the run is of these photos already: nothing has changed")
             return
         begun = self.folder.begun_state()

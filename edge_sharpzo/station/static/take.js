@@ -18,7 +18,6 @@ const MEANT = {
 
 const FRESH = "Made of the photos as they are now. Take it to wherever it is to work.";
 const OLD = "Photos or words have changed since this was made: learn again to have that in it.";
-
 const STOPPED = "Made of the photos as they are now, and stopped early: what Learn goes on with may be better.";
 
 let shown = "";
