@@ -89,10 +89,7 @@ class RunFolder:
                 f"the results stay there, since {place} is something else's now: move that away, "
                 f"and rename {results} to {place}"
             )
-        try:
-            results.rename(place)
-        except OSError:  # it is on another disk
-            shutil.move(results, place)
+        shutil.move(results, place)  # they may be on another disk
         return f"{place} was free again: the results were moved there"
 
     def adopt(self) -> list[str]:
