@@ -77,7 +77,7 @@ test-pythons: models/build/tiny/clip.onnx  ## without torch, on the newest other
 
 browser: .venv-dev/ready  ## installs Chromium (as root or with sudo), and walks with it through the station's page
 	tools/install_chromium.sh
-	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/test_station_browser.py
+	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/browser
 
 torture: .venv-dev/ready  ## kills runs and a station 100 times each, at random moments, and goes on with them
 	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest -m 'slow or not slow' tests/test_resume.py -k killed_run

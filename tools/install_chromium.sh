@@ -14,5 +14,5 @@ root=""
 if [ "$(id -u)" != 0 ]; then
     root=$(command -v sudo) || { echo "no Chromium here: as root, apt-get install chromium" >&2; exit 1; }
 fi
-$root apt-get install -y -q chromium > /dev/null \
-    || { $root apt-get update -q > /dev/null && $root apt-get install -y -q chromium > /dev/null; }
+$root apt-get install -y -q -o DPkg::Lock::Timeout=300 chromium > /dev/null \
+    || { $root apt-get update -q > /dev/null && $root apt-get install -y -q -o DPkg::Lock::Timeout=300 chromium > /dev/null; }

@@ -4,7 +4,7 @@ import { h, icon } from "./dom.js";
 
 /**
  * @param {string} title
- * @param {(dialog: HTMLDialogElement) => any[]} content
+ * @param {(dialog: HTMLDialogElement, heading: HTMLElement) => any[]} content
  * @param {{wide?: boolean, closed?: () => void}} [how]
  */
 export function open(title, content, { wide = false, closed = () => {} } = {}) {
@@ -19,7 +19,7 @@ export function open(title, content, { wide = false, closed = () => {} } = {}) {
   dialog.append(
     h("div", { class: "dialog-top" }, heading, close),
     h("div", { class: "dialog-notices" }),
-    ...content(dialog),
+    ...content(dialog, heading),
   );
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());

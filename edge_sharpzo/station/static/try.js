@@ -94,13 +94,17 @@ async function tried(file, live = false) {
 async function tryFile(file) {
   stopLive();
   const image = h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) });
-  image.addEventListener("error", () => image.isConnected && shownOn(by("stage"), EMPTY));
+  const unseen = h("p", { class: "soft" }, "The browser cannot show this photo.");
+  let instead = unseen; // browsers show no TIFF; it is looked at all the same
+  image.addEventListener("error", () => image.isConnected && shownOn(by("stage"), instead));
   shownOn(by("stage"), image);
   by("answer").replaceChildren(h("p", { class: "soft" }, "Looking …"));
   try {
     await tried(file);
   } catch (error) {
     by("answer").replaceChildren(h("p", { class: "soft" }, "No answer."));
+    instead = EMPTY;
+    if (unseen.isConnected) shownOn(by("stage"), EMPTY);
     fail(error);
   }
 }

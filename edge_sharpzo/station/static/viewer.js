@@ -42,6 +42,7 @@ export function view(photos, at, where = {}, rest = null) {
   const words = h("p", { class: "soft", role: "status" });
   const total = () => Math.max(rest?.total() ?? 0, photos.length);
   let isLoading = false;
+  let heading;
   const step = (by) => () => go(Math.min(Math.max(at + by, 0), total() - 1));
   const before = h(
     "button",
@@ -68,6 +69,7 @@ export function view(photos, at, where = {}, rest = null) {
   function show(index) {
     at = index;
     const photo = photos[at];
+    heading.textContent = photo.name ?? "Photo";
     const what = photo.class ? shown(now(), photo.class) : "Photo";
     picture.src = `/api/photos/${photo.id}/image`;
     picture.alt = `${what}, photo ${at + 1} of ${total()}`;
@@ -88,8 +90,9 @@ export function view(photos, at, where = {}, rest = null) {
   );
   const buttons = h("div", { class: "inline actions" }, moving.elements);
   open(
-    photos[at].name ?? "Photo",
-    (dialog) => {
+    "Photo",
+    (dialog, title) => {
+      heading = title;
       dialog.addEventListener("keydown", (event) => {
         if (event.target.closest("select")) return;
         if (event.key === "ArrowLeft") step(-1)();
