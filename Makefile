@@ -81,7 +81,7 @@ browser: .venv-dev/ready  ## installs Chromium (as root or with sudo), and walks
 
 torture: .venv-dev/ready  ## kills runs and a station 100 times each, at random moments, and goes on with them
 	EDGE_SHARPZO_KILLS=50 .venv-dev/bin/python -m pytest -m 'slow or not slow' tests/test_resume.py -k killed_run
-	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/test_album_kills.py tests/test_station_kills.py
+	.venv-dev/bin/python -m pytest -n 0 -m 'slow or not slow' tests/album/test_kills.py tests/station/test_kills.py
 
 arm64:  ## DATA=photos: installs and runs the package on emulated 64-bit Arm (as root; Debian's debootstrap, qemu-user-static)
 	tools/arm64.sh /var/tmp/edge-sharpzo-arm64 '$(DATA)'

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from album_walk import JPEG, SCRIPT
 
+from album.walk import JPEG, SCRIPT
 from edge_sharpzo.album import Album
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -23,7 +23,7 @@ class Victims:
     """Children that die one after another, of one process, for that starts fast."""
 
     def __init__(self) -> None:
-        script = Path(__file__).with_name("album_walk.py")
+        script = Path(__file__).with_name("walk.py")
         command = [sys.executable, str(script)]
         pipe = subprocess.PIPE
         self.parent = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)

@@ -35,11 +35,6 @@ OPTIONS = {"budget": 3000, "shots": 6}
 
 
 @pytest.fixture
-def data(photos: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(photos / "train", tmp_path / "data"))
-
-
-@pytest.fixture
 def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 

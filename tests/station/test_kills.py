@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import pytest
+from album.test_kills import check_back_and_forth, check_whole, contents
 from helpers import write_photos
 from stations import MARKED, picture
-from test_album_kills import check_back_and_forth, check_whole, contents
-from test_station_command import launched
 
 from edge_sharpzo.album import Album
+from station.test_command import launched
 
 NAMES = ("hat", "shoe", "cup", "pen", "<b>")
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,11 +17,6 @@ from helpers import invoke
 
 from edge_sharpzo.cli import station as command
 from edge_sharpzo.station.security import is_loopback, names_of
-
-
-@pytest.fixture
-def data(photos: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(photos / "train", tmp_path / "data"))
 
 
 @contextmanager
