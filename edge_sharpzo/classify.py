@@ -231,7 +231,11 @@ class Classifier:
         )
         with os_errors_told():
             photos = labelled(self._prompt, root, strangers, mapping)
-            return measured(self._clip, self._prompt, self.folder, photos, (progress, skipped))
+            given = {"data": root, "foreign": strangers}
+            asked = [name for name, place in given.items() if place]
+            return measured(
+                self._clip, self._prompt, self.folder, photos, (progress, skipped), asked
+            )
 
 
 def _ready(clip: Clip, prompt: TunedPrompt, folder: Path, also: list[str]) -> TunedPrompt:

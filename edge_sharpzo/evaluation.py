@@ -1,6 +1,6 @@
 """A finished run measured on labelled photos, and on photos of none of its classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,13 +78,20 @@ def labelled(
 
 
 def measured(
-    clip: Clip, prompt: TunedPrompt, folder: Path, found: Found, watch: Watch
+    clip: Clip,
+    prompt: TunedPrompt,
+    folder: Path,
+    found: Found,
+    watch: Watch,
+    asked: Collection[str],
 ) -> Evaluation:
     """What the run in `folder` makes of the photos that were `found`, less those tuned on.
 
-    `watch` hears of photos done and their number, and of unreadable ones.
+    `watch` hears of photos done and their number, and of unreadable ones. `asked`: which of `data`
+    and `foreign` were given.
 
-    Raises UserError where no photo is left to count.
+    Raises UserError where no photo is left to count of what was asked for; background photos that
+    lie beside the classes may all have been tuned on.
     """
     config = RunConfig.read(folder)
     less = partial(_same_file, config)
@@ -98,7 +105,7 @@ def measured(
     is_foreign = found.parts == FOREIGN
     ours, strangers = fresh & ~is_foreign, fresh & is_foreign
     for given, of, left in (("data", ~is_foreign, ours), ("foreign", is_foreign, strangers)):
-        if of.any() and not left.any():
+        if given in asked and of.any() and not left.any():
             why = told(grouped(photos.among(of, left_out + copies)))
             raise UserError(
                 f"no photo of `{given}` is left to count ({why}): give `{given}` other photos",

@@ -12,6 +12,7 @@ from edge_sharpzo.album.errors import NO_PHOTO, NotThereError
 from edge_sharpzo.album.opened import INCOMING, OpenFolder, Outcome, Step
 from edge_sharpzo.album.plan import Plan
 from edge_sharpzo.album.steps import Steps, find_class
+from edge_sharpzo.photos.background import NONE_OF_THESE
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import is_line
 
@@ -200,7 +201,7 @@ class Album(OpenFolder):
             raise UserError(f"the photos cannot be kept ({error.strerror})") from error
         plan = Plan(self.root)
         targets = [plan.add_file(path, folder / name) for path, name in found.new]
-        where = f"'{folder.name}'" if class_name is not None else "the background"
+        where = f"'{folder.name}'" if class_name is not None else f"'{NONE_OF_THESE}'"
         outcome = self._take(f"{_photos(len(targets))} added to {where}", plan)
         new = set(targets)
         photos = [p for p in self.contents().photos() if p.path in new] if new else []
@@ -225,7 +226,7 @@ class Album(OpenFolder):
             contents = self.contents()
             photos, missing = _of_ids(contents, photo_ids)
             plan = self._steps(contents).move_to_background(photos)
-            return self._take(f"{_moved(plan)} moved to the background", plan, missing)
+            return self._take(f"{_moved(plan)} moved to '{NONE_OF_THESE}'", plan, missing)
 
     def move_aside(self, photo_ids: Sequence[str]) -> Outcome:
         """Sets photos aside: nothing learns from them or shows them as a class's."""

@@ -20,6 +20,16 @@ OUTSIDE = "outside the class folders"
 NO_CLASS = "of folders that are no class of the run"
 HIDDEN = "that are hidden or the system's"
 SET_ASIDE = "that were set aside"
+_OF_ONE = {
+    UNREADABLE: "cannot be read",
+    COPIES: "a copy of another",
+    RESAVED: "a re-saved copy of another",
+    NEARLY_SAME: "nearly the same as another",
+    TWO_CLASSES: "lies in two classes",
+    OF_CLASSES: "of none of the classes, and a copy of a class photo",
+    TOO_DEEP: "in a folder that is too deep",
+    HIDDEN: "hidden, or the system's",
+}
 EXAMPLES = 5  # of each reason, that are named
 
 
@@ -43,6 +53,11 @@ class LeftOutGroup:
 def of_kind(path: Path) -> str:
     """The reason to leave out a file whose suffix is no photo's."""
     return f"of the kind {path.suffix.lower()}" if path.suffix else "without a suffix"
+
+
+def of_one(reason: str) -> str:
+    """The reason as it is said of one file."""
+    return _OF_ONE.get(reason, reason)
 
 
 def grouped(files: Iterable[LeftOut]) -> list[LeftOutGroup]:

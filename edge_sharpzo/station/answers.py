@@ -114,6 +114,7 @@ class LearnState(Struct):
     why: str | None
     told: list[str]
     resumable: bool  # learning goes on with what was stopped
+    stopped: str | None  # the folder of what was stopped, for `tune --resume`
     why_not_resumable: str | None  # something was stopped, and would begin anew
     up_to_date: bool
     auto: bool
@@ -253,6 +254,8 @@ class LookAnswer(Struct):
     tuned: TunedAnswer | None  # of the run, also one that was stopped, on the photos that judge
     why_not: str | None  # there is none
     tuned_validation: ValidationAnswer | None  # that run's own figures
+    tuned_up_to_date: bool  # that run is of the photos, names and template as they are
+    tuned_finished: bool  # it was not stopped before its end
     threshold: float | None  # 0 to 1; a likelier answer is sure
     lists_of: str  # who said what follows: "heads", the quick classifier
     classes: list[ClassName]
@@ -281,10 +284,11 @@ class Like(Struct):
 
 class TryAnswer(Struct):
     answers: list[Answered]  # the likeliest first
-    known: bool | None
+    known: bool | None  # false: none of these; null: that cannot be told, of too few photos
     sure: bool
     threshold: float | None  # 0 to 1; a likelier answer is sure
     by: str  # "run": the tuned prompt; "heads": learnt just now, prompt not tuned yet
+    up_to_date: bool  # that one is of the photos, names and template as they are
     like: list[Like]
 
 
@@ -298,6 +302,7 @@ class TakeAnswer(Struct):
     why: str | None
     up_to_date: bool  # made of the photos, names and template as they are
     finished: bool  # not stopped before its end
+    none_of_these: bool  # it tells photos that are none of these; else too few taught that
     files: list[TakeFile]
     command: str
 

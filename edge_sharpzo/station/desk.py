@@ -42,7 +42,8 @@ class Answerer:
     classifier: Classifier
     by: str
     displays: Mapping[str, str]  # folder -> name of its classes
-    threshold: float | None = None  # an answer that is likelier is sure
+    threshold: float | None  # an answer that is likelier is sure
+    up_to_date: bool  # it is of the photos, names and template as they are
 
 
 class Desk:
@@ -60,7 +61,7 @@ class Desk:
         self.album, self.clip, self.log, self.run = album, clip, log, run
         self._base = options
         self.learner = Learner(album, clip, self.options)
-        self.tuner = Tuner(album, self.learner, self.options, run, log=log)
+        self.tuner = Tuner(album, self.learner, self.options, run, self.look_now, log)
         self.closing = Flag()
         # Threads that decode photos: those that are shown do not wait for those that come in.
         self.pictures, self.coming_in = CapacityLimiter(PICTURES), CapacityLimiter(1)
@@ -70,7 +71,7 @@ class Desk:
         self._words = Lock()  # a tokenizer takes memory: one at a time
         self._contents: tuple[float, Contents] | None = None
         self._photos: tuple[str, dict[str, AlbumPhoto]] = ("", {})
-        self._answering: tuple[object, Answerer] | None = None
+        self._answering: tuple[object, Classifier] | None = None
 
     @classmethod
     def opened(
@@ -150,6 +151,14 @@ class Desk:
             self._contents = time.monotonic(), contents
             return contents
 
+    def look_now(self) -> Look | None:
+        """The newest look, where it is of the photos, names and template as they are."""
+        look = self.learner.look
+        try:
+            return look if look and look.teaches == self.contents().teaches else None
+        except UserError:  # the folder cannot be read
+            return None
+
     def photo(self, photo_id: str) -> AlbumPhoto:
         """The photo of that id. Raises NotThereError.
 
@@ -170,11 +179,13 @@ class Desk:
         self.learner.nudge()
 
     def answerer(self) -> Answerer:
-        """The newest classifier: the run's, if it is of these photos, or else as just learnt.
+        """The newest classifier: the run's, if it is of what was learnt last, or that of the look.
+
+        Where nothing is learnt, as of one class alone, it is the run's, whatever that is of.
 
         Raises UserError where there is none.
         """
-        run, look = self.tuner.folder.state(), self.learner.look
+        run, look, newest = self.tuner.folder.state(), self.learner.look, self.look_now()
         fits = run.prompt and (look is None or run.is_of(look))
         prompt = run.prompt if fits else look.prompt if look else None
         if prompt is None:
@@ -182,15 +193,16 @@ class Desk:
             raise UserError(why or "nothing is learnt yet: wait a moment")
         with self._lock:
             if self._answering is None or self._answering[0] is not prompt:
-                self._answering = prompt, self._made(prompt, RUN if fits else HEADS)
-            return self._answering[1]
+                self._answering = prompt, self._made(prompt)
+            classifier = self._answering[1]
+        displays = dict(zip(prompt.folders, prompt.names, strict=True))
+        threshold, by = prompt.calibration.threshold, RUN if fits else HEADS
+        return Answerer(classifier, by, displays, threshold, look is not None and newest is look)
 
-    def _made(self, prompt: TunedPrompt, by: str) -> Answerer:
+    def _made(self, prompt: TunedPrompt) -> Classifier:
         if not prompt.fits(self.clip.card):
             raise UserError(f"{self.run} was tuned with another model: tune again")
-        displays = dict(zip(prompt.folders, prompt.names, strict=True))
-        threshold = prompt.calibration.threshold
-        return Answerer(Classifier(self.clip, prompt, self.run), by, displays, threshold)
+        return Classifier(self.clip, prompt, self.run)
 
     def answer(self, photo: Path) -> tuple[Answerer, Prediction, np.ndarray, Look | None]:
         """What is said of a photo, its features [D], and the look to find others like it in.

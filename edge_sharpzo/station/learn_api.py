@@ -41,7 +41,7 @@ from edge_sharpzo.station.desk import HEADS, Desk
 from edge_sharpzo.station.errors import AskedError
 from edge_sharpzo.station.look import Look, Share
 from edge_sharpzo.station.photos_api import check_template, rows_of
-from edge_sharpzo.station.tuner import TuneState
+from edge_sharpzo.station.progress import TuneState
 from edge_sharpzo.station.uploads import Upload, look_at, receive
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import is_line, shown
@@ -97,6 +97,7 @@ def _learn_state(now: TuneState, auto: bool) -> LearnState:
         now.why,
         now.told,
         now.resumable,
+        shown(str(now.stopped)) if now.stopped else None,
         now.why_not_resumable,
         now.up_to_date,
         auto,
@@ -176,6 +177,8 @@ def look(desk: Desk, asked: Asked) -> LookAnswer:  # noqa: ARG001
         tuned=None if isinstance(tuned, str) else TunedAnswer(*map(_share, tuned)),
         why_not=why_not,
         tuned_validation=ValidationAnswer(*run.validation) if run.validation else None,
+        tuned_up_to_date=run.is_of(desk.look_now()),
+        tuned_finished=run.finished,
         threshold=now.prompt.calibration.threshold,
         lists_of=HEADS,
         classes=[ClassName(*each) for each in zip(folders, now.names, strict=True)],
@@ -246,6 +249,7 @@ def _tried(desk: Desk, upload: Upload) -> TryAnswer:
         said.sure,
         answerer.threshold,
         answerer.by,
+        answerer.up_to_date,
         [
             Like(look.ids[path], look.folders[label], round(cosine, 4))
             for path, label, cosine in like

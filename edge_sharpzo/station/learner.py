@@ -21,7 +21,7 @@ from edge_sharpzo.photos.digests import Digests
 from edge_sharpzo.photos.draw import missing_note
 from edge_sharpzo.photos.features import Kept
 from edge_sharpzo.photos.found import FewClassesError, find_photos
-from edge_sharpzo.photos.left_out import SET_ASIDE, LeftOut, grouped, told
+from edge_sharpzo.photos.left_out import SET_ASIDE, LeftOut, grouped, of_one, told
 from edge_sharpzo.pipeline import Found, Task, finish, open_task, prepare
 from edge_sharpzo.pipeline.prepare import check_classes
 from edge_sharpzo.pipeline.search import word_features
@@ -147,7 +147,7 @@ class Learner:
                 version = contents.teaches
                 if version != self._tried:
                     self._settle("working")
-                    self._look = self._looked(contents.version)
+                    self._look = self._looked(contents)
                     why = None
                 elif self._look:  # photos were set aside, or have come there
                     self._look = replace(self._look, version=contents.version)
@@ -174,10 +174,7 @@ class Learner:
         if news:
             self._heard()
 
-    def _looked(self, version: str) -> Look:
-        contents = self._album.contents()
-        of_classes = [photo for each in contents.classes for photo in each.photos]
-        ids = {photo.path: photo.id for photo in [*of_classes, *contents.background]}
+    def _looked(self, contents: Contents) -> Look:
         notes: list[str] = []
 
         def listen(event: Event) -> None:
@@ -214,7 +211,7 @@ class Learner:
         )
         if left_out := told(grouped(unused)):
             notes.append(left_out)
-        made = look_at(prepared, finished, as_written, version, ids, notes)
+        made = look_at(prepared, finished, as_written, contents, notes)
         if not made.held_out:  # then every class has a part in the figures
             notes[:] = [note for note in notes if note not in taught_alone]
         return replace(made, left_out=self._named(unused))
@@ -226,7 +223,8 @@ class Learner:
         for each in left_out[:MOST_NAMED]:
             inside = each.path.is_relative_to(root)
             file = each.path.relative_to(root) if inside else each.path
-            why = f"{each.reason}: {each.detail}" if each.detail else each.reason
+            reason = of_one(each.reason)
+            why = f"{reason}: {each.detail}" if each.detail else reason
             named.append((shown(str(file)), shown(why.replace(f"{root}/", ""))))
         return named
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from edge_sharpzo.album import Contents
 from edge_sharpzo.classifier.suspects import Judgement, judged
 from edge_sharpzo.classifier.tuned import TunedPrompt
 from edge_sharpzo.classifier.wanting import wanting
@@ -15,6 +16,7 @@ from edge_sharpzo.photos.found import Photos
 from edge_sharpzo.photos.labelled import joined
 from edge_sharpzo.pipeline import Finished, Prepared
 from edge_sharpzo.runs.run_config import RunConfig
+from edge_sharpzo.system.text import listed, shown
 from edge_sharpzo.tuning.loss import softmax
 
 LEAST_HELD_OUT = 3  # photos of each class from which held-out ones judge; else all judge each other
@@ -117,6 +119,7 @@ class Look:
     """Everything that is known of the photos of one version of the album. Never changed."""
 
     version: str  # of the album
+    teaches: str  # what of it was learnt, as `Contents.teaches`
     made_of: MadeOf
     held_out: bool  # else each photo was judged by the others
     folders: list[str]
@@ -161,7 +164,11 @@ class Look:
         fresh = np.array([file.digest.hex() not in seen for file in photos.files], bool)
         labels = photos.labels[fresh]
         if not _enough(labels, np.unique(photos.labels)):
-            return "it has learnt from most photos that judge now: learn again"
+            few = [k for k in np.unique(photos.labels) if (labels == k).sum() < LEAST_HELD_OUT]
+            named = listed([f"'{shown(self.names[k])}'" for k in few])
+            return (
+                f"it has learnt from too many of the photos of {named} that judge now: learn again"
+            )
         features = self.judged.features[fresh]
         return Tuned(
             _share((features @ prompt.text_features.T).argmax(axis=1), labels),
@@ -216,11 +223,10 @@ def look_at(
     prepared: Prepared,
     finished: Finished,
     as_written: np.ndarray,
-    version: str,
-    ids: Mapping[Path, str],
+    contents: Contents,
     notes: list[str],
 ) -> Look:
-    """The look of a classifier that has just learnt.
+    """The look of a classifier that has just learnt the album with these `contents`.
 
     `as_written` are the template's text features [K + M, D].
     """
@@ -247,7 +253,8 @@ def look_at(
         written, known = text, _known_of(prepared, finished, features)
     before = (features @ written.T).argmax(axis=1)
     return Look(
-        version=version,
+        version=contents.version,
+        teaches=contents.teaches,
         made_of=MadeOf.photos_of(prepared),
         held_out=held_out,
         folders=found.folders,
@@ -262,7 +269,7 @@ def look_at(
         text=text,
         prompt=prompt,
         alike=prepared.alike,
-        ids=ids,
+        ids={photo.path: photo.id for photo in contents.photos()},
         notes=notes,
     )
 

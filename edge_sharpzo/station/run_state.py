@@ -95,10 +95,15 @@ class RunFolder:
     def adopt(self) -> list[str]:
         """Has the next run take its place once it has results; to be asked when nothing tunes.
 
+        One that was stopped takes the place of no run that has ended on the same photos.
+
         Tells where the run of before is. Raises UserError as `place` does.
         """
         clear_dead(self.next)
         if not (self.next / SUMMARY).exists() or is_locked(self.next):
+            return []
+        now, coming = self.state(), self._seen_next.state()
+        if now.finished and not coming.finished and now.made_of == coming.made_of:
             return []
         away = _put_away(self.folder, self.folder.name)
         self.next.rename(self.folder)
@@ -126,7 +131,16 @@ class _Seen:
 
 
 def _told(away: Path | None) -> list[str]:
-    return [f"the run of before is in {away.parent.name}/{away.name}"] if away else []
+    if not away:
+        return []
+    name, _, number = away.name.rpartition("-")
+    kept = [away.with_name(f"{name}-{n}") for n in range(1, int(number) + 1)]
+    files = [file for run in kept if run.is_dir() for file in run.iterdir() if file.is_file()]
+    together = sum(file.stat().st_size for file in files) / 1e6
+    return [
+        f"the run of before is in {away.parent.name}/{away.name}; the runs of before take "
+        f"{together:,.0f} MB together: delete those that you do not need"
+    ]
 
 
 def _put_away(folder: Path, name: str) -> Path | None:

@@ -41,8 +41,9 @@ def take(desk: Desk, asked: Asked) -> TakeAnswer:  # noqa: ARG001
     why = _why_not(desk)
     files = [] if why else [TakeFile(f.name, f.stat().st_size) for f in _files(desk.run)]
     run = desk.tuner.folder.state()
-    is_new = run.is_of(desk.learner.look)
-    return TakeAnswer(why is None, why, is_new, run.finished, files, COMMAND)
+    tells_none = run.prompt is not None and run.prompt.known is not None
+    is_new = run.is_of(desk.look_now())
+    return TakeAnswer(why is None, why, is_new, run.finished, tells_none, files, COMMAND)
 
 
 def _sent(desk: Desk, name: str, media_type: str) -> StreamingResponse:

@@ -4,47 +4,25 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
 
 from edge_sharpzo import api
 from edge_sharpzo.album import Album
-from edge_sharpzo.events import (
-    Event,
-    Note,
-    PhotosEncoded,
-    QueriesSpent,
-    SolutionSeen,
-    TuningStarts,
-)
+from edge_sharpzo.events import Event, TuningStarts
+from edge_sharpzo.photos.scan import OWN_FOLDER
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.station.learner import Learner
 from edge_sharpzo.station.look import Look
+from edge_sharpzo.station.progress import Progress, TuneState
 from edge_sharpzo.station.run_state import RunFolder, RunState
 from edge_sharpzo.system.errors import Cancelled, UserError
-from edge_sharpzo.tuning.records import Record
 
 _DEFAULTS = vars(TuneOptions())
+AUTO = "learns-by-itself"  # a file that is there where it does
 QUIET = 30.0  # seconds without a change, after which it tunes by itself where that is wished
-
-
-@dataclass(frozen=True)
-class TuneState:
-    """How far a tuning is."""
-
-    state: str  # "idle", "encoding", "tuning", "done", "failed", "elsewhere"
-    queries: int = 0  # spent; photos, while they are encoded
-    of: int | None = None  # that it takes at most
-    seconds_left: float | None = None
-    stage: str | None = None
-    history: list[Record] = field(default_factory=list)
-    why: str | None = None  # it failed
-    told: list[str] = field(default_factory=list)
-    resumable: bool = False  # a run was stopped, and goes on
-    why_not_resumable: str | None = None  # it was stopped, and would begin anew
-    up_to_date: bool = False  # the finished run is of the photos, names and template as they are
 
 
 class _ChangedError(Exception):
@@ -60,19 +38,34 @@ class Tuner:
         learner: Learner,
         options: Callable[[], TuneOptions],
         run: Path,
-        quiet: float = QUIET,
-        log: Callable[[str], object] = lambda text: None,
+        look_now: Callable[[], Look | None],
+        log: Callable[[str], object],
     ):
-        """`options` gives those of a new run on the album as it is now; `log` hears of failures."""
+        """`options` gives those of a new run on the album as it is now; `log` hears of failures.
+
+        `look_now` gives the look of the album as it is, where it is learnt.
+        """
         self._log, self._told_of = log, ""
         self._album, self._learner, self._options = album, learner, options
-        self.folder, self._quiet = RunFolder(run), quiet
-        self.auto = False
+        self.folder, self._look_now = RunFolder(run), look_now
+        self._auto = album.root / OWN_FOLDER / AUTO
         self._lock, self._stop, self._closing = Lock(), Flag(), Flag()
         self._now: TuneState | None = None  # while one goes on, or of one that failed
-        self._progress = _Progress()
+        self._progress = Progress()
         self._thread: Thread | None = None
         self._watcher = Thread(target=self._watch, name="auto", daemon=True)
+
+    @property
+    def auto(self) -> bool:
+        """Whether it tunes by itself when photos changed, also after the station's next start."""
+        return self._auto.exists()
+
+    @auto.setter
+    def auto(self, on: bool) -> None:
+        if on:
+            self._auto.touch()
+        else:
+            self._auto.unlink(missing_ok=True)
 
     def start(self) -> None:
         """From now on it tunes by itself where that is wished."""
@@ -100,8 +93,8 @@ class Tuner:
         with suppress(UserError, OSError):  # it is told when the next one is to begin
             self.folder.adopt()  # where the command has ended what was begun here
         run, look, last = self.folder.state(), self._learner.look, self._now
-        up_to_date = run.finished and run.is_of(look)
-        run = self.folder.begun_state()
+        up_to_date = run.finished and run.is_of(self._look_now())
+        run, begun = self.folder.begun_state(), self.folder.begun
         state = "done" if run.finished else "idle"
         why = run.why
         if last and last.state == "failed":
@@ -113,6 +106,7 @@ class Tuner:
             history=run.history,
             why=why,
             told=last.told if last and look and look.version == self._told_of else [],
+            stopped=begun if run.can_resume else None,
             resumable=run.can_resume and why_not is None,
             why_not_resumable=why_not,
             up_to_date=up_to_date,
@@ -133,7 +127,7 @@ class Tuner:
                     f"another process tunes into {self.folder.begun}: wait for it, or end it"
                 )
             self._stop.clear()
-            self._now, self._progress = None, _Progress()
+            self._now, self._progress = None, Progress()
             self._thread = Thread(target=self._tune, args=(again,), name="tuner", daemon=True)
             self._thread.start()
 
@@ -167,10 +161,11 @@ class Tuner:
         told = self._now.told if self._now else []
         self._now = replace(self._now or TuneState("idle"), told=[*progress.told, *told])
 
-    def _tune_into_folder(self, again: bool, progress: "_Progress") -> None:
+    def _tune_into_folder(self, again: bool, progress: Progress) -> None:
         run, look = self.folder.state(), self._learner.look
         self._told_of = look.version if look else ""
-        if not again and run.finished and run.is_of(look):
+        is_stopped = self.folder.begun_state().can_resume
+        if not again and run.finished and run.is_of(look) and not is_stopped:
             progress.told.append("the run is of these photos already: nothing has changed")
             return
         begun = self.folder.begun_state()
@@ -190,7 +185,7 @@ class Tuner:
                 return
         self._begin_anew(progress)
 
-    def _begin_anew(self, progress: "_Progress") -> None:
+    def _begin_anew(self, progress: Progress) -> None:
         """A run of the album as it is now, in a folder of its own."""
         progress.history = []
         place, told = self.folder.place()
@@ -210,7 +205,7 @@ class Tuner:
                 return
 
     def _run(
-        self, progress: "_Progress", place: Path, version: str | None = None, **asked: object
+        self, progress: Progress, place: Path, version: str | None = None, **asked: object
     ) -> None:
         """One call of `tune` for `place`; a new run is of one `version` of the album, or none."""
 
@@ -228,12 +223,12 @@ class Tuner:
     def _watch(self) -> None:
         """Begins by itself once photos have changed and then stayed as they are."""
         seen, since, tried = None, time.monotonic(), None
-        while not self._closing.wait(min(1.0, self._quiet)):
+        while not self._closing.wait(min(1.0, QUIET)):
             look = self._learner.look if self._learner.state.state == "ready" else None
             version = look.made_of if look else None
             if version != seen:
                 seen, since = version, time.monotonic()
-            still = time.monotonic() - since >= self._quiet
+            still = time.monotonic() - since >= QUIET
             if not (self.auto and still and look) or version == tried or self.goes_on:
                 continue
             try:
@@ -265,41 +260,3 @@ def _for_the_page(text: str) -> str:
     """What to press, or to give the station, where a message says what to type."""
     text = text.replace("choose another `out`", "start the station with another --run")
     return re.sub(r"(and|then) go on with `resume=[^`]*`", r"\1 press Learn again", text)
-
-
-class _Progress:
-    """What a tuning has told of itself."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-        self.history: list[Record] = []
-        self._state = TuneState("encoding")
-        self._began, self._before = 0.0, 0
-
-    def hear(self, event: Event) -> None:
-        """See `edge_sharpzo.events`."""
-        match event:
-            case PhotosEncoded(done, total):
-                self._state = TuneState("encoding", done, total)
-            case Note(text, True):
-                self.told.append(text)
-            case TuningStarts(queries, done, seconds, each):
-                by_time = None if seconds is None else done + int(max(0.0, seconds) / each)
-                known = [number for number in (queries, by_time) if number is not None]
-                of = min(known, default=None)
-                left = None if of is None else max(0, of - done) * each
-                self._began, self._before = time.monotonic(), done
-                self._state = TuneState("tuning", done, of, left)
-            case QueriesSpent(used, stage):
-                of, spent = self._state.of, used - self._before
-                left = None
-                if of is not None and spent > 0:
-                    each = (time.monotonic() - self._began) / spent
-                    left = round(max(0, of - used) * each, 1)
-                self._state = replace(self._state, queries=used, stage=stage, seconds_left=left)
-            case SolutionSeen(record):
-                self.history.append(record)
-
-    def state(self) -> TuneState:
-        """How far it is."""
-        return replace(self._state, history=list(self.history), told=list(self.told))

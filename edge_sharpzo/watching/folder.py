@@ -11,14 +11,16 @@ import numpy as np
 
 from edge_sharpzo.clip.images import UnreadableImageError, load_image
 from edge_sharpzo.engines.spread import Tell
-from edge_sharpzo.photos.scan import SUFFIXES
+from edge_sharpzo.photos.left_out import of_kind
+from edge_sharpzo.photos.scan import SUFFIXES, is_clutter
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import counted, some
+from edge_sharpzo.system.text import counted, shown, some
 from edge_sharpzo.watching.sources import Frame, Frames
 
 STILL = 1.0  # seconds that a file has not changed for
 PATIENCE = 10.0  # and one that cannot be read: it may be half written, and its sender slow
 SHORTEST = 0.1  # seconds between two looks
+MOST_KINDS = 20  # of other files, that are told
 BEAT = 1.0  # seconds after which there is a moment for other things
 Stamp = tuple[int, int, int, int]  # what changes when a file is written or replaced
 
@@ -73,6 +75,8 @@ def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
             if is_away:
                 tell(f"{inbox.folder} is back", False)
             is_away = False
+        for text in inbox.news_of_others():
+            tell(text, True)
         for name in names:
             if (picture := inbox.taken(name)) is not None:
                 number += 1
@@ -91,6 +95,7 @@ class _Inbox:
         # Hashes of name and stamp: of a folder with a million photos, 60 MB.
         self._taken = set[int]()
         self._waiting = dict[str, tuple[Stamp, float]]()  # and since when it stands still
+        self._others = dict[str, str]()  # by kind, the first file that is no photo; empty once told
 
     def pass_over(self) -> int:
         """Counts what is there as taken; how much that is. Raises OSError."""
@@ -115,6 +120,16 @@ class _Inbox:
         """The photos that had come at the last look and are not taken yet."""
         return self._waiting.keys()
 
+    def news_of_others(self) -> list[str]:
+        """What to tell of kinds of files that are passed over; each once."""
+        new = {kind: name for kind, name in self._others.items() if name}
+        self._others |= dict.fromkeys(new, "")
+        return [
+            f"'{shown(name)}' and other files {shown(kind)} in {self.folder} are passed over: "
+            f"photos are {', '.join(sorted(SUFFIXES))}"
+            for kind, name in new.items()
+        ]
+
     def taken(self, name: str) -> np.ndarray | str | None:
         """The photo, or why it cannot be read; None where it is still being written, or gone."""
         stamp, since = self._waiting[name]
@@ -132,12 +147,15 @@ class _Inbox:
         return picture
 
     def _photos(self) -> list[tuple[str, Stamp]]:
+        names = []
         with os.scandir(self.folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-            ]
+            for entry in entries:
+                if is_clutter(entry.name):
+                    continue
+                if Path(entry.name).suffix.lower() in SUFFIXES:
+                    names.append(entry.name)
+                elif len(self._others) < MOST_KINDS and entry.is_file():
+                    self._others.setdefault(of_kind(Path(entry.name)), entry.name)
         stamps = ((name, _stamp(self.folder / name)) for name in names)
         return [(name, stamp) for name, stamp in stamps if stamp]
 

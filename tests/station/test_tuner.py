@@ -549,7 +549,6 @@ def test_by_itself_once_photos_stay_as_they_are(
 ) -> None:
     monkeypatch.setattr(tuner, "QUIET", 0.5)
     with station(tiny_onnx, data, run, **{**OPTIONS, "budget": 300}) as served:
-        served.desk.tuner._quiet = 0.5
         served.settled()
         time.sleep(1.5)
         assert served.get("/api/learn").json()["state"] == "idle"  # not before it is asked for
@@ -567,8 +566,10 @@ def test_by_itself_once_photos_stay_as_they_are(
         assert served.get("/api/learn").json()["up_to_date"] is False
 
 
-def test_photos_that_are_set_aside_do_not_put_it_off(brief: Station, data: Path, run: Path) -> None:
-    brief.desk.tuner._quiet = 0.9
+def test_photos_that_are_set_aside_do_not_put_it_off(
+    brief: Station, data: Path, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner, "QUIET", 0.9)
     stop = Event()
 
     def set_aside() -> None:

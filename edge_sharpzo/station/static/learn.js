@@ -19,7 +19,7 @@ function texts(learn, ready) {
   const button = learn.resumable ? "Go on" : "Learn";
   const stopped = [
     "Stopped, and kept",
-    "The best prompt so far is kept, and it goes on from here when you press the button.",
+    `The best prompt so far is kept. It goes on from here with the button, or with the station stopped and “edge-sharpzo tune --resume ${learn.stopped}”.`,
     "Go on",
   ];
   switch (learn.state) {

@@ -120,7 +120,7 @@ function show(was) {
   );
   if (look.left_out?.length) lists.push(leftOut(look.left_out));
   if (look.near_duplicates?.length) lists.push(twins(look.near_duplicates));
-  put(by("whose"), { hidden: now().learn.state !== "done" });
+  put(by("whose"), { hidden: !look.tuned && now().learn.state !== "done" });
   sections(by("lists"), lists.length ? lists : [nothing]);
   showJumps();
   put(by("look"), { hidden: false });
@@ -157,6 +157,6 @@ watch((state) => {
   by("look").classList.toggle("is-old", how === "working");
   if (how === "none") put(by("look"), { hidden: true });
   // A run that has ended brings the tuned prompt's figures.
-  const mark = `${version} ${state.learn.state === "done"}`;
+  const mark = `${version} ${state.learn.state === "done"} ${state.learn.up_to_date}`;
   if (how === "ready" && mark !== shownVersion) load(mark);
 });

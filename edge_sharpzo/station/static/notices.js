@@ -9,7 +9,7 @@ let deeds = 0;
 for (const kind of ["click", "submit", "change", "drop"]) addEventListener(kind, () => deeds++, true);
 
 /** Takes away what went wrong with something done before. */
-function forgetOlder() {
+export function forgetOlder() {
   for (const old of document.querySelectorAll(".notice.bad[data-deed]"))
     if (Number(old.dataset.deed) < deeds) old.remove();
 }

@@ -32,6 +32,10 @@ function chosenBy({ tuned, tuned_validation: own }) {
   return ` Of the ${count(own.photos, "photo")} by which the prompt was chosen, which flatters it, its classifier has ${percent(own.classifier)} right.`;
 }
 
+/** Where the tuned run is not what it would be now. */
+const ofBefore = ({ tuned_up_to_date: isNew, tuned_finished: isDone }) =>
+  !isNew ? ", of the photos of before" : isDone ? "" : ", stopped early";
+
 /** @param {any} look what /api/look gives @param {?number} was the share before the last change */
 export function showScores(look, was) {
   const after = look.after;
@@ -39,8 +43,8 @@ export function showScores(look, was) {
   const scores = [
     { text: "Before, by words alone", value: look.before },
     { text: "Now, by the quick classifier", value: after, main: true, was },
-    { text: "By the tuned prompt", value: tuned.prompt },
-    { text: "By the tuned classifier, as in Take", value: tuned.classifier },
+    { text: `By the tuned prompt${ofBefore(look)}`, value: tuned.prompt },
+    { text: `By the tuned classifier, as in Take${ofBefore(look)}`, value: tuned.classifier },
   ];
   keyed(by("scores"), scores.filter(({ value }) => value), score);
   const judged =

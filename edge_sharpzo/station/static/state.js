@@ -13,10 +13,14 @@ const listeners = new Set();
 /** The state as it is known; null before the first answer. */
 export const now = () => state;
 
-/** Calls `listener` with the state now, where there is one, and whenever it changes. */
+/**
+ * Calls `listener` with the state now, where there is one, and whenever it changes.
+ * @returns {() => void} ends it
+ */
 export function watch(listener) {
   listeners.add(listener);
   if (state) listener(state);
+  return () => listeners.delete(listener);
 }
 
 function changed() {

@@ -10,8 +10,7 @@ import { watch } from "./state.js";
 import { sentence, size } from "./words.js";
 
 const MEANT = {
-  "classifier.onnx":
-    "The classifier: a photo in, probabilities and “none of these” out. Runs without edge-sharpzo.",
+  "classifier.onnx": "The classifier: a photo in, probabilities out. Runs without edge-sharpzo.",
   "labels.txt": "The names of the classes, in the order of the probabilities.",
   "run.zip": "The whole run: all of these, the report, the tuned prompt, what it was asked for.",
 };
@@ -51,7 +50,7 @@ async function show(state) {
   if (mark === shown) return;
   shown = mark;
   try {
-    const { ready, files, command, why, up_to_date: fresh, finished } = await get("/api/take");
+    const { ready, files, command, why, up_to_date: fresh, finished, none_of_these } = await get("/api/take");
     put(by("take"), { hidden: !ready });
     put(by("take-none"), { hidden: ready });
     putLinked(by("take-why"), why ? sentence(why) : "");
@@ -59,6 +58,8 @@ async function show(state) {
     if (!ready) return;
     keyed(by("files"), offered(files), file);
     put(by("command"), { text: command });
+    put(by("tells-none"), { hidden: !none_of_these });
+    put(by("tells-no-none"), { hidden: none_of_these });
   } catch (error) {
     fail(error);
   }

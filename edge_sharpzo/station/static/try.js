@@ -7,7 +7,7 @@ import { cameras, isPhone, noCamera } from "./cameras.js";
 import { by, h, linked, thumbnail } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { ask, dropped, photosOf } from "./files.js";
-import { fail, speak } from "./notices.js";
+import { fail, forgetOlder, speak } from "./notices.js";
 import { shown } from "./places.js";
 import { now, watch } from "./state.js";
 import { percent } from "./words.js";
@@ -33,7 +33,7 @@ function reason({ id, class: name, similarity }) {
     {},
     thumbnail(id),
     h("span", {}, title),
-    h("span", { class: "soft" }, `${percent(similarity)} alike`),
+    h("span", { class: "soft" }, `${percent(Math.max(0, similarity))} alike`),
   );
 }
 
@@ -52,10 +52,14 @@ function showAnswer(answer, live) {
       : answer.sure
         ? `It is sure${from}.`
         : "";
-  const by_ =
+  const told = [
     answer.by === "run"
       ? "Answered by the tuned classifier."
-      : "Answered by what was learnt just now; the prompt is not tuned to these photos yet.";
+      : "Answered by what was learnt just now; the prompt is not tuned to these photos yet.",
+    !answer.up_to_date && "It is of photos or words of before: what changed since is not in it.",
+    answer.known === null &&
+      "It cannot tell that a photo is none of these: too few photos taught it.",
+  ].filter(Boolean);
   const likes = answer.like ?? [];
   by("answer").replaceChildren(
     h(
@@ -68,11 +72,11 @@ function showAnswer(answer, live) {
     h("ul", { class: "bars", "aria-label": "Probabilities" }, answer.answers.slice(0, 6).map(bar)),
     ...(likes.length
       ? [
-          h("h3", {}, "Because these photos are most like it"),
+          h("h3", {}, none ? "These photos are most like it" : "Because these photos are most like it"),
           h("ul", { class: "likes" }, likes.map(reason)),
         ]
       : []),
-    h("p", { class: "soft" }, by_),
+    h("p", { class: "soft" }, told.join(" ")),
   );
   if (!live || by("answer").dataset.verdict !== verdict) speak(`${verdict}. ${doubt}`);
   by("answer").dataset.verdict = verdict;
@@ -93,6 +97,7 @@ async function tried(file, live = false) {
 
 async function tryFile(file) {
   stopLive();
+  forgetOlder();
   const image = h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) });
   const unseen = h("p", { class: "soft" }, "The browser cannot show this photo.");
   let instead = unseen; // browsers show no TIFF; it is looked at all the same
@@ -125,6 +130,7 @@ async function goLive() {
     return;
   }
   const mine = await found[0].open();
+  forgetOlder();
   camera = mine;
   by("live").setAttribute("aria-pressed", "true");
   by("live").textContent = "Stop the camera";

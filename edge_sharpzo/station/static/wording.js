@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { calmly } from "./dom.js";
-import { now } from "./state.js";
+import { now, watch } from "./state.js";
 import { count, percent } from "./words.js";
 
 const LATER = "Words show their effect as soon as the photos of two classes are learnt.";
@@ -42,4 +42,14 @@ export function showEffect(input, place, asked) {
     if (mine === newest) place.textContent = text;
   });
   input.addEventListener("input", ask);
+  // What the words of now are, and what photos there are, may have changed meanwhile.
+  let before = "";
+  let wasThere = false; // a dialog's field comes onto the page later, and goes
+  const end = watch(({ look, template }) => {
+    if (!input.isConnected) return wasThere && end();
+    wasThere = true;
+    const mark = `${look.state} ${look.version} ${template}`;
+    if (mark !== before && place.textContent !== first) ask();
+    before = mark;
+  });
 }
