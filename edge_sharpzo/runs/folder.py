@@ -13,7 +13,7 @@ from edge_sharpzo.clip.embedded import model_file
 from edge_sharpzo.engines.address import is_address
 from edge_sharpzo.runs.checkpoint import FILE, Checkpoints
 from edge_sharpzo.runs.json_files import json_line
-from edge_sharpzo.runs.lock import unwritable
+from edge_sharpzo.runs.lock import LOCK, locked, unwritable
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.runs.records import SUMMARY, Summary
 from edge_sharpzo.runs.report import REPORT
@@ -73,10 +73,12 @@ def clear_remains(folder: Path) -> None:
 
 
 def clear_dead(folder: Path) -> None:
-    """Deletes a run that failed before its first checkpoint: nothing of it could go on."""
-    if folder.is_dir() and [path.name for path in folder.iterdir()] == [CONFIG]:
-        (folder / CONFIG).unlink()
-        folder.rmdir()
+    """Deletes a run that failed or was killed before its first checkpoint: nothing could go on."""
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} == {CONFIG}:
+        with suppress(UserError, OSError):  # it lives, or may not be deleted
+            with locked(folder):
+                (folder / CONFIG).unlink()
+            folder.rmdir()
 
 
 def start_afresh(folder: Path, overwrite: bool) -> None:

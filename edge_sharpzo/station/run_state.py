@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,7 @@ class RunFolder:
 
         Raises UserError where something else lies there, or another process tunes into it.
         """
+        _check_run(self.folder)
         has_results = (self.folder / SUMMARY).exists()
         place = self.next if has_results else self.folder
         away = _put_away(place, self.folder.name)
@@ -149,9 +151,9 @@ def _put_away(folder: Path, name: str) -> Path | None:
     One that has nothing to go on with is deleted.
     """
     clear_dead(folder)
+    _check_run(folder)
     if not (folder / CONFIG).exists():
         return None
-    RunConfig.read(folder)  # a folder of anything else is left alone
     with locked(folder):
         for number in range(1, MOST_RUNS):
             place = folder.with_name(f"{name}-{number}")
@@ -160,6 +162,22 @@ def _put_away(folder: Path, name: str) -> Path | None:
                 (place / LOCK).unlink(missing_ok=True)
                 return place
     raise UserError(f"{folder.parent} is full of runs: choose another `run`", field="run")
+
+
+def _check_run(folder: Path) -> None:
+    """Raises UserError where something lies there that is no run: it is left alone."""
+    if (folder / CONFIG).exists():
+        RunConfig.read(folder)
+    elif folder.exists() and (not folder.is_dir() or any(_seen_in(folder))):
+        raise UserError(
+            f"{folder} holds something that is no run ({CONFIG} is not there): move it away, or "
+            "choose another `run`",
+            field="run",
+        )
+
+
+def _seen_in(folder: Path) -> Iterator[Path]:
+    return (each for each in folder.iterdir() if not each.name.startswith("."))
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:

@@ -5,6 +5,7 @@ leads here. So the name is looked at (`Host`), and what changes something needs 
 page of another origin can set.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Iterable
@@ -99,6 +100,9 @@ class Guard:
 
         try:
             await (self._refusal(scope) or self._app)(scope, receive, with_headers)
+        except asyncio.CancelledError:  # the server has waited for it long enough
+            if not began:
+                await error_response(503, "the station is ending")(scope, receive, with_headers)
         except Exception as error:  # an answer to anything, and one line in the log
             told = as_asked_error(error)
             self._log(f"{scope['method']} {scope['path']}: {told.cause}")
@@ -147,7 +151,8 @@ def _turned_away(scope: Scope, headers: Headers, tokens: Tokens) -> Response | N
     bearer = headers.get("authorization", "")
     token = linked or (bearer[7:] if bearer.lower().startswith("bearer ") else None)
     try:
-        known = tokens.admits(token, _cookies(headers, tokens.cookie_name))
+        host, _ = scope.get("client") or ("", 0)
+        known = tokens.admits(token, _cookies(headers, tokens.cookie_name), host)
     except TooManyError:
         return _asked_for_token(scope, headers, 429, "too many wrong tokens came: wait ten minutes")
     if not known:

@@ -14,6 +14,8 @@ GRACE = 5  # seconds that answers have to end
 MOST_HEADERS = 64_000  # bytes
 HEAD_WITHIN = 10.0  # seconds in which a connection has to have asked for something
 TAKEN_WITHIN = 30.0  # seconds in which some of an answer has to be taken
+SENT_WITHIN = 30.0  # seconds in which more of a request has to come
+LONG = 5.0  # seconds without any more of a request, after which it gives way to others
 SEND_BUFFER = 131_072  # bytes of a connection's answers that the system holds
 MOST_AHEAD = 16  # requests of a connection that do not wait for an answer; browsers' all do
 MOST_CONNECTIONS = 256  # or half of the files that the process may open
@@ -30,13 +32,14 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """Ends when nothing is asked on it in time, or nothing is taken of an answer.
+    """Ends when nothing is asked on it in time, a request stops half-way, or no answer is taken.
 
     Anybody on the network can open connections, before any token is looked at: where there are too
     many, one gives way. Requests that come together are answered one by one, and a few alone.
     """
 
     _since = 0.0  # when it was opened, the last answer was done, or some of one was taken
+    _heard = 0.0  # when something came last
     _unsent = 0  # bytes of answers that were not taken yet, when it was looked at last
     _ahead = 0  # requests that came before the one before was answered
     _timer: asyncio.TimerHandle | None = None
@@ -53,6 +56,11 @@ class Connection(H11Protocol):
             last = self._last_of_all()
             self.connections.discard(last)
             last.transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        self._heard = self.loop.time()
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio."""
@@ -79,10 +87,19 @@ class Connection(H11Protocol):
         """Whether no request is being answered; the body of one that is refused may still come."""
         return self.cycle is None or self.cycle.response_complete
 
+    @property
+    def _stands_still_for(self) -> float:
+        """Seconds for which the rest of a request has been waited for; 0 where none is."""
+        cycle = self.cycle
+        if self.is_waiting or not cycle.more_body or cycle.waiting_for_100_continue:
+            return 0.0
+        # What is not read does not come: that is not the sender's fault.
+        return 0.0 if self.flow.read_paused else self.loop.time() - self._heard
+
     def _last_of_all(self) -> "Connection":
         """Who gives way to this new one.
 
-        One that waits, for a request or for its answer to be taken, or has asked for more already,
+        One that waits, for a request, its rest or its answer to be taken, or has asked for more,
         before one that is at work; of the address with the most connections; for the longest time.
         Where all are at work and none has more than this one's address, this one.
         """
@@ -99,14 +116,15 @@ class Connection(H11Protocol):
     def _may_go(self) -> bool:
         """Whether it is not at work, or asked for more before it was answered: no browser does."""
         unsent = self.transport.get_write_buffer_size()
-        return self.is_waiting or unsent > 0 or bool(self.conn.trailing_data[0])
+        waits = self.is_waiting or unsent > 0 or self._stands_still_for >= LONG
+        return waits or bool(self.conn.trailing_data[0])
 
     @property
     def _host(self) -> str:
         return self.client[0] if self.client else ""
 
     def _look_later(self) -> None:
-        every = min(HEAD_WITHIN, TAKEN_WITHIN) / 10
+        every = min(HEAD_WITHIN, TAKEN_WITHIN, SENT_WITHIN) / 10
         self._timer = self.loop.call_later(every, self._look)
 
     def _look(self) -> None:
@@ -119,7 +137,9 @@ class Connection(H11Protocol):
         self._look_later()
         if unsent and waited >= TAKEN_WITHIN:
             self.transport.abort()
-        elif not unsent and self.is_waiting and waited >= HEAD_WITHIN:
+        elif self._stands_still_for >= SENT_WITHIN or (
+            not unsent and self.is_waiting and waited >= HEAD_WITHIN
+        ):
             self.transport.close()
 
 

@@ -16,7 +16,9 @@ from edge_sharpzo.system.storage import open_file
 TOKEN = "token"  # the file's name
 BYTES = 32
 MOST_BYTES = 1000  # of the file
-MOST_WRONG, WITHIN = 20, 600.0  # wrong ones, in so many seconds: then none is looked at so long
+# Wrong ones of an address, in so many seconds: then none of that address is looked at so long.
+MOST_WRONG, WITHIN = 20, 600.0
+MOST_HOSTS = 1000  # addresses whose wrong ones are counted
 
 
 class TooManyError(Exception):
@@ -28,7 +30,7 @@ class Tokens:
 
     def __init__(self, token: str, clock: Callable[[], float] = time.monotonic):
         self._token, self._clock, self._lock = token, clock, Lock()
-        self._wrong: deque[float] = deque(maxlen=MOST_WRONG)
+        self._wrong: dict[str, deque[float]] = {}  # by address, the one heard of last at the end
         # Not the token itself: a link that leaks from the cookie's jar would open every browser.
         self.cookie = self._derived(b"cookie")
         # Browsers send a cookie to every port: another station's takes another name.
@@ -37,8 +39,8 @@ class Tokens:
     def _derived(self, what: bytes) -> str:
         return hmac.new(self._token.encode(), what, hashlib.sha256).hexdigest()
 
-    def admits(self, token: str | None, cookies: Iterable[str]) -> bool:
-        """Whether one of them is right. Raises TooManyError for a wrong token after too many.
+    def admits(self, token: str | None, cookies: Iterable[str], host: str) -> bool:
+        """Whether one of them is right. Raises TooManyError after too many wrong ones of `host`.
 
         A right cookie is taken even then, and a wrong one is not counted, for nobody guesses 256
         bits and a page left open sends it again and again: neither strangers nor that page lock the
@@ -49,12 +51,16 @@ class Tokens:
         if token is None:
             return False
         with self._lock:
-            now = self._clock()
-            if len(self._wrong) == MOST_WRONG and now - self._wrong[0] < WITHIN:
+            now, wrong = self._clock(), self._wrong.get(host, deque(maxlen=MOST_WRONG))
+            if len(wrong) == MOST_WRONG and now - wrong[0] < WITHIN:
                 raise TooManyError
             if _same(token, self._token):
                 return True
-            self._wrong.append(now)
+            wrong.append(now)
+            self._wrong.pop(host, None)
+            self._wrong[host] = wrong
+            if len(self._wrong) > MOST_HOSTS:
+                del self._wrong[next(iter(self._wrong))]
             return False
 
 

@@ -50,7 +50,8 @@ class Tuner:
         self.folder, self._look_now = RunFolder(run), look_now
         self._auto = album.root / OWN_FOLDER / AUTO
         self._lock, self._stop, self._closing = Lock(), Flag(), Flag()
-        self._now: TuneState | None = None  # while one goes on, or of one that failed
+        self._now: TuneState | None = None  # of the last one, where there was one
+        self._left = RunState()  # what that one left
         self._progress = Progress()
         self._thread: Thread | None = None
         self._watcher = Thread(target=self._watch, name="auto", daemon=True)
@@ -97,7 +98,7 @@ class Tuner:
         run, begun = self.folder.begun_state(), self.folder.begun
         state = "done" if run.finished else "idle"
         why = run.why
-        if last and last.state == "failed":
+        if last and last.state == "failed" and run is self._left:  # not changed since
             state, why = "failed", last.why
         why_not = _why_not_resumable(run, look)
         return TuneState(
@@ -160,6 +161,7 @@ class Tuner:
             self._log(f"learning failed: {self._now.why}")
         told = self._now.told if self._now else []
         self._now = replace(self._now or TuneState("idle"), told=[*progress.told, *told])
+        self._left = self.folder.begun_state()
 
     def _tune_into_folder(self, again: bool, progress: Progress) -> None:
         run, look = self.folder.state(), self._learner.look

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from edge_sharpzo.station import server
+from edge_sharpzo.station.security import Guard
 from edge_sharpzo.station.server import Connection, Server
 
 SIZES = {"/tiny": 200, "/small": 20_000, "/big": 6_000_000, "/worked": 6_000_000}
@@ -18,10 +19,12 @@ PART = 50_000  # bytes
 WORK = 0.8  # seconds until /worked is answered
 
 
-async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
-    """Answers as many bytes as the path is said to have."""
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers as many bytes as the path is said to have, once it has read what is sent."""
     if scope["path"] == "/worked":
         await asyncio.sleep(WORK)
+    while (message := await receive())["type"] == "http.request" and message["more_body"]:
+        pass
     size = SIZES[scope["path"]]
     length = [(b"content-length", str(size).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": length})
@@ -35,6 +38,14 @@ class Served:
 
     def __init__(self, server: Server, port: int, lines: ExitStack):
         self.server, self.port, self._lines = server, port, lines
+
+    def send(self, length: int, part: bytes, path: str = "/tiny") -> socket.socket:
+        """A connection on which a request of that length begins."""
+        line = self._lines.enter_context(socket.create_connection(("127.0.0.1", self.port)))
+        line.settimeout(10)
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        line.sendall(head.encode() + part)
+        return line
 
     def ask(self, *paths: str, of: str = "127.0.0.1", more: str = "") -> socket.socket:
         """A connection of the address `of` on which these are asked; it has little room."""
@@ -227,3 +238,68 @@ def test_a_few_requests_that_come_together_are_answered(
             got += part
     assert got.count(b"HTTP/1.1 200") == answered
     assert served.holds(line) == (asked == answered)
+
+
+def test_a_request_that_stops_half_way_is_cut_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SENT_WITHIN", 0.4)
+    began = time.monotonic()
+    line = served.send(9, b"{")
+    assert line.recv(100) == b""
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_request_that_comes_slowly_lives(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "SENT_WITHIN", 1.0)
+    line = served.send(16, b"")
+    for _ in range(16):
+        time.sleep(0.1)
+        line.sendall(b"x")
+    assert read(line) == SIZES["/tiny"]
+
+
+def test_a_request_that_is_not_read_yet_lives(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SENT_WITHIN", WORK / 4)
+    whole = bytes(300_000)  # more than is taken before it is read
+    line = served.send(len(whole), b"", "/worked")
+    line.sendall(whole)
+    assert read(line) == SIZES["/worked"]
+
+
+def test_requests_that_stop_half_way_keep_nobody_out(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "most_connections", lambda: 5)
+    monkeypatch.setattr(server, "LONG", 0.2)
+    halves = [served.send(9, b"{") for _ in range(5)]
+    served.until(halves, 5)
+    time.sleep(0.3)
+    assert read(served.ask("/tiny")) == SIZES["/tiny"]
+    served.until(halves, 4)
+
+
+def test_what_the_end_of_the_server_cuts_short_is_told_without_a_trace() -> None:
+    """The server cancels what is still going on after its grace."""
+    sent: list[Message] = []
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001
+        await asyncio.sleep(60)
+
+    async def take(message: Message) -> None:
+        sent.append(message)
+
+    async def cut_short() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
+        scope |= {"headers": [(b"host", b"x:80")], "server": ("x", 80)}
+        guard = Guard(endless, ["x"], None, pytest.fail)
+        task = asyncio.ensure_future(guard(scope, take, take))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    asyncio.run(cut_short())
+    assert sent[0]["status"] == 503
+    assert b"is ending" in sent[1]["body"]

@@ -11,7 +11,14 @@ import pytest
 from stations import MARKED, Station, station
 
 from edge_sharpzo.album import Album
-from edge_sharpzo.station.tokens import MOST_WRONG, WITHIN, Tokens, TooManyError, kept_token
+from edge_sharpzo.station.tokens import (
+    MOST_HOSTS,
+    MOST_WRONG,
+    WITHIN,
+    Tokens,
+    TooManyError,
+    kept_token,
+)
 from edge_sharpzo.system.errors import UserError
 from station.asking import cause
 
@@ -93,19 +100,28 @@ def test_wrong_tokens(given: Any, guarded: Station) -> None:
     assert cause(guarded.get("/api/state", **given), 401)
 
 
-def test_after_too_many_wrong_ones_none_is_looked_at() -> None:
+def test_after_too_many_wrong_ones_of_an_address_none_of_it_is_looked_at() -> None:
     now = [0.0]
     tokens = Tokens("right", lambda: now[0])
     for _ in range(MOST_WRONG):
-        assert not tokens.admits("wrong", [])
+        assert not tokens.admits("wrong", [], "stranger")
     for token in ("wrong", "right"):
         with pytest.raises(TooManyError):
-            tokens.admits(token, [])
-    assert tokens.admits(None, [tokens.cookie])  # strangers lock nobody out
-    assert not tokens.admits(None, [])
+            tokens.admits(token, [], "stranger")
+    assert tokens.admits("right", [], "owner")  # strangers lock nobody else out
+    assert tokens.admits(None, [tokens.cookie], "stranger")
+    assert not tokens.admits(None, [], "stranger")
     now[0] = WITHIN + 1
-    assert tokens.admits("right", [])
-    assert not tokens.admits("wrong", [])
+    assert tokens.admits("right", [], "stranger")
+    assert not tokens.admits("wrong", [], "stranger")
+
+
+def test_strangers_of_many_addresses_take_no_memory() -> None:
+    tokens = Tokens("right")
+    for number in range(3 * MOST_HOSTS):
+        assert not tokens.admits("wrong", [], str(number))
+    assert len(tokens._wrong) == MOST_HOSTS
+    assert tokens.admits("right", [], "owner")
 
 
 def test_too_many_are_told(guarded: Station) -> None:
@@ -179,8 +195,8 @@ def test_a_file_of_the_station_is_never_one_elsewhere(
 def test_a_page_left_open_locks_nobody_out(stale: str) -> None:
     tokens = Tokens("another one")
     for _ in range(MOST_WRONG * 2):
-        assert not tokens.admits(None, [stale])
-    assert tokens.admits("another one", [stale])
+        assert not tokens.admits(None, [stale], "owner")
+    assert tokens.admits("another one", [stale], "owner")
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,10 @@ def ended(served: Station) -> dict[str, Any]:
     return learn
 
 
-def interrupted(served: Station) -> dict[str, Any]:
+def interrupted(served: Station, again: bool = False) -> dict[str, Any]:
     """Begins, and stops once some queries are spent."""
-    served.post("/api/learn", {})
+    served.post("/api/learn", {"again": again})
+    served.until(lambda state: state["learn"]["state"] == "tuning")
     served.until(lambda state: state["learn"]["queries"] > 100 or state["learn"]["state"] == "done")
     served.post("/api/learn/stop")
     learn = ended(served)
@@ -609,3 +610,136 @@ def test_a_run_that_is_damaged_is_said(spoil: Any, brief: Station, run: Path) ->
     assert (learn["state"], bool(learn["why"])) == ("idle", True)
     answer = brief.send("/api/try", ("a.png", picture(0)), field="photo").json()
     assert answer["by"] == "heads"
+
+
+def cut_short(run: Path, kept: set[str]) -> Path:
+    """The next run, as a station that was killed in the middle of it leaves it."""
+    coming = run.with_name("run-next")
+    for each in coming.iterdir():
+        if each.name not in {"config.json", *kept}:
+            each.unlink()
+    (coming / ".lock").touch()
+    return coming
+
+
+@pytest.mark.parametrize("kept", [{FILE}, {"worker.log"}])
+def test_a_second_run_that_was_cut_short_goes_on_or_begins_anew(
+    kept: set[str], served: Station, run: Path
+) -> None:
+    served.post("/api/learn", {})
+    assert ended(served)["state"] == "done"
+    interrupted(served, again=True)
+    coming = cut_short(run, kept)
+    if FILE not in kept:
+        (coming / "worker.log").touch()
+    learn = served.get("/api/learn").json()
+    assert (learn["state"], learn["resumable"]) == ("idle", FILE in kept)
+    assert learn["stopped"] == str(coming)
+    assert (learn["why_not_resumable"] is None) is (FILE in kept)
+    take = served.get("/api/take").json()
+    assert (take["up_to_date"], take["finished"]) == (True, True)  # the first one is there still
+    served.post("/api/learn", {"again": False})
+    learn = ended(served)
+    assert (learn["state"], learn["stopped"], learn["up_to_date"]) == ("done", None, True)
+    assert not coming.exists()
+    assert run.with_name("run-1").exists()
+
+
+def test_a_second_run_that_was_killed_before_its_first_checkpoint_leaves_nothing(
+    served: Station, run: Path
+) -> None:
+    served.post("/api/learn", {})
+    ended(served)
+    interrupted(served, again=True)
+    coming = cut_short(run, set())
+    learn = served.get("/api/learn").json()
+    assert (learn["state"], learn["stopped"], learn["up_to_date"]) == ("done", None, True)
+    assert not coming.exists()
+
+
+def test_a_run_that_is_stopped_takes_no_finished_ones_place(served: Station, run: Path) -> None:
+    """But that of one on other photos."""
+    served.post("/api/learn", {})
+    ended(served)
+    before = contents(run)
+    interrupted(served, again=True)
+    assert contents(run) == before
+    assert served.get("/api/take").json()["finished"] is True
+    assert served.get("/api/learn").json()["resumable"]
+    served.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+    served.settled()
+    interrupted(served)
+    take = served.get("/api/take").json()
+    assert (take["up_to_date"], take["finished"]) == (True, False)
+
+
+def test_what_is_not_learnt_yet_is_up_to_date_nowhere(
+    brief: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief.post("/api/learn", {})
+    assert ended(brief)["up_to_date"]
+
+    def looks_on(_: object) -> None:
+        brief.desk.closing.wait()
+        raise Cancelled
+
+    monkeypatch.setattr(brief.desk.learner, "_looked", looks_on)
+    brief.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+    state = brief.get("/api/state").json()
+    assert state["learn"]["up_to_date"] is False
+    assert brief.get("/api/take").json()["up_to_date"] is False
+    answer = brief.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert (answer["by"], answer["up_to_date"]) == ("run", False)
+    look = brief.get("/api/look").json()
+    assert (look["tuned_up_to_date"], look["tuned_finished"]) == (False, True)
+
+
+def test_nothing_learnable_is_still_answered_and_said_to_be_of_before(
+    brief: Station, data: Path
+) -> None:
+    brief.post("/api/learn", {})
+    ended(brief)
+    for name in ("red_things", "green_things"):
+        shutil.rmtree(data / name)
+    assert brief.settled()["look"]["state"] == "none"
+    answer = brief.send("/api/try", ("a.png", picture(0)), field="photo").json()
+    assert (answer["by"], answer["up_to_date"]) == ("run", False)
+
+
+def test_it_learns_by_itself_after_the_next_start_too(
+    tiny_onnx: Path, data: Path, run: Path
+) -> None:
+    for on in (True, False):
+        with station(tiny_onnx, data, run) as served:
+            assert served.get("/api/learn").json()["auto"] is not on
+            served.post("/api/learn/auto", {"on": on})
+            assert served.get("/api/learn").json()["auto"] is on
+
+
+@pytest.mark.parametrize("lost", [pytest.param("before", marks=pytest.mark.slow), "meanwhile"])
+def test_a_run_folder_that_is_none_any_more_costs_no_result(
+    lost: str, brief: Station, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief.post("/api/learn", {})
+    ended(brief)
+    inner = tuner.api.tune
+
+    def tune(**options: Any) -> Any:
+        (run / "config.json").unlink(missing_ok=True)
+        return inner(**options)
+
+    if lost == "before":
+        (run / "config.json").unlink()
+    else:
+        monkeypatch.setattr(tuner.api, "tune", tune)
+    brief.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+    brief.post("/api/learn", {})
+    learn = ended(brief)
+    assert (learn["state"], "config.json is not there" in learn["why"]) == ("failed", True)
+    assert (run.with_name("run-next") / "summary.json").exists() is (lost == "meanwhile")
+    run.rename(run.with_name("elsewhere"))
+    monkeypatch.setattr(tuner.api, "tune", inner)
+    if lost == "before":
+        brief.post("/api/learn", {})
+    learn = ended(brief)
+    assert (learn["state"], learn["up_to_date"]) == ("done", True)
