@@ -356,3 +356,25 @@ def test_folders_that_seem_to_be_of_classes_are_told(data: Path, tmp_path: Path)
     assert any("holds folders that are called as classes ('Red')" in note for note in notes)
     write_photos(data / "background", OTHER, 3, seed=3)
     assert any("call it _background" in note for note in find_photos(data).notes)
+
+
+@pytest.mark.parametrize("new", [0, 3])
+def test_a_data_folder_is_measured_though_its_background_was_tuned_on(
+    new: int, data: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    write_photos(data / "_background", OTHER, 9, seed=3)
+    run = tmp_path / "run"
+    run_tune(tiny_onnx, data, run, "--shots", "4", "--budget", "200")
+    for name, hue in HUES.items():
+        write_photos(data / name, hue, 4, seed=7, start=50)
+    if new:
+        write_photos(data / "_background", OTHER + 90, new, seed=8, start=50)
+    result = invoke("eval", run, "--data", data, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["photos"] >= 12
+    assert told["foreign"] == new
+    assert (told["foreign_refused"] is None) is (new == 0)
+    asked = invoke("eval", run, "--foreign", data / "_background")
+    assert (asked.exit_code == 2) is (new == 0)
+    assert ("no photo of --foreign is left to count" in asked.output) is (new == 0)

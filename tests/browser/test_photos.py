@@ -25,6 +25,12 @@ def test_words_show_their_effect_and_classes_change(
     page.get_by_role("button", name="Use these words").click()
     page.get_by_text("a red photo of {}.", exact=True).wait_for()
     assert web.state()["template"] == "a red photo of {}."
+    effect = page.locator("#template-effect")
+    effect.get_by_text("By words alone").wait_for(state="detached")  # they are those of now
+    page.get_by_label("A sentence about every photo").fill("a photo of {}, red.")
+    effect.get_by_text("By words alone").wait_for()
+    page.get_by_role("button", name="Use these words").click()
+    effect.get_by_text("By words alone").wait_for(state="detached")
 
     page.get_by_role("button", name="Change the class reds").click()
     page.get_by_label("Into which class").select_option("red things")

@@ -6,6 +6,7 @@ import os
 import zipfile
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from helpers import invoke
 from stations import Station, picture
@@ -60,6 +61,8 @@ def test_taking_it_elsewhere(
     served.until(lambda state: state["learn"]["state"] == "done", most=120)
     told = served.get("/api/take").json()
     assert told["ready"] is told["up_to_date"] is True
+    outputs = onnxruntime.InferenceSession(tmp_path / "run" / "classifier.onnx").get_outputs()
+    assert told["none_of_these"] is ("known" in [each.name for each in outputs])
     run = tmp_path / "run"
     sizes = {each["name"]: each["bytes"] for each in told["files"]}
     assert sizes["labels.txt"] == (run / "labels.txt").stat().st_size

@@ -18,7 +18,7 @@ from edge_sharpzo.clip.clip_file import ClipOnnx
 from edge_sharpzo.clip.image_tower import ImageTower
 from edge_sharpzo.station import eyes, learner
 from edge_sharpzo.station.eyes import Eyes
-from edge_sharpzo.station.look import Share
+from edge_sharpzo.station.look import Share, Tuned
 from edge_sharpzo.tuning.loss import softmax
 
 NAMES = ["blue_things", "green_things", "red_things"]
@@ -409,3 +409,21 @@ def test_photos_that_judge_each_other_are_of_every_class(
         running.settled()
         notes = " ".join(running.get("/api/look").json()["notes"])
     assert ("no held-out photos" in notes) is noted
+
+
+@pytest.mark.parametrize(("seen", "named"), [(3, False), (4, True), (6, True)])
+def test_a_run_that_has_learnt_from_those_that_judge_is_not_judged(
+    seen: int, named: bool, photos: Path, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    with station(tiny_onnx, parts(tmp_path, photos), tmp_path / "run") as served:
+        served.settled()
+        look = served.desk.learner.look
+        assert look
+        judging = look.judged.photos
+        red = np.flatnonzero(judging.labels == look.folders.index("red_things"))
+        told = look.tuned(look.prompt, frozenset(judging.files[i].digest.hex() for i in red[:seen]))
+    if named:
+        assert "of the photos of 'red things' that judge now: learn again" in str(told)
+    else:
+        assert isinstance(told, Tuned)
+        assert told.classifier.photos == 18 - seen
