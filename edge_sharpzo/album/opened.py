@@ -50,6 +50,7 @@ class OpenFolder:
         folder or cannot be written to.
         """
         self.root, self._guard = root.absolute(), RLock()
+        self.changes = 0  # made here since it was opened
         self._own = self.root / OWN_FOLDER
         self.told: list[str] = []  # of the opening: a step finished, a journal that was damaged
         self._check()
@@ -188,7 +189,9 @@ class OpenFolder:
         return Outcome(step, [*plan.told, *told])
 
     def _carry_out(self, entry: Entry, operations: Sequence[Operation]) -> list[str]:
+        self.changes += 1
         skipped, told = do_all(operations, self.root, self._settings)
+        self.changes += 1  # who has looked meanwhile has seen a part
         self._journal.end(entry, skipped)
         return told
 

@@ -11,6 +11,7 @@ from edge_sharpzo.system.storage import clear_half_written, parse_json, read_tex
 from edge_sharpzo.system.text import is_line
 
 CLASS_NAMES, SETTINGS = "class-names.txt", "settings.json"
+NAMES_OF_RUN = "class-names-of-run.txt"  # where some are of classes that are not there
 
 
 class Settings:
@@ -19,7 +20,8 @@ class Settings:
     def __init__(self, folder: Path):
         """`folder` is the station's own in a data folder."""
         self._names, self._settings = folder / CLASS_NAMES, folder / SETTINGS
-        for file in (self._names, self._settings):
+        self._of_run = folder / NAMES_OF_RUN
+        for file in (self._names, self._of_run, self._settings):
             clear_half_written(file)
 
     def names(self) -> dict[str, str]:
@@ -36,15 +38,20 @@ class Settings:
             write_text(self._names, _as_lines(after))
 
     def names_file(self, classes: Collection[str]) -> Path | None:
-        """The file with names of no class but `classes`; None where it has none.
+        """A file with names of no class but `classes`; None where none of them is named.
+
+        A class that is not there may come back, with its photos or by an undo: its name is kept.
 
         Raises UserError, OSError.
         """
         names = self.names()
         there = {name: display for name, display in names.items() if name in classes}
-        if there != names:
-            write_text(self._names, _as_lines(there))
-        return self._names if there else None
+        if there in ({}, names):
+            return self._names if there else None
+        lines = _as_lines(there)
+        if not self._of_run.exists() or read_text(self._of_run) != lines:
+            write_text(self._of_run, lines)
+        return self._of_run
 
     def template(self) -> str | None:
         """The template that was chosen; None where none was. Raises UserError."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 IDLE = 10.0  # seconds without a request, after which the camera is free for others
 PATIENCE = 1.5  # seconds that a frame may take
+TIMEOUT = (10.0, 5.0)  # seconds to open it, and to wait for it
 
 
 class Camera:
@@ -25,7 +26,7 @@ class Camera:
         self._video = video
         self._lock = Condition()
         self._asked = 0.0
-        self._frame: Image | None = None
+        self._frame: tuple[float, Image] | None = None  # and when it came
         self._failed: str | None = None
         self._thread: Thread | None = None
 
@@ -49,14 +50,18 @@ class Camera:
                 self._frame = self._failed = None
                 self._thread = Thread(target=self._read, name="camera", daemon=True)
                 self._thread.start()
-            if self._frame is None and self._failed is None:
-                self._lock.wait(PATIENCE)
-            frame, failed = self._frame, self._failed
+            self._lock.wait_for(lambda: self._newest() or self._failed, PATIENCE)
+            frame, failed = self._newest(), self._failed
         if frame is None:
             raise UserError(f"the camera gives no picture ({failed or 'it takes its time'})")
         stream = io.BytesIO()
         frame.save(stream, "JPEG", quality=90)
         return stream.getvalue()
+
+    def _newest(self) -> "Image | None":
+        """None where the last one is old: a loose cable stops a driver without a word."""
+        fresh = self._frame and time.monotonic() - self._frame[0] < PATIENCE
+        return self._frame[1] if self._frame and fresh else None
 
     def _read(self) -> None:
         failed = None
@@ -64,7 +69,7 @@ class Camera:
             with closing(_frames(self._video)) as frames:
                 for frame in frames:
                     with self._lock:
-                        self._frame = frame
+                        self._frame = time.monotonic(), frame
                         self._lock.notify_all()
                     if time.monotonic() - self._asked > IDLE:
                         break
@@ -88,6 +93,6 @@ def _frames(video: Path) -> Generator["Image"]:
     import av
 
     options: Any = {} if video.is_file() else {"format": "v4l2"}
-    with av.open(str(video), **options) as container:
+    with av.open(str(video), timeout=TIMEOUT, **options) as container:
         for frame in container.decode(video=0):
             yield frame.to_image()

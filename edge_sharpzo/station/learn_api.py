@@ -237,7 +237,7 @@ async def attempt(desk: Desk, request: Request, query: None) -> TryAnswer:  # no
 
 
 def _tried(desk: Desk, upload: Upload) -> TryAnswer:
-    look_at(upload)
+    look_at(upload, keep=False)
     if upload.why:
         raise AskedError(422, f"that photo cannot be used: {upload.why}", "photo")
     answerer, said, features, look = desk.answer(upload.path)

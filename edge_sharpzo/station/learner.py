@@ -37,6 +37,7 @@ from edge_sharpzo.system.text import listed, shown
 
 MOST_NAMED = 100  # files that were left out
 LOOK_EVERY = 3.0  # seconds between two looks for changes that were made by hand
+AGAIN = 30.0  # seconds after which what failed for want of something is tried again
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Learner:
         self._wake = Condition()
         self._asked, self._closing = True, False
         self._tried: str | None = None  # what was learnt of the album, or could not be: `_why`
+        self._pause = LOOK_EVERY
         self._why: str | None = None
         self._look: Look | None = None
         self._left_out = frozenset[Path]()
@@ -137,32 +139,40 @@ class Learner:
         while True:
             with self._wake:
                 if not self._asked and not self._closing:
-                    self._wake.wait(LOOK_EVERY)
+                    self._wake.wait(self._pause)
                 self._asked = False
             if self._closing:
                 return
             try:
-                version, why = None, self._why
-                contents = self._album.contents()
-                version = contents.teaches
-                if version != self._tried:
-                    self._settle("working")
-                    self._look = self._looked(contents)
-                    why = None
-                elif self._look:  # photos were set aside, or have come there
-                    self._look = replace(self._look, version=contents.version)
+                self._learn_what_is_new()
             except Cancelled:
                 return
-            except UserError as error:
-                self._look, why = None, str(error)
-            except OSError as error:
-                self._look, self._left_out, why = None, frozenset(), os_error_text(error)
-            except MemoryError:
-                self._look, self._left_out = None, frozenset()
-                why = "memory ran out: take fewer photos, or a smaller model"
-            self._tried, self._why = version, why
             return_freed_memory()
-            self._settle("none" if why else "ready")
+            self._settle("none" if self._why else "ready")
+
+    def _learn_what_is_new(self) -> None:
+        """A look of the album as it is, or why there can be none."""
+        changes, version, self._pause = self._album.changes, None, LOOK_EVERY
+        try:
+            contents = self._album.contents()
+            version = contents.teaches
+            if version != self._tried:
+                self._settle("working")
+                self._look, self._why = self._looked(contents), None
+            elif self._look:  # photos were set aside, or have come there
+                self._look = replace(self._look, version=contents.version)
+        except Cancelled:
+            raise
+        except Exception as error:  # whatever it is, the page goes on and says so
+            self._look, self._why = None, _why(error)
+            is_told = isinstance(error, UserError)
+            if not is_told:
+                self._left_out = frozenset()
+            if not is_told or isinstance(error.__cause__, OSError):  # it may pass
+                self._pause = AGAIN if version else LOOK_EVERY
+                version = None
+        # A step that came meanwhile may have been seen in part, and undone since.
+        self._tried = version if changes == self._album.changes else None
 
     def _settle(self, state: str) -> None:
         """This is how far it is, unless it has been asked for more meanwhile."""
@@ -244,6 +254,18 @@ class Learner:
         check_classes(task.found, as_written)
         self._texts = Texts(task, as_written, word_features(task))
         return self._texts
+
+
+def _why(error: Exception) -> str:
+    """Why nothing could be learnt."""
+    match error:
+        case UserError():
+            return str(error)
+        case OSError():
+            return os_error_text(error)
+        case MemoryError():
+            return "memory ran out: take fewer photos, or a smaller model"
+    return f"that failed ({type(error).__name__}: {error})"
 
 
 def _few_classes(contents: Contents, left_out: str) -> str:

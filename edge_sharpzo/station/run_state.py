@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -52,6 +53,7 @@ class RunFolder:
     def __init__(self, folder: Path):
         self.folder, self.next = folder, folder.with_name(f"{folder.name}-next")
         self._seen, self._seen_next = _Seen(folder), _Seen(self.next)
+        self._lock = Lock()  # of renaming: every page asks for the state
 
     def is_elsewhere(self) -> bool:
         """Whether another process tunes into it. To be asked while this one does not."""
@@ -75,10 +77,11 @@ class RunFolder:
 
         Raises UserError where something else lies there, or another process tunes into it.
         """
-        _check_run(self.folder)
-        has_results = (self.folder / SUMMARY).exists()
-        place = self.next if has_results else self.folder
-        away = _put_away(place, self.folder.name)
+        with self._lock:
+            _check_run(self.folder)
+            has_results = (self.folder / SUMMARY).exists()
+            place = self.next if has_results else self.folder
+            away = _put_away(place, self.folder.name)
         return place, _told(away)
 
     def brought_back(self, results: Path, place: Path) -> str:
@@ -101,14 +104,15 @@ class RunFolder:
 
         Tells where the run of before is. Raises UserError as `place` does.
         """
-        clear_dead(self.next)
-        if not (self.next / SUMMARY).exists() or is_locked(self.next):
-            return []
-        now, coming = self.state(), self._seen_next.state()
-        if now.finished and not coming.finished and now.made_of == coming.made_of:
-            return []
-        away = _put_away(self.folder, self.folder.name)
-        self.next.rename(self.folder)
+        with self._lock:
+            clear_dead(self.next)
+            if not (self.next / SUMMARY).exists() or is_locked(self.next):
+                return []
+            now, coming = self.state(), self._seen_next.state()
+            if now.finished and not coming.finished and now.made_of == coming.made_of:
+                return []
+            away = _put_away(self.folder, self.folder.name)
+            self.next.rename(self.folder)
         return _told(away)
 
 

@@ -117,11 +117,18 @@ class Guard:
             return error_response(421, "this station is not known by that name (Host header)")
         if self._tokens and (answer := _turned_away(scope, headers, self._tokens)):
             return answer
-        if method in READING:
+        origin, is_api = headers.get("origin"), scope["path"].startswith("/api/")
+        if method in READING and not is_api:
             return None
-        origin = headers.get("origin")
+        # To read may do something too: it switches the device's camera on.
         if origin is not None and origin.lower() != f"http://{hosts[0].lower()}":
             return error_response(400, "the request comes from another page (Origin header)")
+        if headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            return error_response(
+                400, "the request comes from another page (Sec-Fetch-Site header)"
+            )
+        if method in READING:
+            return None
         if headers.getlist(MARK) != ["1"]:
             return error_response(400, "what changes something needs the header X-Edge-Sharpzo: 1")
         return None

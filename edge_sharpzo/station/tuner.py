@@ -15,7 +15,7 @@ from edge_sharpzo.events import Event, TuningStarts
 from edge_sharpzo.photos.scan import OWN_FOLDER
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.station.learner import Learner
-from edge_sharpzo.station.look import Look
+from edge_sharpzo.station.look import Look, MadeOf
 from edge_sharpzo.station.progress import Progress, TuneState
 from edge_sharpzo.station.run_state import RunFolder, RunState
 from edge_sharpzo.system.errors import Cancelled, UserError
@@ -52,6 +52,7 @@ class Tuner:
         self._lock, self._stop, self._closing = Lock(), Flag(), Flag()
         self._now: TuneState | None = None  # of the last one, where there was one
         self._left = RunState()  # what that one left
+        self._stopped_on: MadeOf | None = None  # what it does not learn by itself
         self._progress = Progress()
         self._thread: Thread | None = None
         self._watcher = Thread(target=self._watch, name="auto", daemon=True)
@@ -128,6 +129,7 @@ class Tuner:
                     f"another process tunes into {self.folder.begun}: wait for it, or end it"
                 )
             self._stop.clear()
+            self._stopped_on = None
             self._now, self._progress = None, Progress()
             self._thread = Thread(target=self._tune, args=(again,), name="tuner", daemon=True)
             self._thread.start()
@@ -135,6 +137,7 @@ class Tuner:
     def stop(self) -> bool:
         """Asks a tuning to stop at its next step, with a checkpoint; whether there is one."""
         self._stop.set()
+        self._stopped_on = self._learner.look.made_of if self._learner.look else None
         return self.goes_on
 
     def _tune(self, again: bool) -> None:
@@ -231,7 +234,9 @@ class Tuner:
             if version != seen:
                 seen, since = version, time.monotonic()
             still = time.monotonic() - since >= QUIET
-            if not (self.auto and still and look) or version == tried or self.goes_on:
+            if not (self.auto and still and look) or self.goes_on:
+                continue
+            if version in (tried, self._stopped_on):
                 continue
             try:
                 if self.folder.state().made_of != look.made_of or not self.folder.state().finished:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from edge_sharpzo.clip.images import MAX_BYTES, UnreadableImageError
 from edge_sharpzo.clip.images.opening import open_photo
 from edge_sharpzo.station.errors import AskedError
-from edge_sharpzo.station.thumbnails import thumbnail
+from edge_sharpzo.station.thumbnails import small, thumbnail
 from edge_sharpzo.system.text import shown
 
 MOST_FILES = 200  # of a request
@@ -176,10 +176,10 @@ async def receive(request: Request, wanted: str, most: int, place: Callable[[], 
     return received
 
 
-def look_at(upload: Upload) -> None:
+def look_at(upload: Upload, keep: bool = True) -> None:
     """Says why a file is no photo, where it is none: by its header, then by decoding it.
 
-    A thumbnail is made by the way.
+    A thumbnail is made by the way, and kept where the photo is.
     """
     if upload.why:
         return
@@ -187,8 +187,10 @@ def look_at(upload: Upload) -> None:
         width, height = _size(upload.path)
         if width * height > MEGAPIXELS * 10**6:
             upload.why = f"{width} x {height} pixels, more than the {MEGAPIXELS} megapixels of one"
-        else:
+        elif keep:
             thumbnail(upload.path)
+        else:
+            small(upload.path)
     except UnreadableImageError as error:
         upload.why = str(error)
     except MemoryError:

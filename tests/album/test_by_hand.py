@@ -11,6 +11,7 @@ import pytest
 from album.places import JPEG, given, ids, lies, tree, write
 from edge_sharpzo.album import Album, NotThereError, files
 from edge_sharpzo.album.settings import Settings
+from edge_sharpzo.photos.class_names import read_class_names
 from edge_sharpzo.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
@@ -50,6 +51,20 @@ def test_a_class_that_is_gone(album: Album) -> None:
     album.undo()
     assert album.undo().told == ["tabby: no longer there"]
     assert lies(album) == {"dog": ["1.jpg", "3.png"]}
+
+
+def test_a_class_that_comes_back_is_called_as_before(album: Album) -> None:
+    album.display("cat", "a tabby")
+    album.display("dog", "a hound")
+    names = album.names_file()
+    assert names
+    assert read_class_names(names) == {"cat": "a tabby", "dog": "a hound"}
+    (album.root / "cat").rename(album.root.parent / "away")
+    names = album.names_file()
+    assert names
+    assert read_class_names(names) == {"dog": "a hound"}
+    (album.root.parent / "away").rename(album.root / "cat")
+    assert [each.display for each in album.classes()] == ["a tabby", "a hound"]
 
 
 def test_a_new_class_that_got_photos_stays(album: Album) -> None:

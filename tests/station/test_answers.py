@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from helpers import invoke
-from stations import Station, picture
+from stations import Station, files_of, picture
 
 from edge_sharpzo.runs.records import Summary
 from edge_sharpzo.station.api import ENDPOINTS
@@ -122,3 +122,14 @@ def test_pages_and_the_openapi_file_are_served(steady: Station) -> None:
     described = steady.get("/api/openapi.json").json()
     assert described["openapi"] == "3.1.0"
     assert set(described["paths"]) == {each.path for each in ENDPOINTS}
+
+
+def test_what_is_tried_is_not_kept(
+    served: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    served.settled()
+    before = files_of(tmp_path)
+    for number in range(3):
+        served.send("/api/try", ("a.png", picture(RED, number)), field="photo")
+    assert files_of(tmp_path) == before

@@ -427,3 +427,54 @@ def test_a_run_that_has_learnt_from_those_that_judge_is_not_judged(
     else:
         assert isinstance(told, Tuned)
         assert told.classifier.photos == 18 - seen
+
+
+def test_a_step_that_is_undone_while_it_learns_leaves_no_look_of_a_part(
+    photos: Path, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, meanwhile = learner.find_photos, []
+
+    def found(*given: Any, **more: Any) -> Any:
+        if not meanwhile:
+            return find(*given, **more)
+        desk = meanwhile.pop()
+        desk.album.move_aside([desk.album.classes()[0].photos[0].id])
+        try:
+            return find(*given, **more)
+        finally:
+            desk.album.undo()
+            desk.changed()
+
+    monkeypatch.setattr(learner, "find_photos", found)
+    with station(tiny_onnx, few(tmp_path, photos), tmp_path / "run") as served:
+        served.settled()
+        for number in range(2):
+            meanwhile.append(served.desk)
+            served.send("/api/photos?class=red_things", ("a.png", picture(3, number)))
+            state = served.settled()
+            look = served.get("/api/look").json()
+            assert look["taught"] == sum(each["photos"] for each in state["classes"])
+            assert not meanwhile
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError(), ValueError()])
+def test_what_may_pass_is_tried_again(
+    error: Exception,
+    photos: Path,
+    tiny_onnx: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(learner, "AGAIN", 0.2)
+    inner, left = learner.prepare, [error, error]
+
+    def prepare(*given: Any) -> Any:
+        if left:
+            raise left.pop()
+        return inner(*given)
+
+    monkeypatch.setattr(learner, "prepare", prepare)
+    with station(tiny_onnx, few(tmp_path, photos), tmp_path / "run") as served:
+        seen = served.until(lambda state: state["look"]["state"] != "working")["look"]
+        assert (seen["state"], bool(seen["why"])) == ("none", True)
+        served.until(lambda state: state["look"]["state"] == "ready")

@@ -20,7 +20,7 @@ from stations import MARKED, Station, picture, station
 from test_resume import same
 
 from edge_sharpzo.runs.checkpoint import FILE
-from edge_sharpzo.station import tuner
+from edge_sharpzo.station import run_state, tuner
 from edge_sharpzo.system.errors import Cancelled
 
 # The station as the command starts it, with a checkpoint after every step.
@@ -743,3 +743,38 @@ def test_a_run_folder_that_is_none_any_more_costs_no_result(
         brief.post("/api/learn", {})
     learn = ended(brief)
     assert (learn["state"], learn["up_to_date"]) == ("done", True)
+
+
+def test_what_was_stopped_does_not_begin_again_by_itself(
+    served: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuner, "QUIET", 0.3)
+    interrupted(served)
+    served.post("/api/learn/auto", {"on": True})
+    time.sleep(1.2)
+    assert served.get("/api/learn").json()["state"] == "idle"
+    served.send("/api/photos?class=red_things", ("a", picture(2, 3)))
+    served.until(lambda state: state["learn"]["up_to_date"], most=120)
+
+
+def test_two_that_adopt_at_once_put_nothing_new_away(
+    served: Station, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every page asks for the state, which adopts what the command has ended."""
+    served.post("/api/learn", {})
+    ended(served)
+    shutil.copytree(run, run.with_name("run-next"))
+    inner = run_state.is_locked
+
+    def slowly(folder: Path) -> bool:
+        found = inner(folder)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(run_state, "is_locked", slowly)
+    both = [Thread(target=served.desk.tuner.folder.adopt) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert sorted(each.name for each in run.parent.glob("run*")) == ["run", "run-1"]

@@ -80,6 +80,26 @@ def test_what_comes_from_another_page(path: str, origin: str, steady: Station) -
 def test_no_other_origin_is_allowed_to_read(steady: Station) -> None:
     with steady.client() as client:
         asked = client.options("/api/state", headers={"Origin": "http://evil.example"})
-    for answer in (asked, steady.get("/api/state", headers={"Origin": "http://evil.example"})):
+    for answer in (asked, steady.get("/", headers={"Origin": "http://evil.example"})):
         assert not [name for name in answer.headers if name.startswith("access-control")]
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/api/state", "/api/camera/frame", "/api/take/run.zip"])
+@pytest.mark.parametrize(
+    ("header", "value", "passes"),
+    [
+        ("Origin", "http://evil.example", False),
+        ("Sec-Fetch-Site", "cross-site", False),
+        ("Sec-Fetch-Site", "same-site", False),  # another port of this host
+        ("Sec-Fetch-Site", "same-origin", True),
+        ("Sec-Fetch-Site", "none", True),  # typed by hand
+    ],
+)
+def test_other_pages_read_nothing_and_switch_nothing_on(
+    header: str, value: str, passes: bool, path: str, steady: Station
+) -> None:
+    answer = steady.get(path, headers={header: value})
+    assert (header in answer.text) is not passes
+    assert (answer.status_code == 400) is not passes
+    assert steady.get("/", headers={header: value}).status_code == 200  # a link leads here
