@@ -1,6 +1,6 @@
 """A finished run measured on labelled photos, and on photos of none of its classes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,11 +106,7 @@ def measured(
     ours, strangers = fresh & ~is_foreign, fresh & is_foreign
     for given, of, left in (("data", ~is_foreign, ours), ("foreign", is_foreign, strangers)):
         if given in asked and of.any() and not left.any():
-            why = told(grouped(photos.among(of, left_out + copies)))
-            raise UserError(
-                f"no photo of `{given}` is left to count ({why}): give `{given}` other photos",
-                field=given,
-            )
+            raise _none_left(given, photos.among(of, left_out + copies))
     labels, scores = photos.labels[ours], prompt.logits(seen.features[ours])
     absent = [name for k, name in enumerate(prompt.folders) if k not in labels]
     right = scores.argmax(axis=1) == labels
@@ -140,6 +136,12 @@ def measured(
         + (missing_note("photos", absent, len(prompt.folders)) if len(labels) else [])
         + ([CANNOT_REFUSE] if prompt.known is None else []),
     )
+
+
+def _none_left(given: str, left_out: Iterable[LeftOut]) -> UserError:
+    why = told(grouped(left_out))
+    text = f"no photo of `{given}` is left to count ({why}): give `{given}` other photos"
+    return UserError(text, field=given)
 
 
 def _same_file(config: RunConfig, photos: Photos) -> np.ndarray:
