@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -20,9 +21,9 @@ from helpers import Place
 from PIL import Image
 
 from edge_sharpzo import UserError
-from edge_sharpzo.watching import live
+from edge_sharpzo.watching import live, trouble
 from edge_sharpzo.watching.sources import Frame, frames_of, shown_address
-from watch.sights import COLOURS, av, next_frame, nothing_for, refused
+from watch.sights import COLOURS, av, next_frame, nothing_for, refused, video
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,9 @@ def test_addresses_are_shown_without_a_password(address: str, shown: str) -> Non
     assert "secret" not in shown
 
 
+BROKEN = -1  # in a picture's place: what cannot be decoded
+
+
 class Camera:
     """A camera of a test: gives pictures, fails or hangs as it is told to."""
 
@@ -57,7 +61,7 @@ class Camera:
         self.does = Queue[Any]()
         self.opened = self.asked = 0
 
-    def open(self) -> Iterator[Callable[[], np.ndarray]]:
+    def open(self) -> Iterator[Callable[[], np.ndarray | None]]:
         self.opened += 1
         while True:
             what = self.does.get()
@@ -67,9 +71,9 @@ class Camera:
                 return
             yield lambda what=what: self._get(what)
 
-    def _get(self, what: int) -> np.ndarray:
+    def _get(self, what: int) -> np.ndarray | None:
         self.asked += 1
-        return np.full((2, 2, 3), what, np.uint8)
+        return None if what == BROKEN else np.full((2, 2, 3), what, np.uint8)
 
 
 @pytest.fixture
@@ -79,6 +83,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SHORTEST_PAUSE", 0.05)
     monkeypatch.setattr(live, "LONGEST_PAUSE", 0.2)
     monkeypatch.setattr(live, "FAREWELL", 0.02)
+    monkeypatch.setattr(trouble, "HELD", 0.0)
 
 
 def levels(frame: Frame) -> int:
@@ -129,7 +134,9 @@ def test_a_camera_that_fails_is_opened_again(failure: Exception | None) -> None:
 def test_a_camera_that_hangs() -> None:
     camera, told = Camera(), list[str]()
     frames = live.live_frames(camera.open, "camera:0", 0, lambda text, _: told.append(text))
-    with pytest.raises(UserError, match="camera:0 gives no picture in"):
+    with pytest.raises(
+        UserError, match="camera:0: it gives no picture for .* give another `source`"
+    ):
         nothing_for(frames, 5)
     camera = Camera()
     frames = live.live_frames(camera.open, "camera:0", 0, lambda text, _: told.append(text))
@@ -137,10 +144,97 @@ def test_a_camera_that_hangs() -> None:
     assert next_frame(frames).number == 1
     nothing_for(frames, 1.0)
     assert len(told) == 1
-    assert "it is waited for" in told[0]
+    assert "It is waited for" in told[0]
     camera.does.put(2)
     assert next_frame(frames).number == 2
     assert "is back" in told[1]
+    frames.close()
+
+
+@contextmanager
+def sending(camera: Camera, *what: int) -> Iterator[None]:
+    """It gives that all the time, again and again."""
+    gone = Event()
+
+    def send() -> None:
+        while not gone.wait(0.005):
+            for each in what:
+                camera.does.put(each)
+
+    sender = Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        gone.set()
+        sender.join()
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("every", [0, 0.1])
+def test_a_camera_that_sends_nothing_but_what_is_no_picture(every: float) -> None:
+    """It sends all the time, and so does not hang."""
+    camera = Camera()
+    frames = live.live_frames(camera.open, "camera:0", every, lambda text, _: None)
+    with (
+        sending(camera, BROKEN),
+        pytest.raises(UserError, match="it gives no picture for") as caught,
+    ):
+        nothing_for(frames, 20)
+    assert caught.value.field == "source"
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("every", [0, 0.1])
+def test_a_camera_whose_pictures_break_is_opened_again(every: float) -> None:
+    camera, told = Camera(), list[str]()
+    frames = live.live_frames(camera.open, "camera:0", every, lambda text, _: told.append(text))
+    with sending(camera, 1):
+        assert [next_frame(frames).number for _ in range(3)] == [1, 2, 3]
+    with sending(camera, BROKEN):
+        until = time.monotonic() + 20
+        while camera.opened < 3 and time.monotonic() < until:
+            next(frames)
+    assert camera.opened >= 3
+    assert told == ["camera:0: it gives no picture for 0 s. It is opened again, and again"]
+    with sending(camera, 1):
+        next_frame(frames)
+    assert "is back after" in told[1]
+    frames.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_some_that_are_no_pictures_are_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STALLED", 1.0)
+    camera, told = Camera(), list[str]()
+    frames = live.live_frames(camera.open, "camera:0", 0, lambda text, _: told.append(text))
+    with sending(camera, *[BROKEN] * 9, 1):
+        until = time.monotonic() + 1.5
+        while time.monotonic() < until:
+            next(frames)
+    assert camera.opened == 1
+    assert told == []
+    frames.close()
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_camera_that_comes_and_goes_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that gives a single picture each time that it is opened; none of these is lost."""
+    monkeypatch.setattr(trouble, "HELD", 1000.0)
+    camera, told = Camera(), list[str]()
+    for number in range(1, 6):
+        camera.does.put(number)
+        camera.does.put(None)
+    frames = live.live_frames(camera.open, "camera:0", 0, lambda text, _: told.append(text))
+    time.sleep(0.1)  # it has ended before anybody looks
+    assert [levels(next_frame(frames)) for _ in range(5)] == [1, 2, 3, 4, 5]
+    nothing_for(frames, 0.1)
+    assert told == ["camera:0: it has ended. It is opened again, and again"]
+    monkeypatch.setattr(trouble, "HELD", 0.0)
+    camera.does.put(6)
+    assert next_frame(frames).number == 6
+    assert len(told) == 2
+    assert "is back after" in told[1]
     frames.close()
 
 
@@ -230,22 +324,23 @@ def test_the_camera_of_a_pi(place: Place, monkeypatch: pytest.MonkeyPatch) -> No
 class Mjpeg(ThreadingHTTPServer):
     """A camera of the network: a picture every 20 ms; it can go away."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, image: bytes = b"") -> None:
+        """`image` is what it sends in a picture's place."""
         self.gone = Event()
         gone = self.gone
-        image = BytesIO()
-        Image.new("RGB", (64, 48), COLOURS["green_things"]).save(image, "JPEG")
+        if not image:
+            green, file = Image.new("RGB", (64, 48), COLOURS["green_things"]), BytesIO()
+            green.save(file, "JPEG")
+            image = file.getvalue()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
                 self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
                 self.end_headers()
-                head = (
-                    f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image.getvalue())}"
-                )
+                head = f"--next\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}"
                 while not gone.wait(0.02):
-                    self.wfile.write(head.encode() + b"\r\n\r\n" + image.getvalue() + b"\r\n")
+                    self.wfile.write(head.encode() + b"\r\n\r\n" + image + b"\r\n")
 
             def log_message(self, *what: object) -> None:
                 pass
@@ -266,6 +361,7 @@ class Mjpeg(ThreadingHTTPServer):
 def test_a_stream_that_goes_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "SHORTEST_PAUSE", 0.1)
     monkeypatch.setattr(live, "BEAT", 0.05)
+    monkeypatch.setattr(trouble, "HELD", 0.0)
     server, told = Mjpeg(), list[str]()
     port = server.server_port
     frames = frames_of(server.address, 0, lambda text, _: told.append(text))
@@ -301,3 +397,39 @@ def test_a_stream_that_stalls(scheme: str, place: Place, monkeypatch: pytest.Mon
         told = refused(place, "is silent for", "--source", address)
     assert "secret" not in told
     assert time.monotonic() - began < 10
+
+
+def test_a_stream_of_what_is_no_picture(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "STALLED", 0.5)
+    junk = np.random.default_rng(0).bytes(3000)
+    server = Mjpeg(image=b"\xff\xd8\xff\xe0" + junk + b"\xff\xd9")
+    told = refused(place, "it gives no picture for", "--source", server.address)
+    assert "secret" not in told
+    server.go()
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg"])
+def test_what_cannot_be_decoded_is_told_to_whoever_listens(codec: str, tmp_path: Path) -> None:
+    """Else a thread that reads it would not see that it is to end."""
+    from edge_sharpzo.watching import video as under_test
+
+    more = {"format": "yuvj420p"} if codec == "mjpeg" else {}
+    file = video(tmp_path / "clip.avi", ["red_things"], codec=codec, **more)
+
+    class Junk:
+        """A container whose packets hold no pictures."""
+
+        def __init__(self, container: Any) -> None:
+            self.streams, self._demux = container.streams, container.demux
+
+        def demux(self, stream: Any) -> Iterator[Any]:
+            for packet in self._demux(stream):
+                junk = av.Packet(bytes(packet.size)) if packet.size else packet
+                junk.stream = stream
+                yield junk
+
+    with av.open(str(file)) as container:
+        sent = sum(1 for _ in container.demux(container.streams.video[0]))
+        container.seek(0)
+        found = [get() for get in under_test._pictures(Junk(container))]  # type: ignore[arg-type]
+    assert found == [None] * sent
