@@ -135,7 +135,7 @@ def test_a_camera_that_hangs() -> None:
     camera, told = Camera(), list[str]()
     frames = live.live_frames(camera.open, "camera:0", 0, lambda text, _: told.append(text))
     with pytest.raises(
-        UserError, match="camera:0: it gives no picture for .* give another `source`"
+        UserError, match=r"camera:0: it gives no picture for .* give another `source`"
     ):
         nothing_for(frames, 5)
     camera = Camera()
