@@ -82,7 +82,8 @@ def _file(path: Path, every: float, tell: Tell) -> Frames:
     except OSError as error:
         if path.name.startswith("camera:"):  # a file may be called so
             raise UserError(
-                f"there is no {str(path)[:80]}: a camera is camera:N with its number, from camera:0 on",
+                f"there is no {str(path)[:80]}: a camera is camera:N with its number, from "
+                "camera:0 on",
                 field="source",
             ) from error
         raise UserError(
