@@ -50,6 +50,10 @@ class Broker:
         try:
             parts = urlsplit(text)
             port, host = parts.port, parts.hostname
+            topic = unquote(parts.path, errors="strict").strip("/")
+            user = unquote(parts.username or "", errors="strict") or None
+        except UnicodeError:
+            raise _refused("what is behind a % in it is no text") from None
         except ValueError:  # which may quote a password
             raise _refused(f"its host or port (1 to {MOST_PORT}) cannot be read") from None
         if parts.password is not None:
@@ -57,9 +61,14 @@ class Broker:
                 f"`mqtt`: everybody on this machine can read a password there: set {PASSWORD}",
                 field="mqtt",
             )
-        if parts.scheme not in PORTS or not host or parts.query or parts.fragment or port == 0:
+        if parts.scheme not in PORTS or not host or port == 0:
             raise _refused("it is no address of a broker")
-        topic = unquote(parts.path).strip("/")
+        # What `urlsplit` leaves out without a word: also where nothing is behind a ? or #.
+        if re.search(r"[?#]", text) or not is_line(text):
+            raise _refused(
+                "it is no address of a broker, in which no ?, # or line break may be. A topic has "
+                "no #, and a ? in it is written %3F"
+            )
         if not topic:
             raise _refused("the topic is missing")
         is_fit = is_line(topic) and not re.search(r"[+#]", topic) and not topic.startswith("$")
@@ -67,7 +76,6 @@ class Broker:
             raise _refused(
                 f"a topic is up to {LONGEST_TOPIC} bytes without +, # and a $ at its start"
             )
-        user = unquote(parts.username) if parts.username else None
         password = os.environ.get(PASSWORD) or None
         if password and not user:
             raise _refused(f"{PASSWORD} is set, and a user is missing")

@@ -16,20 +16,32 @@ from edge_sharpzo.photos.scan import SUFFIXES, is_clutter
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import counted, shown, some
 from edge_sharpzo.watching.sources import Frame, Frames
+from edge_sharpzo.watching.trouble import Trouble
 
 STILL = 1.0  # seconds that a file has not changed for
 PATIENCE = 10.0  # and one that cannot be read: it may be half written, and its sender slow
 SHORTEST = 0.1  # seconds between two looks
 MOST_KINDS = 20  # of other files, that are told
 BEAT = 1.0  # seconds after which there is a moment for other things
-Stamp = tuple[int, int, int, int]  # what changes when a file is written or replaced
+# What changes when a file is written or replaced: inode, size, mtime; and last ctime, which changes
+# as well where it is linked, renamed or given other permissions.
+Stamp = tuple[int, int, int, int]
+# Files of several pictures, of which the first can be read before the others are there: how they
+# begin, what else is in their HEAD, how they end.
+SEVERAL = (
+    (b"GIF8", b"", b"\0;"),
+    (b"\x89PNG", b"acTL", b"\0\0\0\0IEND\xaeB`\x82"),
+    (b"\xff\xd8\xff", b"MPF\0", b"\xff\xd9"),
+)
+HEAD, TAIL = 200_000, 64  # bytes
 
 
 def folder_frames(folder: Path, every: float, tell: Tell) -> Frames:
     """The photos that come into `folder` from now on; those that lie there already are told of.
 
-    One that is written anew comes again. What lies in subfolders does not. A folder that goes away,
-    as a camera's card may, is waited for.
+    One that is written anew comes again, one that is only renamed, linked or given other
+    permissions does not. What lies in subfolders does not. A folder that goes away, as a camera's
+    card may, is waited for. Raises UserError where it cannot be looked into.
     """
     inbox = _Inbox(folder)
     try:
@@ -63,18 +75,15 @@ def _until_its_end(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
 
 
 def _coming(inbox: "_Inbox", every: float, tell: Tell) -> Frames:
-    number, is_away = 0, False
+    number, trouble = 0, Trouble(tell)
     while True:
         try:
             names = inbox.look()
         except OSError as error:
-            if not is_away:
-                tell(f"cannot look into {inbox.folder} ({error.strerror}): it is waited for", True)
-            names, is_away = [], True
+            trouble.begin(f"cannot look into {inbox.folder} ({error.strerror}): it is waited for")
+            names = []
         else:
-            if is_away:
-                tell(f"{inbox.folder} is back", False)
-            is_away = False
+            trouble.end(f"{inbox.folder} is back")
         for text in inbox.news_of_others():
             tell(text, True)
         for name in names:
@@ -92,27 +101,32 @@ class _Inbox:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        # Hashes of name and stamp: of a folder with a million photos, 60 MB.
+        # Hashes of stamps: of a folder with a million photos, 60 MB.
         self._taken = set[int]()
+        self._gone = set[int]()  # those of them that the last look did not find
         self._waiting = dict[str, tuple[Stamp, float]]()  # and since when it stands still
         self._others = dict[str, str]()  # by kind, the first file that is no photo; empty once told
 
     def pass_over(self) -> int:
         """Counts what is there as taken; how much that is. Raises OSError."""
-        self._taken = {hash(entry) for entry in self._photos()}
-        return len(self._taken)
+        there = [_as_taken(stamp) for _, stamp in self._photos()]
+        self._taken = set(there)
+        return len(there)
 
     def look(self) -> list[str]:
         """Which photos have come and stand still, the oldest first. Raises OSError."""
-        now, taken = time.monotonic(), set[int]()
+        now, found = time.monotonic(), set[int]()
         waiting = dict[str, tuple[Stamp, float]]()
         for name, stamp in self._photos():
-            if (key := hash((name, stamp))) in self._taken:
-                taken.add(key)
+            if keys := self._taken & _keys(stamp):
+                found |= keys
                 continue
             before, since = self._waiting.get(name, (None, now))
             waiting[name] = (stamp, since if before == stamp else now)
-        self._taken, self._waiting = taken, waiting
+        # A file may be renamed while the folder is listed, and found under neither name.
+        gone = self._taken - found
+        self._taken, self._gone = found | (gone - self._gone), gone
+        self._waiting = waiting
         ready = [name for name, (_, since) in waiting.items() if now - since >= STILL]
         return sorted(ready, key=lambda name: (waiting[name][0][2], name))
 
@@ -131,18 +145,26 @@ class _Inbox:
         ]
 
     def taken(self, name: str) -> np.ndarray | str | None:
-        """The photo, or why it cannot be read; None where it is still being written, or gone."""
-        stamp, since = self._waiting[name]
+        """The photo, or why it cannot be read; None where it is still being written, or gone.
+
+        Nor is it given where it was under another name of the same file.
+        """
+        file, (stamp, since) = self.folder / name, self._waiting[name]
+        is_settled = time.monotonic() - since >= PATIENCE
+        if self._taken & _keys(stamp) or not (is_settled or _has_its_end(file)):
+            return None
+        is_open = True
         picture: np.ndarray | str
         try:
-            picture = np.asarray(load_image(self.folder / name))
+            picture = np.asarray(load_image(file))
         except UnreadableImageError as error:
-            if time.monotonic() - since < PATIENCE:
+            if not is_settled:
                 return None
-            picture = str(error)
-        if _stamp(self.folder / name) != stamp:
+            picture, is_open = str(error), os.access(file, os.R_OK)
+        if _stamp(file) != stamp:
             return None
-        self._taken.add(hash((name, stamp)))
+        # What may not be read may be allowed later, without being written anew.
+        self._taken.add(_as_taken(stamp) if is_open else hash(stamp))
         del self._waiting[name]
         return picture
 
@@ -169,3 +191,30 @@ def _stamp(file: Path) -> Stamp | None:
     if not stat.S_ISREG(found.st_mode):
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _as_taken(stamp: Stamp) -> int:
+    """What a photo is known by once its content was taken."""
+    return hash(stamp[:3])
+
+
+def _keys(stamp: Stamp) -> set[int]:
+    return {_as_taken(stamp), hash(stamp)}
+
+
+def _has_its_end(file: Path) -> bool:
+    """False where a file of several pictures does not end as such do; it may be half written.
+
+    Some programs write more behind the end: False too.
+    """
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(HEAD)
+            stream.seek(-min(TAIL, stream.seek(0, os.SEEK_END)), os.SEEK_END)
+            tail = stream.read(TAIL)
+    except OSError:
+        return True
+    return all(
+        tail.rstrip(b"\0").endswith(end) or not head.startswith(start) or mark not in head
+        for start, mark, end in SEVERAL
+    )

@@ -17,6 +17,7 @@ from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import package_version
 from edge_sharpzo.system.text import counted, first_line, now
 from edge_sharpzo.watching.broker import PASSWORD, Broker
+from edge_sharpzo.watching.trouble import Trouble
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 QUEUE = 3600  # answers that wait for a broker: an hour's, one a second
 KEEPALIVE = 30  # seconds; a broker that hangs is noticed after one and a half times that
 LONGEST_PAUSE = 30  # seconds between two tries to connect
+WAIT = ". Answers wait, and it is tried again"
 FAREWELL = 5.0  # seconds at the end for what is still to be delivered
 
 
@@ -46,13 +48,13 @@ class Mqtt:
     def __init__(self, broker: Broker, labels: Sequence[str], tell: Tell):
         """`labels` are the classes. Raises UserError where the client is not installed."""
         check_extra()
-        self._broker, self._tell = broker, tell
+        self._broker, self._tell, self._trouble = broker, tell, Trouble(tell)
         self._labels = list(labels)
         self._state = {"state": None, "time": now()}  # takes the place of an earlier watcher's
         self._sent = _Sent()
         self._dropped = 0
         self._is_new = False  # a connection by which nothing has arrived yet
-        self._trouble = ""  # the last that was told
+        self._missed = 0, 0  # answers that waited, and were dropped, when it last connected
         self._client = self._made()
 
     def _made(self) -> "Client":
@@ -92,6 +94,16 @@ class Mqtt:
         self._client.loop_stop()
         if lost := self._sent.answers() + self._dropped:
             self._tell(f"{counted(lost, 'answer')} not delivered to {self._broker}", True)
+
+    def look(self) -> None:
+        """Says that the broker is there, once that has held; to be called now and then."""
+        if not (self._trouble.is_told and self._client.is_connected()):
+            return
+        waited, dropped = self._missed
+        told = f"{self._broker} is there: {counted(waited, 'answer')} waited"
+        told += f", {dropped:,} dropped" if dropped else ""
+        if self._trouble.end(told, bool(dropped)):
+            self._dropped -= dropped
 
     def use(self, labels: Sequence[str], state: str | None) -> None:
         """The classes are others from now on; `state` is None where it was one of the old ones."""
@@ -156,29 +168,25 @@ class Mqtt:
         self, _client: "Client", _data: Any, _flags: Any, code: "ReasonCode", _more: Any
     ) -> None:
         if code.is_failure:
-            self._told(f"{self._broker} refuses ({code}): look at the user and {PASSWORD}")
+            refusal = f"{self._broker} refuses ({code}): look at the user and {PASSWORD}"
+            self._trouble.begin(refusal + WAIT, is_other=True)
             return
-        waiting, dropped, self._dropped = self._sent.answers(), self._dropped, 0
+        self._missed = self._sent.answers(), self._dropped
         self._announce()
         self._publish_state()  # first: what the broker kept may be of long ago
         self._publish(self._topic("availability"), "online")
         self._is_new = True
-        if self._trouble:
-            told = f"{self._broker} is there: {counted(waiting, 'answer')} waited"
-            self._tell(told + (f", {dropped:,} dropped" if dropped else ""), bool(dropped))
-        self._trouble = ""
 
     def _on_connect_fail(self, _client: "Client", _data: Any) -> None:
         error = sys.exc_info()[1]  # the client is about to catch it
-        if not self._trouble:
-            why = f" ({first_line(error, 120)})" if error else ""
-            self._told(f"no broker answers at {self._broker}{why}")
+        why = f" ({first_line(error, 120)})" if error else ""
+        self._trouble.begin(f"no broker answers at {self._broker}{why}{WAIT}")
 
     def _on_disconnect(
         self, _client: "Client", _data: Any, _flags: Any, code: "ReasonCode", _more: Any
     ) -> None:
-        if code.is_failure and not self._trouble:
-            self._told(f"{self._broker} went away")
+        if code.is_failure:
+            self._trouble.begin(f"{self._broker} went away{WAIT}")
 
     def _on_publish(
         self, _client: "Client", _data: Any, number: int, _code: "ReasonCode", _more: Any
@@ -187,12 +195,6 @@ class Mqtt:
         if self._is_new:  # behind what is sent again: that may tell older ones
             self._publish_state()
         self._is_new = False
-
-    def _told(self, trouble: str) -> None:
-        """Says once what is wrong while it stays so."""
-        if trouble != self._trouble:
-            self._tell(f"{trouble}. Answers wait, and it is tried again", True)
-        self._trouble = trouble
 
 
 class _Sent:

@@ -24,7 +24,7 @@ class WatchOptions:
     region: str | None = option(None, "part of the picture to look at: X,Y,W,H in pixels")
     agree: str = option("3/5", "K/N: the state changes when K of the last N answers agree")
     save: str | None = option(None, "unsure: keep the pictures that it was not sure of")
-    save_to: Path | None = option(None, "folder that these go to")
+    save_to: str | None = option(None, "folder that these go to")
     mqtt: str | None = option(
         None,
         "broker and topic that answers go to: mqtt://user@host/topic, or mqtts:// encrypted; the "
@@ -42,4 +42,8 @@ class WatchOptions:
             raise UserError(
                 f"`save={UNSURE}` and `save_to` go together: give both, or none", field="save_to"
             )
-        return self.save_to
+        if not self.save_to.strip():  # as a path it would be the folder that one is in
+            raise UserError(
+                "`save_to` is empty, as of a variable that is not set: give a folder", "save_to"
+            )
+        return Path(self.save_to)

@@ -14,6 +14,7 @@ from edge_sharpzo.system.errors import UserError
 
 STREAMS = ("rtsp", "rtsps", "http", "https")
 LONGEST_PAUSE = 86_400.0  # seconds
+SOME = f"give a folder, a video file, camera, camera:N or an address such as {STREAMS[0]}://..."
 PLAIN = r"[\w.,~+-]*"
 
 
@@ -38,8 +39,10 @@ def frames_of(source: str, every: float, tell: Tell) -> Frames:
     """
     if not 0 <= every <= LONGEST_PAUSE:
         raise UserError(f"`every={every}`: give seconds, 0 for each frame", field="every")
+    if not source.strip():
+        raise UserError(f"`source` is empty, as of a variable that is not set: {SOME}", "source")
     scheme = re.match(r"([a-z][a-z0-9+.-]*)://", source, re.IGNORECASE)
-    camera = re.fullmatch(r"camera(?::(\d{1,3}))?", source)
+    camera = re.fullmatch(r"camera(?::([0-9]{1,9}))?", source)
     if scheme and scheme[1].lower() not in STREAMS:
         raise UserError(
             f"`source={shown_address(source)[:200]}`: there is no {scheme[1]}://, but "
@@ -77,9 +80,14 @@ def _file(path: Path, every: float, tell: Tell) -> Frames:
     try:
         kind = path.stat().st_mode
     except OSError as error:
+        if path.name.startswith("camera:"):  # a file may be called so
+            raise UserError(
+                f"there is no {str(path)[:80]}: a camera is camera:N with its number, from "
+                "camera:0 on",
+                field="source",
+            ) from error
         raise UserError(
-            f"`source={shown_address(str(path))}` is not there ({error.strerror}): give a "
-            f"folder, a video file, camera, camera:N or an address such as {STREAMS[0]}://...",
+            f"`source={shown_address(str(path))}` is not there ({error.strerror}): {SOME}",
             field="source",
         ) from error
     if stat.S_ISDIR(kind):

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from collections import deque
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -29,9 +30,8 @@ class Unsure:
         self._folder, self._tell = folder, tell
         self._features: deque[np.ndarray] = deque(maxlen=RECENT)
         self._sketches: deque[np.ndarray] = deque(maxlen=RECENT)
-        self._told = ""  # why nothing is saved, which is said once
+        self._told: int | str = ""  # why nothing is saved, which is said once
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._holds()
         except OSError as error:
             raise UserError(
@@ -41,8 +41,8 @@ class Unsure:
     def keep(self, picture: np.ndarray, features: np.ndarray, frame: int) -> None:
         """Saves a picture [H, W, 3], uint8, as a JPEG, unless it is nearly the same as another.
 
-        `features` [D] are the classifier's, L2-normalised. Where it cannot be saved, that is told,
-        and the watching goes on.
+        `features` [D] are the classifier's, L2-normalised. The folder is made where it is gone.
+        Where it cannot be saved, that is told, and the watching goes on.
         """
         image = Image.fromarray(picture)
         sketch = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
@@ -53,8 +53,9 @@ class Unsure:
             photos, size = self._holds()
             if photos >= MOST_PHOTOS or size >= MOST_BYTES:
                 self._say(
+                    "full",
                     f"{self._folder} holds {counted(photos, 'photo')} of {size // 1_000_000} MB, "
-                    "as many as it may: label them or move them away, and more are saved"
+                    "as many as it may: label them or move them away, and more are saved",
                 )
                 return
             jpeg = _jpeg(image)
@@ -62,8 +63,9 @@ class Unsure:
             write_atomic(self._folder / name, lambda part: part.write_bytes(jpeg))
         except OSError as error:
             self._say(
+                error.errno or "odd",
                 f"cannot save to {self._folder} ({error.strerror or error}): photos that are "
-                "unsure are not kept until there is room"
+                "unsure are not kept until that is mended",
             )
             return
         self._features.append(features)
@@ -79,18 +81,23 @@ class Unsure:
         return False
 
     def _holds(self) -> tuple[int, int]:
-        """How many photos lie in the folder, and their bytes. Raises OSError."""
-        sizes = [
-            file.stat().st_size
-            for file in self._folder.iterdir()
-            if file.is_file() and not file.name.startswith(".")
-        ]
+        """How many photos lie in the folder, which is made where it is gone, and their bytes.
+
+        Raises OSError.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        sizes = []
+        for file in self._folder.iterdir():
+            with suppress(FileNotFoundError):  # somebody labels it just now
+                if file.is_file() and not file.name.startswith("."):
+                    sizes.append(file.stat().st_size)
         return len(sizes), sum(sizes)
 
-    def _say(self, why: str) -> None:
-        if why.split("(")[0] != self._told.split("(")[0]:
+    def _say(self, kind: int | str, why: str) -> None:
+        """Says it, unless the last that was said is of the same kind."""
+        if kind != self._told:
             self._tell(why, True)
-        self._told = why
+        self._told = kind
 
 
 def _jpeg(image: Image.Image) -> bytes:

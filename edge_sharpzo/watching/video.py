@@ -102,14 +102,23 @@ def v4l2(device: Path) -> Iterator[Picture]:
 
 
 def _pictures(container: "InputContainer") -> Iterator[Picture]:
-    """One for each that comes. Where a packet is a picture, only those wanted are decoded."""
+    """One for each that comes. Where a packet is a picture, only those wanted are decoded.
+
+    A packet that gives none is told as well: whoever listens may wait for one no longer.
+    """
     stream = container.streams.video[0]
     are_whole = stream.codec_context.name in WHOLE_PICTURES
     for packet in container.demux(stream):
         if are_whole:
             yield partial(_first, packet)
+        elif frames := _decoded(packet):
+            yield from (partial(_picture, frame) for frame in frames)
         else:
-            yield from (partial(_picture, frame) for frame in _decoded(packet))
+            yield _nothing
+
+
+def _nothing() -> None:
+    """In a picture's place."""
 
 
 def _first(packet: "Packet[VideoStream]") -> np.ndarray | None:

@@ -49,6 +49,8 @@ class Watcher:
                     return
             if self.reloader.look():
                 self._renew()
+            if self.mqtt:
+                self.mqtt.look()
             if frame is not None:
                 row = self._row(frame)
                 if self.mqtt:

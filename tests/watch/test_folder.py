@@ -4,16 +4,18 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import Place, photo
+from helpers import Place, photo, slow_unless
 from PIL import Image
 
+from edge_sharpzo.clip.images import UnreadableImageError
 from edge_sharpzo.system.errors import Cancelled
-from edge_sharpzo.watching import folder
+from edge_sharpzo.watching import folder, trouble
 from edge_sharpzo.watching.sources import frames_of
 from watch.sights import next_frame, nothing_for
 
@@ -72,6 +74,165 @@ def test_half_written_photos_are_waited_for(place: Place) -> None:
     nothing_for(frames, 0.6)
 
 
+def rotated(first: Path, turns: int) -> list[Image.Image]:
+    """The photo, larger, and others behind it."""
+    large = Image.open(first).convert("RGB").resize((200, 150))
+    return [large.rotate(180 * turn) for turn in range(turns)]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    slow_unless(lambda _, share: share == 0.6, ["gif", "mpo", "png"], [0.6, 0.95]),
+)
+def test_pictures_of_which_only_the_first_is_there_are_waited_for(
+    kind: str, share: float, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *others = rotated(photo(place), 3)
+    whole = BytesIO()
+    first.save(whole, kind, save_all=True, append_images=others)
+    content = whole.getvalue()
+    inbox = place.folder("camera")
+    file = inbox / f"a.{kind}"
+    frames = frames_of(str(inbox), 0.02, lambda text, _: None)
+    monkeypatch.setattr(folder, "PATIENCE", 1000.0)
+    file.write_bytes(content[: int(share * len(content))])
+    nothing_for(frames, 0.3)
+    file.write_bytes(content + bytes(9))  # some fill up what they send
+    frame = next_frame(frames)
+    assert isinstance(frame.picture, np.ndarray)
+    nothing_for(frames, 0.2)
+    monkeypatch.setattr(folder, "PATIENCE", 0.3)
+    file.write_bytes(content[: int(share * len(content))])  # and more does not come
+    assert isinstance(next_frame(frames).picture, np.ndarray)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a.png", "a.webp", "a.bmp", "a.tif"])
+def test_a_photo_of_one_picture_has_its_end(name: str, place: Place) -> None:
+    rotated(photo(place), 1)[0].save(place.tmp / name)
+    assert folder._has_its_end(place.tmp / name)
+
+
+def link_all(file: Path) -> None:
+    (file.parent.parent / "backup").mkdir()
+    os.link(file, file.parent.parent / "backup" / file.name)
+
+
+BESIDE = [
+    link_all,
+    lambda file: file.chmod(0o640),
+    lambda file: os.chown(file, -1, -1),
+    lambda file: file.rename(file.with_name("b.png")),
+    lambda file: os.link(file, file.with_name("b.png")),
+    lambda file: file.with_name("b.png").symlink_to(file),
+]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("change", "was_there"),
+    slow_unless(
+        lambda change, was_there: not was_there or change is link_all, BESIDE, [True, False]
+    ),
+)
+def test_a_photo_that_was_taken_comes_once_whatever_is_done_beside_it(
+    change: Callable[[Path], object], was_there: bool, place: Place
+) -> None:
+    inbox = place.folder("camera")
+    if was_there:
+        shutil.copy(photo(place), inbox / "a.png")
+    frames = frames_of(str(inbox), 0.02, lambda text, _: None)
+    if not was_there:
+        shutil.copy(photo(place), inbox / "a.png")
+        assert next_frame(frames).number == 1
+    time.sleep(0.02)  # clocks of files are coarse
+    change(inbox / "a.png")
+    nothing_for(frames, 0.4)
+
+
+def put_over(file: Path, before: os.stat_result) -> None:
+    shutil.copy(file, file.with_name("part"))
+    os.utime(file.with_name("part"), ns=(before.st_atime_ns, before.st_mtime_ns))
+    file.with_name("part").replace(file)
+
+
+def freed(file: Path, _before: os.stat_result) -> None:
+    """The name goes to another file; so may the inode."""
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "change",
+    [
+        put_over,
+        freed,
+        lambda file, before: os.utime(file, ns=(0, before.st_mtime_ns + 1)),
+        lambda file, _before: file.write_bytes(file.read_bytes()),
+    ],
+    ids=["replaced with its size and time", "another file", "another time", "written again"],
+)
+def test_a_photo_that_is_written_anew_comes_again(
+    change: Callable[[Path, os.stat_result], object], place: Place
+) -> None:
+    file = place.folder("camera") / "a.png"
+    shutil.copy(photo(place), file)
+    frames = frames_of(str(file.parent), 0.02, lambda text, _: None)
+    nothing_for(frames, 0.1)
+    time.sleep(0.02)
+    change(file, file.stat())
+    assert next_frame(frames).source == str(file)
+    nothing_for(frames, 0.3)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_photo_that_may_be_read_later_is_taken_then(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inbox, load = place.folder("camera"), folder.load_image
+    frames = frames_of(str(inbox), 0.02, lambda text, _: None)
+
+    def refuse(_file: Path) -> None:
+        raise UnreadableImageError("Permission denied")
+
+    monkeypatch.setattr(folder, "load_image", refuse)
+    monkeypatch.setattr(folder.os, "access", lambda *_: False)
+    shutil.copy(photo(place), inbox / "a.png")
+    assert next_frame(frames).picture == "Permission denied"
+    nothing_for(frames, 0.2)
+    monkeypatch.setattr(folder, "load_image", load)
+    time.sleep(0.02)
+    (inbox / "a.png").chmod(0o644)
+    assert isinstance(next_frame(frames).picture, np.ndarray)
+    nothing_for(frames, 0.2)
+
+
+def test_a_photo_that_one_look_does_not_find_is_known_to_the_next(tmp_path: Path) -> None:
+    """As one that is renamed while the folder is listed."""
+    inbox = folder._Inbox(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert inbox.pass_over() == 1
+    (tmp_path / "a.jpg").rename(tmp_path / ".hidden")
+    assert inbox.look() == []
+    (tmp_path / ".hidden").rename(tmp_path / "b.jpg")
+    assert inbox.look() == []
+    assert list(inbox.waiting()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_that_comes_and_goes_is_told_of_once(place: Place) -> None:
+    inbox, told = place.folder("camera"), list[str]()
+    frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
+    for _ in range(3):
+        inbox.rename(place.tmp / "away")
+        nothing_for(frames, 0.1)
+        (place.tmp / "away").rename(inbox)
+        nothing_for(frames, 0.1)
+    assert told == [f"cannot look into {inbox} (No such file or directory): it is waited for"]
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -102,7 +263,10 @@ def test_what_waits_at_the_end_is_told(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_that_goes_away_is_waited_for(place: Place) -> None:
+def test_a_folder_that_goes_away_is_waited_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "HELD", 0.0)
     inbox, told = place.folder("camera"), list[str]()
     png = photo(place).read_bytes()
     frames = frames_of(str(inbox), 0.02, lambda text, _: told.append(text))
@@ -119,10 +283,11 @@ def test_a_folder_that_goes_away_is_waited_for(place: Place) -> None:
 
 def test_what_was_taken_takes_little_memory(tmp_path: Path) -> None:
     inbox = folder._Inbox(tmp_path)
-    inbox._taken = {hash((f"{i}.jpg", (i, i, i, i))) for i in range(20_000)}
+    inbox._taken = {hash((i, i, i)) for i in range(20_000)}
     assert sys.getsizeof(inbox._taken) + 20_000 * 36 < 3_000_000
-    assert inbox.look() == []
-    assert inbox._taken == set()  # of files that are there no more
+    for _ in range(3):
+        assert inbox.look() == []
+    assert inbox._taken == inbox._gone == set()  # of files that are there no more
 
 
 @pytest.mark.parametrize(

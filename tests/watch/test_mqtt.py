@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -17,9 +20,11 @@ from helpers import Place, photo
 pytest.importorskip("paho.mqtt", reason="the extra `mqtt` is not installed")
 
 from benchmarks.mosquitto import PROGRAM, Listener, Mosquitto, free_port, until
-from edge_sharpzo.watching import mqtt
+from edge_sharpzo.system.stopping import StopWhen
+from edge_sharpzo.watching import mqtt, trouble
 from edge_sharpzo.watching.broker import PASSWORD, Broker
 from edge_sharpzo.watching.mqtt import Mqtt
+from watch.sights import watcher
 
 pytestmark = pytest.mark.skipif(not PROGRAM, reason="mosquitto is not installed")
 TOPIC = "home/door"
@@ -150,7 +155,10 @@ def test_two_topics_are_two_devices(broker: Mosquitto) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_nothing_is_lost_while_the_broker_is_away(how: signal.Signals, broker: Mosquitto) -> None:
+def test_nothing_is_lost_while_the_broker_is_away(
+    how: signal.Signals, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "HELD", 0.0)
     told = list[str]()
     with Listener(broker) as listener, client(broker.port, told) as sender:
         for number in range(1, 51):
@@ -165,7 +173,7 @@ def test_nothing_is_lost_while_the_broker_is_away(how: signal.Signals, broker: M
             sender.answer(row(number, LABELS[0]))
             time.sleep(0.01)
         until(lambda: len(set(listener.frames(TOPIC))) == 300, "all")
-        until(lambda: len(told) == 2, "a word of its return")
+        until(lambda: sender.look() or len(told) == 2, "a word of its return")
         time.sleep(0.3)
         last = json.loads(retained(broker)[f"{TOPIC}/state"])
     assert last == {"state": LABELS[0], "time": "t250"}  # not one that was sent again
@@ -173,6 +181,66 @@ def test_nothing_is_lost_while_the_broker_is_away(how: signal.Signals, broker: M
     assert told[0] == (f"127.0.0.1:{broker.port} went away. Answers wait, and it is tried again")
     assert "is there: " in told[1]
     assert "dropped" not in told[1]
+
+
+@pytest.fixture
+def moody() -> Iterator[socket.socket]:
+    """A broker that takes every connection, and ends it at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def greet(server: socket.socket, times: int) -> None:
+    for _ in range(times):
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(1000)
+            connection.sendall(b"\x20\x02\x00\x00")  # connected
+
+
+def test_a_broker_that_comes_and_goes_is_told_of_once(
+    moody: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trouble, "HELD", 1000.0)
+    told, port = list[str](), moody.getsockname()[1]
+    sender = client(port, told)
+    sender._client.reconnect_delay_set(1, 1)
+    greeter = Thread(target=greet, args=(moody, 3))
+    greeter.start()
+    with sender:
+        while greeter.is_alive():
+            sender.look()
+            time.sleep(0.01)
+        assert told == [f"127.0.0.1:{port} went away. Answers wait, and it is tried again"]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_broker_is_back_once_that_has_held(
+    is_there: bool, broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher looks between two frames, also where none comes."""
+    told = list[str]()
+    with client(broker.port, told) as sender:
+        until(sender._client.is_connected, "a connection")
+        sender._trouble.begin("away")
+        work = watcher([], mqtt=sender)
+        list(replace(work, frames=(each for each in [None] * 3)).rows(StopWhen()))
+        assert told == ["away"]  # for a moment
+        monkeypatch.setattr(trouble, "HELD", 0.0)
+        if not is_there:
+            monkeypatch.setattr(sender._client, "is_connected", lambda: False)
+        list(replace(work, frames=(each for each in [None])).rows(StopWhen()))
+        assert told[1:] == [f"127.0.0.1:{broker.port} is there: 0 answers waited"] * is_there
+        monkeypatch.undo()
+
+
+def test_a_refusal_is_told_beside_other_trouble() -> None:
+    """Somebody has to look at the password."""
+    told = list[str]()
+    about = trouble.Trouble(lambda text, _: told.append(text))
+    for text, is_other in (("away", False), ("gone", False), ("no", True), ("no", True)):
+        about.begin(text, is_other)
+    assert told == ["away", "no"]
 
 
 def test_a_broker_that_is_not_there_at_the_start(tmp_path: Path) -> None:
@@ -194,6 +262,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mqtt, "QUEUE", 5)
+    monkeypatch.setattr(trouble, "HELD", 0.0)
     told = list[str]()
     broker = Mosquitto(tmp_path / "mosquitto")
     with broker, Listener(broker) as listener:
@@ -205,7 +274,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_said(
             assert "5 answers wait for" in told[1]
             assert len(told) == 2
             broker.start()
-            until(lambda: len(told) == 3, "its return")
+            until(lambda: sender.look() or len(told) == 3, "its return")
             assert told[2].endswith("5 answers waited, 4 dropped")
             until(lambda: listener.frames(TOPIC) == [1, 2, 3, 4, 5], "what waited")
             until(lambda: not sender._sent.answers(), "the broker's word of it")

@@ -16,7 +16,15 @@ from watch.sights import av, refused, shown, video
     [
         ("{tmp}/nowhere", "is not there"),
         ("cameras", "is not there"),
+        ("", "--source is empty, as of a variable that is not set: give a folder"),
+        (" ", "--source is empty"),
         ("camera:77", "there is no camera /dev/video77"),
+        ("camera:9999", "there is no camera /dev/video9999"),
+        ("camera:-1", "there is no camera:-1: a camera is camera:N with its number"),
+        ("camera:", "there is no camera:: a camera is"),
+        ("camera:door", "there is no camera:door: a camera is"),
+        ("camera:\u0663", "there is no camera:"),
+        ("camera:" + "9" * 5000, "there is no camera:9"),
         ("/dev/null", "cannot read /dev/null"),
         ("ftp://host/x", "there is no ftp://, but rtsp://"),
         ("file:///etc/passwd", "there is no file://"),
@@ -66,6 +74,13 @@ def test_sources_that_are_none(source: str, words: str, place: Place) -> None:
     assert "secret" not in told
 
 
+def test_a_file_may_be_called_as_a_camera_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    video(place.tmp / "clip.mp4", ["red_things"]).rename(place.tmp / "camera:door")
+    monkeypatch.chdir(place.tmp)
+    rows, _ = shown(place.run.absolute(), "--source", "camera:door")
+    assert rows[0]["source"] == "camera:door"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -76,6 +91,7 @@ def test_sources_that_are_none(source: str, words: str, place: Place) -> None:
         (["--every", "nan"], "--every nan: give seconds"),
         (["--every", "inf"], "--every inf: give seconds"),
         (["--save", "all", "--save-to", "x"], "--save all: choose one of unsure"),
+        (["--save", "unsure", "--save-to", ""], "--save-to is empty"),
         (["--save", "unsure"], "--save unsure and --save-to go together"),
         (["--save-to", "x"], "go together"),
         (["--mqtt", "mqtt://host"], "the topic is missing"),

@@ -223,6 +223,9 @@ def test_a_state_that_the_new_classifier_lacks(
     heard = list[tuple[list[str], str | None]]()
 
     class Listening:
+        def look(self) -> None:
+            pass
+
         def answer(self, row: dict[str, Any]) -> None:
             pass
 

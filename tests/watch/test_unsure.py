@@ -1,6 +1,8 @@
 """`watch --save`: what it was not sure of is kept, once, and within bounds."""
 
 import errno
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,61 @@ def test_a_full_disk_is_told_once_and_watching_goes_on(
     monkeypatch.setattr(unsure, "write_atomic", write)
     kept(keeper, 1)
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_folder_that_is_deleted_is_made_again(depth: int, tmp_path: Path) -> None:
+    told = list[str]()
+    place = tmp_path.joinpath(*"abc"[:depth])
+    keeper = Unsure(place, lambda text, _: told.append(text))
+    kept(keeper, 1, 2)
+    shutil.rmtree(tmp_path / "a")
+    kept(keeper, 3, 4)
+    assert len(list(place.iterdir())) == 2
+    assert told == []
+
+
+def test_a_folder_that_cannot_be_made_again_is_told_once_and_tried_again(tmp_path: Path) -> None:
+    told, place = list[str](), tmp_path / "kept"
+    keeper = Unsure(place, lambda text, _: told.append(text))
+    place.rmdir()
+    place.write_bytes(b"")
+    kept(keeper, 1, 2)
+    assert [line.split(":")[0] for line in told] == [f"cannot save to {place} (File exists)"]
+    assert "room" not in told[0]
+    place.unlink()
+    kept(keeper, 1, 2)
+    assert len(list(place.iterdir())) == 2
+    assert len(told) == 1
+
+
+def test_each_cause_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = list[str]()
+    keeper = Unsure(tmp_path, lambda text, _: told.append(text))
+    for number in (errno.ENOSPC, errno.ENOSPC, errno.EROFS, errno.EROFS):
+
+        def fail(*_: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(unsure, "write_atomic", fail)
+        kept(keeper, 1)
+    causes = [os.strerror(number) for number in (errno.ENOSPC, errno.EROFS)]
+    assert all(cause in line for cause, line in zip(causes, told, strict=True))
+    assert all("until that is mended" in line for line in told)
+
+
+def test_a_photo_that_goes_while_the_folder_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody labels it just then."""
+    told = list[str]()
+    keeper = Unsure(tmp_path, lambda text, _: told.append(text))
+    there = Path.is_file
+    monkeypatch.setattr(Path, "is_file", lambda file: there(file) or file.suffix == ".gone")
+    (tmp_path / "a.gone").symlink_to(tmp_path / "nowhere")
+    kept(keeper, 1)
+    assert told == []
+    assert len(list(tmp_path.glob("*.jpg"))) == 1
 
 
 def test_only_what_is_known_and_not_sure_is_kept(tmp_path: Path) -> None:
