@@ -22,6 +22,7 @@ STILL = 1.0  # seconds that a file has not changed for
 PATIENCE = 10.0  # and one that cannot be read: it may be half written, and its sender slow
 SHORTEST = 0.1  # seconds between two looks
 MOST_KINDS = 20  # of other files, that are told
+MOST_ELSEWHERE = 100_000  # photos of other folders at its place, beyond which they are forgotten
 BEAT = 1.0  # seconds after which there is a moment for other things
 # What changes when a file is written or replaced: inode, size, mtime; and last ctime, which changes
 # as well where it is linked, renamed or given other permissions.
@@ -104,12 +105,15 @@ class _Inbox:
         # Hashes of stamps: of a folder with a million photos, 60 MB.
         self._taken = set[int]()
         self._gone = set[int]()  # those of them that the last look did not find
+        # Those of other folders at this place: a card that is taken out leaves an empty one.
+        self._elsewhere, self._place = set[int](), (0, 0)
         self._waiting = dict[str, tuple[Stamp, float]]()  # and since when it stands still
         self._others = dict[str, str]()  # by kind, the first file that is no photo; empty once told
 
     def pass_over(self) -> int:
         """Counts what is there as taken; how much that is. Raises OSError."""
         there = [_as_taken(stamp) for _, stamp in self._photos()]
+        self._place = self._place_now()
         self._taken = set(there)
         return len(there)
 
@@ -117,9 +121,15 @@ class _Inbox:
         """Which photos have come and stand still, the oldest first. Raises OSError."""
         now, found = time.monotonic(), set[int]()
         waiting = dict[str, tuple[Stamp, float]]()
-        for name, stamp in self._photos():
-            if keys := self._taken & _keys(stamp):
-                found |= keys
+        photos, place = self._photos(), self._place_now()
+        if place != self._place:
+            many = len(self._elsewhere) > MOST_ELSEWHERE
+            self._elsewhere = self._taken if many else self._elsewhere | self._taken
+            self._taken, self._gone, self._place = set(), set(), place
+        for name, stamp in photos:
+            keys = _keys(stamp)
+            if taken := keys & self._taken or keys & self._elsewhere:
+                found |= taken
                 continue
             before, since = self._waiting.get(name, (None, now))
             waiting[name] = (stamp, since if before == stamp else now)
@@ -167,6 +177,10 @@ class _Inbox:
         self._taken.add(_as_taken(stamp) if is_open else hash(stamp))
         del self._waiting[name]
         return picture
+
+    def _place_now(self) -> tuple[int, int]:
+        found = self.folder.stat()
+        return found.st_dev, found.st_ino
 
     def _photos(self) -> list[tuple[str, Stamp]]:
         names = []

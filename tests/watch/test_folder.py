@@ -299,3 +299,33 @@ def test_what_is_passed_over_is_counted(count: int, said: list[str], place: Plac
         (inbox / f"{number}.jpg").write_bytes(b"")
     frames_of(str(inbox), 1, lambda text, _: told.append(text))
     assert [line.split(str(inbox))[0] for line in told] == said
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_card_that_is_taken_out_and_put_in_again_gives_no_photo_twice(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of it is an empty folder, and no error."""
+    card, empty, other = (tmp_path / name for name in ("card", "empty", "other"))
+    for each in (card, empty, other):
+        each.mkdir()
+    for number in range(3):
+        shutil.copy(photo(place), card / f"{number}.png")
+    mount = tmp_path / "mount"
+
+    def put_in(which: Path) -> None:
+        mount.unlink(missing_ok=True)
+        mount.symlink_to(which)
+
+    put_in(card)
+    told: list[str] = []
+    frames = frames_of(str(mount), 0.02, lambda text, _: told.append(text))
+    nothing_for(frames, 0.3)
+    for which in (empty, card, other, empty, card):
+        put_in(which)
+        nothing_for(frames, 0.3)
+    shutil.copy(card / "0.png", card / "new.png")
+    assert Path(next_frame(frames).source).name == "new.png"
+    monkeypatch.setattr(folder, "MOST_ELSEWHERE", 0)
+    put_in(empty)
+    nothing_for(frames, 0.3)
