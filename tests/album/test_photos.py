@@ -1,14 +1,16 @@
 """Photos of the album: added, moved, followed by their ids."""
 
+import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from album.places import JPEG, empty_aside, given, ids, lies, tree, write
-from edge_sharpzo.album import Album, NotThereError, steps
+from edge_sharpzo.album import Album, NotThereError, adding, steps
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
 
@@ -307,3 +309,37 @@ def test_undo_leaves_no_empty_folder_aside(root: Path) -> None:
         assert empty_aside(root) == set()
         album.undo()
         assert [photo.path.name for photo in album.set_aside()][:2] == ["1.jpg", "2.jpg"]
+
+
+def _same_size(count: int, first: int = 0) -> list[bytes]:
+    return [JPEG + b"%06d" % number for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_photos_of_one_size_are_read_once(
+    split: bool, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in enumerate(_same_size(20)):
+        (album.root / "cat" / f"same-{number}.jpg").write_bytes(content)
+    read, real = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda f, kind: (read.append(f), real(f, kind))[1])
+    new = [*_same_size(10, 100), _same_size(1)[0]]
+    for part in (new[:5], new[5:]) if split else (new,):
+        added = album.add(given(album, *part), "dog")
+    assert len(added.copies) == 1
+    assert len(read) == 20 + len(new) + (5 if split else 0)  # by then they are photos there
+
+
+def test_nobody_waits_for_photos_that_are_read(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = adding.read_ahead, []
+
+    def meanwhile(*given: Any) -> None:
+        real(*given)
+        with ThreadPoolExecutor(1) as others:
+            seen.append(others.submit(album.contents).result(60))
+
+    monkeypatch.setattr(adding, "read_ahead", meanwhile)
+    assert len(album.add(given(album, JPEG + b"1"), "dog").photos) == 1
+    assert len(seen) == 1
