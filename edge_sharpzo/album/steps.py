@@ -19,7 +19,7 @@ from edge_sharpzo.album.operations import is_linked
 from edge_sharpzo.album.plan import Plan, require_no_links
 from edge_sharpzo.album.settings import check_nameable
 from edge_sharpzo.photos.background import FOLDER, is_background
-from edge_sharpzo.photos.scan import ASIDE_FOLDER, subfolders
+from edge_sharpzo.photos.scan import ASIDE_FOLDER, is_empty, subfolders
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import as_spoken, folded, shown
 
@@ -205,7 +205,10 @@ class Steps:
         return known.folders.get(part, base / known.name)
 
     def _aside(self, known: ClassFolder) -> list[Path]:
-        """The folders of what was set aside from a class."""
+        """The folders of what was set aside from a class.
+
+        Not those that hold nothing any more: undoing another step may remove them.
+        """
         bases = self._contents.bases.values()
         aside = self._root / ASIDE_FOLDER
         places = [aside / base.relative_to(self._root) for base in bases]
@@ -217,6 +220,7 @@ class Steps:
             and not is_saved(sub.relative_to(aside))
             and not is_linked(self._root, sub.relative_to(self._root).as_posix())
             and self._contents.class_of(sub.name) is known
+            and not is_empty(sub)
         ]
 
     def _taken(self, but: ClassFolder | None = None) -> list[str]:

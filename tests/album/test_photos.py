@@ -86,6 +86,21 @@ def test_photos_set_aside_follow_their_class(album: Album) -> None:
     assert lies(album) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg", "3.png"]}
 
 
+@pytest.mark.parametrize("step", ["rename", "merge"])
+def test_a_folder_aside_that_was_emptied_is_not_missed(step: str, album: Album) -> None:
+    before = tree(album.root)
+    album.move_aside(ids(album.classes()[0].photos, "1.jpg"))
+    album.move(ids(album.set_aside()), "dog")
+    if step == "rename":
+        album.rename("cat", "tabby")
+    else:
+        album.merge("cat", "dog")
+    album.move_aside(ids(album.classes()[-1].photos))
+    while album.can_undo():
+        assert album.undo().told == []
+    assert tree(album.root) == before
+
+
 def test_a_class_takes_along_whatever_lies_in_its_folders(album: Album) -> None:
     write(album.root, "cat/tabby/1.jpg", "cat/a/b/c/deep.jpg", "cat/.DS_Store", "cat/notes.txt")
     before = tree(album.root)
