@@ -9,7 +9,7 @@ from edge_sharpzo.album import files
 from edge_sharpzo.album.contents import AlbumPhoto
 from edge_sharpzo.album.names import photo_name
 from edge_sharpzo.clip.images import kind_of
-from edge_sharpzo.photos.digests import read_files
+from edge_sharpzo.photos.digests import Digests, read_files
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,41 @@ class Sorted:
     refused: list[tuple[Path, str]] = field(default_factory=list)  # and why
 
 
-def sort(given: Sequence[Path], known: Iterable[AlbumPhoto]) -> Sorted:
+@dataclass(frozen=True)
+class Read:
+    """What was read of files, by content."""
+
+    known: Digests  # of photos of the album, for as long as it is open
+    # Of files that are to be added. Those that are not are deleted: another may then come to be at
+    # their place on the disk, in the same moment.
+    given: Digests = field(default_factory=dict)
+
+
+def read_ahead(given: Sequence[Path], known: Iterable[AlbumPhoto], read: Read) -> None:
+    """Reads all that `sort` needs, and takes its time: nobody need wait for it."""
+    sizes = {_size(path) for path in given}
+    read_files(given, known=read.given)
+    read_files([photo.path for photo in known if photo.size in sizes], known=read.known)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
+
+
+def sort(given: Sequence[Path], known: Iterable[AlbumPhoto], read: Read) -> Sorted:
     """Which of the files `given` are new beside the photos `known`, and on the disk for good.
 
-    Only photos of the same size are read. Raises OSError.
+    Only photos of the same size are read, each once, and not what was `read` before. Raises
+    OSError.
     """
-    now, found = datetime.now(), Sorted()
+    now, found, seen = datetime.now(), Sorted(), set[bytes]()
     by_size: dict[int, list[AlbumPhoto]] = {}
     for photo in known:
         by_size.setdefault(photo.size, []).append(photo)
-    seen = set[bytes]()
+    by_digest: dict[int, dict[bytes, AlbumPhoto]] = {}  # of the sizes that were needed
 
     def refuse(path: Path, why: str) -> None:
         found.refused.append((path, why))
@@ -39,14 +64,20 @@ def sort(given: Sequence[Path], known: Iterable[AlbumPhoto]) -> Sorted:
     for path in given:
         if not (kind := _kind(path, refuse)):
             continue
-        (file,) = read_files([path], refuse)
+        (file,) = read_files([path], refuse, read.given)
         if not file.digest:
             continue
-        same_size = by_size.get(path.stat().st_size, [])
-        read = read_files([each.path for each in same_size])
-        original = next((k for k, each in enumerate(read) if each.digest == file.digest), None)
+        if (size := path.stat().st_size) not in by_digest:
+            same_size = by_size.get(size, [])
+            files_there = read_files([each.path for each in same_size], known=read.known)
+            # The first of several stays.
+            by_digest[size] = {
+                each.digest: photo
+                for each, photo in reversed(list(zip(files_there, same_size, strict=True)))
+            }
+        original = by_digest[size].get(file.digest)
         if original is not None or file.digest in seen:
-            found.copies.append((path, None if original is None else same_size[original]))
+            found.copies.append((path, original))
             continue
         seen.add(file.digest)
         files.flush(path)

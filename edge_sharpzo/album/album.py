@@ -1,9 +1,9 @@
 """A data folder that can be changed: steps, each undoable, over the plain folders."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_sharpzo.album import adding, files
@@ -13,8 +13,9 @@ from edge_sharpzo.album.opened import INCOMING, OpenFolder, Outcome, Step
 from edge_sharpzo.album.plan import Plan
 from edge_sharpzo.album.steps import Steps, find_class
 from edge_sharpzo.photos.background import NONE_OF_THESE
+from edge_sharpzo.photos.digests import Digests
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import counted, is_line
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Added:
     photos: list[AlbumPhoto]  # those that are new
     copies: list[Path]  # given files whose bytes the album, or a file before them, has already
     copies_of: list[str | None]  # the classes that have those; None: the background
-    refused: list[tuple[Path, str]]  # given files that are no photos, and why
+    # Given files that are no photos, or that could not be moved to their class, and why.
+    refused: list[tuple[Path, str]]
 
 
 class Album(OpenFolder):
@@ -50,6 +52,7 @@ class Album(OpenFolder):
         """Use `open`."""
         super().__init__(root, address)
         self._known: dict[str, AlbumPhoto] = {}  # by id, as they were listed last
+        self._digests: Digests = {}
 
     # What is there.
 
@@ -151,8 +154,11 @@ class Album(OpenFolder):
 
     def set_template(self, template: str) -> Outcome:
         """Chooses the template of prompts; empty: none. Whether it suits a model is not checked."""
-        if not is_line(template):
-            raise UserError("a template is one line of text", field="template")
+        if not is_line(template) or (template and template.count("{}") != 1):
+            raise UserError(
+                "a template is one line of text, with {} once where the class's name goes",
+                field="template",
+            )
         with self._busy():
             plan = Plan(self.root)
             plan.template(self._settings.template(), template or None)
@@ -185,31 +191,37 @@ class Album(OpenFolder):
         if any(path.parent != self._own / INCOMING for path in given):
             raise ValueError("photos to add have to be written to paths of `incoming`")
         try:
+            read = adding.Read(self._digests)
+            adding.read_ahead(given, _not_aside(self.contents()), read)
             with self._busy():
-                return self._add(given, class_name)
+                return self._add(given, class_name, read)
         finally:
             for path in given:
                 with suppress(OSError):
                     files.drop(path)
 
-    def _add(self, given: Sequence[Path], class_name: str | None) -> Added:
+    def _add(self, given: Sequence[Path], class_name: str | None, read: adding.Read) -> Added:
         contents = self.contents()
         folder = self._steps(contents).home(class_name)
         try:
-            found = adding.sort(given, (p for p in contents.photos() if not p.aside))
+            found = adding.sort(given, _not_aside(contents), read)
         except OSError as error:
             raise UserError(f"the photos cannot be kept ({error.strerror})") from error
         plan = Plan(self.root)
         targets = [plan.add_file(path, folder / name) for path, name in found.new]
         where = f"'{folder.name}'" if class_name is not None else f"'{NONE_OF_THESE}'"
-        outcome = self._take(f"{_photos(len(targets))} added to {where}", plan)
-        new = set(targets)
+        outcome = self._take(f"{_moved(plan)} added to {where}", plan)
+        left = {self.root / path: why for path, why in outcome.left.items()}
+        refused = [*found.refused, *((p, left[p]) for p, _ in found.new if p in left)]
+        new = {
+            target for target, (path, _) in zip(targets, found.new, strict=True) if path not in left
+        }
         photos = [p for p in self.contents().photos() if p.path in new] if new else []
         copies = [path for path, _ in found.copies]
         own = None if class_name is None else folder.name
         classes = {each.class_name if each else own for _, each in found.copies}
         copies_of = sorted(classes, key=lambda name: (name is None, name))
-        return Added(outcome.step, outcome.told, photos, copies, copies_of, found.refused)
+        return Added(outcome.step, outcome.told, photos, copies, copies_of, refused)
 
     def move(self, photo_ids: Sequence[str], class_name: str) -> Outcome:
         """Moves photos, from wherever they lie, to a class; each stays in its part."""
@@ -251,19 +263,19 @@ class Album(OpenFolder):
     def _take(self, text: str, plan: Plan, missing: int = 0) -> Outcome:
         """A new step, where there is anything to do."""
         why = "no longer there, or replaced by another"
-        gone = [f"{_photos(missing)} that you chose: {why}"] if missing else []
+        gone = [f"{counted(missing, 'photo')} that you chose: {why}"] if missing else []
         if not plan.operations:
             return Outcome(None, [*gone, *plan.told])
         outcome = self._write(text, plan)
-        return Outcome(outcome.step, [*gone, *outcome.told])
+        return replace(outcome, told=[*gone, *outcome.told])
 
 
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count} photos"
+def _not_aside(contents: Contents) -> Iterable[AlbumPhoto]:
+    return (photo for photo in contents.photos() if not photo.aside)
 
 
 def _moved(plan: Plan) -> str:
-    return _photos(plan.moves())
+    return counted(plan.moves(), "photo")
 
 
 def _of_ids(contents: Contents, photo_ids: Sequence[str]) -> tuple[list[AlbumPhoto], int]:

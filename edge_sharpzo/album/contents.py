@@ -10,14 +10,20 @@ from edge_sharpzo.photos.background import is_background
 from edge_sharpzo.photos.scan import (
     ASIDE_FOLDER,
     SPLITS,
+    UNSURE_FOLDER,
     Scan,
     is_empty,
+    photos_aside,
     split_folder,
     subfolders,
 )
-from edge_sharpzo.system.text import as_spoken, folded, is_line, shown
+from edge_sharpzo.system.text import as_spoken, counted, folded, is_line, shown
 
 TRAIN, VAL, TEST = "train", "val", "test"
+NAME_OF_SAVED = (
+    "is called as the folder in which `watch` saves photos to be labelled, so that none of its "
+    "photos can be set aside: rename it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,8 @@ def _take(found: Contents, root: Path, folder: Path, part: str) -> None:
     elif is_background(folder.name):
         found.background.extend(_stated(root, Scan().photos_under(folder), None, part))
     elif (paths := Scan().class_photos(folder)) or is_empty(folder):
+        if is_saved(folder.relative_to(root)):
+            found.notes.append(f"{_shown(root, folder)} {NAME_OF_SAVED}")
         known = found.class_of(folder.name)
         if known is None or part in known.folders:  # one that is only spelt alike
             known = ClassFolder(folder.name, as_spoken(folder.name), [])
@@ -151,9 +159,15 @@ def _take(found: Contents, root: Path, folder: Path, part: str) -> None:
 def _set_aside(root: Path, found: Contents) -> Iterable[AlbumPhoto]:
     """The photos set aside: under the path that they had before."""
     place = root / ASIDE_FOLDER
-    if not place.is_dir():
+    if place.is_symlink() or not place.is_dir():
         return
-    for path in Scan().photos_under(place):
+    paths, links = photos_aside(place)
+    if links:
+        found.notes.append(
+            f"{ASIDE_FOLDER} holds {counted(links, 'link')}: what links lead to was not set aside, "
+            "and is not shown"
+        )
+    for path in paths:
         part, name, _ = whence(path.relative_to(place), root, found.bases)
         known = found.class_of(name) if name else None
         yield from (
@@ -167,14 +181,22 @@ def whence(
 ) -> tuple[str, str | None, tuple[str, ...]]:
     """The part and the class that a path set aside comes from, and the folders below that.
 
-    The class is None for background, and empty for what lies in no class's folder.
+    The class is None for background, and empty for what lies in no class's folder, and for what
+    `watch` saved, also where there is a class that is called as its folder.
     """
+    if is_saved(path):
+        return TRAIN, "", ()
     inside = [part for part, base in bases.items() if (root / path).is_relative_to(base)]
     part = next((part for part in inside if bases[part] != root), TRAIN)
     base = bases[part] if part in inside else root
     *folders, _ = (root / path).relative_to(base).parts
     name = folders[0] if folders else ""
     return part, None if is_background(name) else name, tuple(folders[1:])
+
+
+def is_saved(path: Path) -> bool:
+    """Whether a path set aside is in the folder in which `watch` saves for labelling."""
+    return folded(path.parts[0]) == folded(UNSURE_FOLDER)
 
 
 def _stated(root: Path, paths: Iterable[Path], name: str | None, part: str) -> list[AlbumPhoto]:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from edge_sharpzo.album.errors import NameTakenError
 from edge_sharpzo.photos.background import FOLDER, NONE_OF_THESE, is_background
 from edge_sharpzo.photos.class_names import spelt_again
-from edge_sharpzo.photos.scan import SPLITS, is_clutter
+from edge_sharpzo.photos.scan import SPLITS, UNSURE_FOLDER, is_clutter
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import folded, is_line, shown
 
@@ -46,6 +46,8 @@ def class_folder(name: str, taken: Iterable[str]) -> str:
         raise _refused(name, "a folder of that name is a part of the photos, not a class")
     if is_background(name) or folded(name) == folded(FOLDER):
         raise _refused(name, "that is the folder of photos of none of the classes")
+    if folded(name) == folded(UNSURE_FOLDER):
+        raise _refused(name, "that is the folder in which `watch` saves photos to be labelled")
     if name.split(".")[0].strip().upper() in DEVICES:
         raise _refused(name, "a card's file system cannot hold it on Windows")
     if is_clutter(name):

@@ -1,23 +1,25 @@
 """A data folder that is open: locked, cut-short steps finished; steps written, done and undone."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from types import TracebackType
 from typing import Self
 
 from edge_sharpzo.album import files
+from edge_sharpzo.album.carrying import Carried, carry_out
 from edge_sharpzo.album.errors import NotThereError
 from edge_sharpzo.album.journal import Entry, Journal
 from edge_sharpzo.album.lock import AlbumLock
-from edge_sharpzo.album.operations import Operation, do_all
+from edge_sharpzo.album.operations import Operation
 from edge_sharpzo.album.plan import Plan
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.scan import ASIDE_FOLDER, OWN_FOLDER
 from edge_sharpzo.system.errors import UserError, os_errors_told
+from edge_sharpzo.system.text import counted
 
 INCOMING = "incoming"
 
@@ -38,6 +40,8 @@ class Outcome:
 
     step: Step | None  # None: there was nothing to do, or nothing could be done
     told: list[str]  # what could not be done, and why
+    # Photos to be added that were not, by their paths in the folder, and why.
+    left: Mapping[str, str] = field(default_factory=dict)
 
 
 class OpenFolder:
@@ -94,8 +98,8 @@ class OpenFolder:
         self._finish()
         if self._journal.damaged:
             self.told.append(
-                f"{self._journal.damaged} lines of the journal in {self._own} cannot be read: "
-                "those steps can't be undone"
+                f"{counted(self._journal.damaged, 'line')} of the journal in {self._own} cannot be "
+                "read: those steps can't be undone"
             )
         for left in (self._own / INCOMING).iterdir():
             with suppress(OSError):
@@ -104,8 +108,10 @@ class OpenFolder:
     def _finish(self) -> None:
         """Whatever of a step that was cut short was done, all of it is done now."""
         if entry := self._journal.unfinished:
-            told = self._carry_out(entry, self._journal.operations(entry))
-            self.told += [f"a step that was cut short is finished: {entry.text}", *told]
+            carried = self._carry_out(entry, self._journal.operations(entry))
+            what = "could not be finished" if entry.is_void else "is finished"
+            self.told += [f"a step that was cut short {what}: {entry.text}", *carried.told]
+            self.told += [f"{path}: {why}" for path, why in carried.left.items()]
 
     def close(self) -> None:
         """Lets others open the folder."""
@@ -184,16 +190,16 @@ class OpenFolder:
         """The step goes into the journal and is done."""
         self._finish()
         entry = self._journal.begin(text, plan.operations, undoes, redoes)
-        told = self._carry_out(entry, plan.operations)
+        carried = self._carry_out(entry, plan.operations)
         step = None if entry.is_void else _step(entry, undone=False)
-        return Outcome(step, [*plan.told, *told])
+        return Outcome(step, [*plan.told, *carried.told], carried.left)
 
-    def _carry_out(self, entry: Entry, operations: Sequence[Operation]) -> list[str]:
+    def _carry_out(self, entry: Entry, operations: Sequence[Operation]) -> Carried:
         self.changes += 1
-        skipped, told = do_all(operations, self.root, self._settings)
+        carried = carry_out(entry, operations, self.root, self._settings)
         self.changes += 1  # who has looked meanwhile has seen a part
-        self._journal.end(entry, skipped)
-        return told
+        self._journal.end(entry, sorted(carried.skipped), carried.text)
+        return carried
 
 
 def _step(entry: Entry, undone: bool) -> Step:

@@ -3,8 +3,9 @@
 After a kill nobody knows which of them were done, so all are done again.
 """
 
+import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,11 +14,19 @@ from edge_sharpzo.album import files
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.scan import ASIDE_FOLDER
 from edge_sharpzo.system.errors import UserError
-from edge_sharpzo.system.text import is_text, shown, some
+from edge_sharpzo.system.text import is_text, shown
 
 GONE = "no longer there"
 TAKEN = "not moved, since there is another of that name now"
 NOT_EMPTY = "not removed, since something lies there"
+OTHER_DISK = (
+    "not moved, since one of the two folders lies on another disk than the data folder, or is "
+    "mounted: copy them there by hand"
+)
+ELSEWHERE = (
+    "lies on another disk than the data folder, or is mounted, so that photos cannot be moved into "
+    "it: copy them there by hand"
+)
 LINK = "left where they are, since they are links or lie behind one"
 
 
@@ -111,24 +120,8 @@ def _is_inside(path: str) -> bool:
     )
 
 
-def do_all(
-    operations: Sequence[Operation], root: Path, settings: Settings
-) -> tuple[list[int], list[str]]:
-    """Does `operations` in order. Returns the places of those that were not done, and what to tell.
-
-    One that cannot be done is passed over; the others are done.
-    """
-    skipped, why = [], dict[str, list[str]]()
-    for place, operation in enumerate(operations):
-        if reason := _do(operation, root, settings):
-            skipped.append(place)
-            why.setdefault(reason, []).append(shown(_what(operation)))
-    changed = {parent for operation in operations for parent in _parents(operation)}
-    files.flush_folders(root / parent for parent in changed)
-    return skipped, [f"{some(names)}: {reason}" for reason, names in why.items()]
-
-
-def _what(operation: Operation) -> str:
+def subject(operation: Operation) -> str:
+    """What is told of it: a path, or a name."""
     match operation:
         case Move(source, _):
             return source
@@ -140,14 +133,15 @@ def _what(operation: Operation) -> str:
             return "the template"
 
 
-def _parents(operation: Operation) -> Iterable[PurePosixPath]:
+def parents(operation: Operation) -> Iterable[PurePosixPath]:
+    """The folders in which something is another then."""
     if isinstance(operation, Move | Make | Remove):
         return (PurePosixPath(path).parent for path in astuple(operation))
     return ()
 
 
-def _do(operation: Operation, root: Path, settings: Settings) -> str | None:
-    """Why it could not be done, None where it is."""
+def do(operation: Operation, root: Path, settings: Settings) -> str | None:
+    """Does it. Returns why it could not be done, None where it is."""
     try:
         match operation:
             case Move(source, target):
@@ -161,10 +155,24 @@ def _do(operation: Operation, root: Path, settings: Settings) -> str | None:
             case Template(_, after):
                 settings.set_template(after)
     except OSError as error:
-        return f"failed ({error.strerror or error})"
+        return _failed(operation, error)
     except UserError as error:
         return str(error)
     return None
+
+
+def _failed(operation: Operation, error: OSError) -> str:
+    """Why, and what to do."""
+    folder = shown(str(PurePosixPath(operation.target).parent)) if type(operation) is Add else ""
+    if error.errno in (errno.EXDEV, errno.EBUSY):
+        return f"not added, since '{folder}' {ELSEWHERE}" if folder else OTHER_DISK
+    if error.errno in (errno.EPERM, errno.EACCES, errno.EROFS):
+        where = f"'{folder}'" if folder else "these folders"
+        cure = f": let the user that the station runs as write to {where}"
+    else:
+        cure = ": make room on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    what = "cannot be made" if isinstance(operation, Make) else "failed"
+    return f"{what} ({error.strerror or error}){cure}"
 
 
 def _move(root: Path, source: str, target: str) -> str | None:
@@ -183,11 +191,12 @@ def _move(root: Path, source: str, target: str) -> str | None:
 
 def _make(root: Path, folder: str) -> str | None:
     if is_linked(root, folder):
-        return LINK
+        return "cannot be made, since it is a link or lies behind one: move the link away"
     try:
         files.make_folder(root / folder)
     except FileExistsError:
-        return None if (root / folder).is_dir() else TAKEN
+        if not (root / folder).is_dir():
+            return "cannot be made, since a file of that name is there: move it away"
     return None
 
 

@@ -18,7 +18,7 @@ from edge_sharpzo.album.operations import (
     Template,
     is_linked,
 )
-from edge_sharpzo.photos.scan import ASIDE_FOLDER
+from edge_sharpzo.photos.scan import ASIDE_FOLDER, UNSURE_FOLDER
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import shown, some
 
@@ -141,7 +141,7 @@ class Plan:
             folder
             for source in sources
             for folder in source.parents
-            if folder.is_relative_to(aside)
+            if folder.is_relative_to(aside) and folder != aside / UNSURE_FOLDER
         }
         planned = {each.folder for each in self.operations if isinstance(each, Remove)}
         removed = [self.relative(each) for each in sorted(emptied, reverse=True)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge_sharpzo.photos.class_names import SPACES, read_class_names
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.storage import clear_half_written, parse_json, read_text, write_text
-from edge_sharpzo.system.text import is_line
+from edge_sharpzo.system.text import is_line, shown
 
 CLASS_NAMES, SETTINGS = "class-names.txt", "settings.json"
 NAMES_OF_RUN = "class-names-of-run.txt"  # where some are of classes that are not there
@@ -62,6 +62,9 @@ class Settings:
             template = value.get("template") if isinstance(value, dict) else 0
             if template is not None and not (isinstance(template, str) and is_line(template)):
                 raise ValueError("it holds no template")
+            if template is not None and template.count("{}") != 1:
+                name = shown(template[:80])
+                raise ValueError(f"its template '{name}' needs the class name's place, {{}}, once")
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self._settings} cannot be read ({error}): mend it, or move it away"

@@ -4,13 +4,22 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from edge_sharpzo.album.contents import TRAIN, AlbumPhoto, ClassFolder, Contents, whence
+from edge_sharpzo.album.contents import (
+    NAME_OF_SAVED,
+    TRAIN,
+    AlbumPhoto,
+    ClassFolder,
+    Contents,
+    is_saved,
+    whence,
+)
 from edge_sharpzo.album.errors import NotThereError
 from edge_sharpzo.album.names import check_free, class_folder, display_name
+from edge_sharpzo.album.operations import is_linked
 from edge_sharpzo.album.plan import Plan, require_no_links
 from edge_sharpzo.album.settings import check_nameable
 from edge_sharpzo.photos.background import FOLDER, is_background
-from edge_sharpzo.photos.scan import ASIDE_FOLDER, subfolders
+from edge_sharpzo.photos.scan import ASIDE_FOLDER, is_empty, subfolders
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.text import as_spoken, folded, shown
 
@@ -23,6 +32,10 @@ IN_BACKGROUND = (
     "among those of none of the classes already: move them to a class, or set them aside"
 )
 ASIDE = "set aside already: put them back, or move them to a class"
+NAMED_AS_SAVED = (
+    "not set aside, since their class is called as the folder in which `watch` saves photos to be "
+    "labelled: rename the class first"
+)
 NOT_ASIDE = "not put back, since they are not set aside: move them to a class"
 
 
@@ -73,7 +86,10 @@ class Steps:
         for part, folder in known.folders.items():
             plan.move_folder(folder, self._folder(into, part))
         for folder in self._aside(known):
-            plan.move_folder(folder, folder.with_name(into.name))
+            target = folder.with_name(into.name)
+            if is_saved(target.relative_to(self._root / ASIDE_FOLDER)):
+                raise UserError(f"'{into.name}' {NAME_OF_SAVED} first")
+            plan.move_folder(folder, target)
         plan.name(known.name, self._names.get(known.name), None)
         return plan
 
@@ -132,11 +148,13 @@ class Steps:
         """Photos go aside, under the path that they have."""
         plan = Plan(self._root)
         for photo in photos:
-            if not photo.aside:
-                target = self._root / ASIDE_FOLDER / photo.path.relative_to(self._root)
-                plan.move_file(photo.path, target)
+            path = photo.path.relative_to(self._root)
+            if photo.aside:
+                plan.leave_out(path.as_posix(), ASIDE)
+            elif is_saved(path):
+                plan.leave_out(path.as_posix(), NAMED_AS_SAVED)
             else:
-                plan.leave_out(plan.relative(photo.path), ASIDE)
+                plan.move_file(photo.path, self._root / ASIDE_FOLDER / path)
         return self._without_empty_background(plan)
 
     def put_back(self, photos: Iterable[AlbumPhoto]) -> Plan:
@@ -187,12 +205,22 @@ class Steps:
         return known.folders.get(part, base / known.name)
 
     def _aside(self, known: ClassFolder) -> list[Path]:
-        """The folders of what was set aside from a class."""
+        """The folders of what was set aside from a class.
+
+        Not those that hold nothing any more: undoing another step may remove them.
+        """
         bases = self._contents.bases.values()
-        places = [self._root / ASIDE_FOLDER / base.relative_to(self._root) for base in bases]
+        aside = self._root / ASIDE_FOLDER
+        places = [aside / base.relative_to(self._root) for base in bases]
         found = [sub for place in places if place.is_dir() for sub in subfolders(place)]
         return [
-            sub for sub in found if sub not in places and self._contents.class_of(sub.name) is known
+            sub
+            for sub in found
+            if sub not in places
+            and not is_saved(sub.relative_to(aside))
+            and not is_linked(self._root, sub.relative_to(self._root).as_posix())
+            and self._contents.class_of(sub.name) is known
+            and not is_empty(sub)
         ]
 
     def _taken(self, but: ClassFolder | None = None) -> list[str]:

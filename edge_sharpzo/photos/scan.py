@@ -28,6 +28,7 @@ OTHER_KINDS = {
 MARKS = {".ds_store", "thumbs.db", "desktop.ini", ".gitkeep", ".keep", ".gitignore"}
 OWN_FOLDER = ".station"  # of what the station keeps; no file in it is the user's
 ASIDE_FOLDER = ".set-aside"  # of photos that were set aside
+UNSURE_FOLDER = "unsure"  # in it: what `watch` saved to be labelled, which is of no class
 SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -121,6 +122,34 @@ def _files(folder: Path) -> list["os.DirEntry[str]"]:
     """Sorted. Listing a folder tells the kinds of all in it, asking for each is far slower."""
     with os.scandir(folder) as entries:
         return sorted((e for e in entries if not _is_folder(e)), key=lambda entry: entry.name)
+
+
+def photos_aside(place: Path) -> tuple[list[Path], int]:
+    """The photos that lie aside in `place`, sorted, and how many links to anything.
+
+    No link is followed: it may lead to anything, and nothing that was set aside is one. Raises
+    OSError.
+    """
+    photos, links, left = list[Path](), 0, [place]
+    while left:
+        here = left.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    links += not is_clutter(entry.name) and _leads_somewhere(entry)
+                elif not entry.is_dir():
+                    photos += [] if _no_photo(entry) else [here / entry.name]
+                elif not is_clutter(entry.name):
+                    left.append(here / entry.name)
+    return sorted(photos), links
+
+
+def _leads_somewhere(link: "os.DirEntry[str]") -> bool:
+    try:
+        link.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _no_photo(file: "os.DirEntry[str] | Path") -> LeftOut | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_sharpzo.album import AlbumPhoto, Contents
-from edge_sharpzo.album.contents import whence
+from edge_sharpzo.album.contents import is_saved, whence
 from edge_sharpzo.photos.scan import ASIDE_FOLDER
 from edge_sharpzo.station.answers import SaysAnswer
 from edge_sharpzo.system.errors import UserError
@@ -16,7 +16,6 @@ from edge_sharpzo.system.errors import UserError
 if TYPE_CHECKING:  # which makes one of these
     from edge_sharpzo.station.desk import Desk
 
-UNSURE = "unsure"  # the folder in which `watch` saves for labelling
 AT_ONCE = 24  # photos encoded for one answer: the others come with the next one
 
 
@@ -71,20 +70,7 @@ def can_go_back(photo: AlbumPhoto, contents: Contents, root: Path) -> bool:
     return name is None or (name != "" and contents.class_of(name) is not None)
 
 
-def came_from(photo: AlbumPhoto, contents: Contents, root: Path) -> str | None:
-    """The class that a photo set aside comes from.
-
-    None for the background, and for what never had one, as what `watch` has saved.
-    """
-    if contents.class_of(UNSURE) is None and _is_saved(photo, root):
-        return None
-    return photo.class_name
-
-
 def waiting(contents: Contents, root: Path) -> int:
     """How many photos `watch` has saved for labelling."""
-    return sum(_is_saved(photo, root) for photo in contents.set_aside)
-
-
-def _is_saved(photo: AlbumPhoto, root: Path) -> bool:
-    return photo.path.is_relative_to(root / ASIDE_FOLDER / UNSURE)
+    place = root / ASIDE_FOLDER
+    return sum(is_saved(photo.path.relative_to(place)) for photo in contents.set_aside)

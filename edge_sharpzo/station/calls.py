@@ -1,5 +1,6 @@
 """One request to the API: what was asked, checked by its shape, and how the answer is sent."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from starlette.responses import Response
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError, as_asked_error
 from edge_sharpzo.station.misshapen import asked_error
+from edge_sharpzo.system.text import is_text
 
 MOST_BODY = 1_000_000  # bytes of JSON
 MOST_DRAINED = 500_000_000  # bytes that are read in vain
@@ -127,4 +129,12 @@ async def _body(request: Request, shape: type[Shape]) -> Shape:
     except msgspec.ValidationError as error:
         raise asked_error(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise AskedError(400, f"that is no JSON: {str(error)[:200]}") from error
+        raise AskedError(400, f"that is no JSON: {_fault(body) or str(error)[:200]}") from error
+
+
+def _fault(body: bytearray) -> str | None:
+    """What msgspec takes for an end that is missing."""
+    with suppress(ValueError, RecursionError):
+        if not is_text(json.dumps(json.loads(body), ensure_ascii=False)):
+            return "it holds a half of a character, as \\ud800: send it whole"
+    return None

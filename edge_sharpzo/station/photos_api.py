@@ -23,7 +23,7 @@ from edge_sharpzo.station.answers import (
     StepAnswer,
     ToClass,
 )
-from edge_sharpzo.station.aside import came_from, can_go_back
+from edge_sharpzo.station.aside import can_go_back
 from edge_sharpzo.station.calls import Asked
 from edge_sharpzo.station.desk import Desk
 from edge_sharpzo.station.errors import AskedError
@@ -86,7 +86,6 @@ def photos(desk: Desk, asked: Asked) -> PhotoList:
     listed = [marks.marked(photo) for photo in some]
     if wanted.set_aside is not None:
         for each, photo, says in zip(listed, some, desk.aside.says(some), strict=True):
-            each.class_ = _as_text(came_from(photo, contents, desk.data))
             each.says, each.can_go_back = says, can_go_back(photo, contents, desk.data)
     return PhotoList(listed, len(found))
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from album.places import JPEG, given, ids, lies, tree, write
-from edge_sharpzo.album import Album, NotThereError, files
+from edge_sharpzo.album import Album, NotThereError, Outcome, files
 from edge_sharpzo.album.settings import Settings
 from edge_sharpzo.photos.class_names import read_class_names
 from edge_sharpzo.system.errors import UserError
@@ -90,7 +90,9 @@ def _no_photo_in(album: Album, _: Path) -> Any:
     new = given(album, JPEG + b"new")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "move", _refuse)
-        return album.add(new, "dog")
+        added = album.add(new, "dog")
+    assert (added.told, added.photos) == ([], [])
+    return Outcome(added.step, [why for _, why in added.refused])
 
 
 def _no_template(album: Album, _: Path) -> Any:
@@ -281,6 +283,17 @@ def test_settings_that_a_hand_broke(album: Album) -> None:
         album.set_template("x {}")
     album.rename("cat", "tabby")
     assert album.classes()[1].display == "by hand"
+
+
+@pytest.mark.parametrize("template", ["no place", "", "two {} {}", "{0}"])
+def test_a_template_without_a_place_for_the_name(template: str, album: Album) -> None:
+    (album.root / ".station" / "settings.json").write_text(json.dumps({"template": template}))
+    (note,) = album.contents().notes
+    assert f"its template '{template}' needs the class name's place, {{}}, once" in note
+    assert "mend it, or move it away" in note
+    if template:
+        with pytest.raises(UserError, match=r"with \{\} once where the class's name goes"):
+            album.set_template(template)
 
 
 def test_a_data_folder_that_is_gone(album: Album) -> None:

@@ -22,6 +22,7 @@ REFUSED_NAMES = {
     "background": ["_background", "_Background", "background", " BACKGROUND "],
     "devices on Windows": ["CON", "nul", "Aux", "com1", "LPT9", "con.photos", "COM\u00b2", "prn "],
     "the other answer": ["none of these", "None Of  These", "none_of_these", "\uff4eone of these"],
+    "what `watch` saves": ["unsure", "Unsure", " UNSURE "],
     "the system's": ["__MACOSX", "Thumbs.db", "desktop.ini"],
     "too long": ["x" * 81, "\N{GRINNING FACE}" * 60],
 }

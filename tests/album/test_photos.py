@@ -1,14 +1,16 @@
 """Photos of the album: added, moved, followed by their ids."""
 
+import hashlib
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from album.places import JPEG, empty_aside, given, ids, lies, tree, write
-from edge_sharpzo.album import Album, NotThereError, steps
+from edge_sharpzo.album import Album, NotThereError, adding, steps
 
 pytestmark = pytest.mark.usefixtures("no_flushing")
 
@@ -82,6 +84,21 @@ def test_photos_set_aside_follow_their_class(album: Album) -> None:
     while album.can_undo():
         album.undo()
     assert lies(album) == {"cat": ["1.jpg", "2.jpg"], "dog": ["1.jpg", "3.png"]}
+
+
+@pytest.mark.parametrize("step", ["rename", "merge"])
+def test_a_folder_aside_that_was_emptied_is_not_missed(step: str, album: Album) -> None:
+    before = tree(album.root)
+    album.move_aside(ids(album.classes()[0].photos, "1.jpg"))
+    album.move(ids(album.set_aside()), "dog")
+    if step == "rename":
+        album.rename("cat", "tabby")
+    else:
+        album.merge("cat", "dog")
+    album.move_aside(ids(album.classes()[-1].photos))
+    while album.can_undo():
+        assert album.undo().told == []
+    assert tree(album.root) == before
 
 
 def test_a_class_takes_along_whatever_lies_in_its_folders(album: Album) -> None:
@@ -307,3 +324,37 @@ def test_undo_leaves_no_empty_folder_aside(root: Path) -> None:
         assert empty_aside(root) == set()
         album.undo()
         assert [photo.path.name for photo in album.set_aside()][:2] == ["1.jpg", "2.jpg"]
+
+
+def _same_size(count: int, first: int = 0) -> list[bytes]:
+    return [JPEG + b"%06d" % number for number in range(first, first + count)]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_photos_of_one_size_are_read_once(
+    split: bool, album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in enumerate(_same_size(20)):
+        (album.root / "cat" / f"same-{number}.jpg").write_bytes(content)
+    read, real = [], hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda f, kind: (read.append(f), real(f, kind))[1])
+    new = [*_same_size(10, 100), _same_size(1)[0]]
+    for part in (new[:5], new[5:]) if split else (new,):
+        added = album.add(given(album, *part), "dog")
+    assert len(added.copies) == 1
+    assert len(read) == 20 + len(new) + (5 if split else 0)  # by then they are photos there
+
+
+def test_nobody_waits_for_photos_that_are_read(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = adding.read_ahead, []
+
+    def meanwhile(*given: Any) -> None:
+        real(*given)
+        with ThreadPoolExecutor(1) as others:
+            seen.append(others.submit(album.contents).result(60))
+
+    monkeypatch.setattr(adding, "read_ahead", meanwhile)
+    assert len(album.add(given(album, JPEG + b"1"), "dog").photos) == 1
+    assert len(seen) == 1

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import write_photos
@@ -219,4 +220,25 @@ def test_the_enlarged_photo_goes_through_the_whole_class(
     assert len(seen) == total - 11
     page.keyboard.press("ArrowLeft")
     page.get_by_text(f"red things, {total - 1} of {total}").wait_for()
+    web.fine()
+
+
+@pytest.mark.slow
+def test_a_burst_that_failed_is_told_as_failed(watched: Callable[..., Watched]) -> None:
+    web = watched()
+
+    def nothing_filed(body: dict[str, Any]) -> None:
+        if "added" in body:  # what was sent, not what is listed
+            refused = {"file": "1.jpg", "why": "failed (Operation not permitted)"}
+            body.update(step=None, ids=[], added=0, near_duplicates=0, refused=[refused])
+
+    changed(web.page, r"/api/photos\?class", nothing_filed)
+    page = web.open("/")
+    page.get_by_role("button", name="Camera for red things").click()
+    page.get_by_label("What the camera sees").wait_for()
+    button = page.get_by_role("button", name="Hold to record a burst")
+    button.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("1 photo not added. Hold again for more.").wait_for()
+    dialog.get_by_text("1.jpg: failed (Operation not permitted)").wait_for()
     web.fine()

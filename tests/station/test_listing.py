@@ -126,7 +126,8 @@ def test_photos_aside_have_the_class_that_they_come_from(
     place.write_bytes(picture(RED, 5))
     served.settled()
     (photo,) = served.get("/api/photos?set-aside=1").json()["photos"]
-    assert photo["class"] == ("unsure" if is_class and path.startswith("unsure") else class_name)
+    assert photo["class"] == class_name
+    assert photo["can_go_back"] == path.startswith(("red_things", "_background"))
 
 
 def test_files_that_are_left_out_are_counted_beside_the_photos(served: Station, data: Path) -> None:

@@ -60,6 +60,18 @@ function holdButton(camera, sent) {
   return button;
 }
 
+/** What became of a burst; why some failed is a message of its own. */
+function outcome({ added, copies, near_duplicates: near, refused, unsent }) {
+  const failed = refused.length + unsent;
+  return [
+    (added || !failed) && `${count(added, "photo")} added`,
+    near + copies && `${near + copies} left out as nearly the same`,
+    failed && `${count(failed, "photo")} not added`,
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
 async function dialogWith(found, place) {
   let camera = await found[0].open();
   const stage = h("div", { class: "stage" }, camera.element);
@@ -70,8 +82,7 @@ async function dialogWith(found, place) {
   );
   const sent = async (files) => {
     report.textContent = `Sending ${count(files.length, "photo")} …`;
-    const { added, near_duplicates: near } = await upload(place, files, { burst: true });
-    report.textContent = `${count(added, "photo")} added${near ? `, ${near} left out as nearly the same` : ""}. Hold again for more.`;
+    report.textContent = `${outcome(await upload(place, files, { burst: true }))}. Hold again for more.`;
     speak(report.textContent);
   };
   const pick = h(

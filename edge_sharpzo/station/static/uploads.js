@@ -42,9 +42,11 @@ function outcome(name, sum) {
 }
 
 function refusals(refused) {
-  const shownFew = refused.slice(0, 3).map(({ file, why }) => `${file}: ${why}`);
-  const more = refused.length > 3 ? `; and ${refused.length - 3} more` : "";
-  return `${count(refused.length, "file")} not added. ${shownFew.join("; ")}${more}`;
+  const causes = new Map();
+  for (const { file, why } of refused) causes.set(why, [...(causes.get(why) ?? []), file]);
+  const told = [...causes].map(([why, files]) => `${some(files, 3)}: ${why}`);
+  const more = told.length > 3 ? `; and others for ${told.length - 3} more reasons` : "";
+  return `${count(refused.length, "file")} not added. ${told.slice(0, 3).join("; ")}${more}`;
 }
 
 function progressNotice(name, files, stop) {
@@ -70,6 +72,7 @@ function progressNotice(name, files, stop) {
  * @param {import("./places.js").Place} place a class, or the background
  * @param {File[]} files
  * @param {{burst?: boolean}} how a burst's near-duplicates are left out
+ * @returns what became of them; `unsent` is of how many that is not known
  */
 export async function upload(place, files, { burst = false } = {}) {
   const tooLarge = files.filter((file) => file.size > LARGEST);
@@ -79,6 +82,7 @@ export async function upload(place, files, { burst = false } = {}) {
     copies: 0,
     copies_of: [],
     near_duplicates: 0,
+    unsent: good.length,
     refused: tooLarge.map((file) => ({
       file: file.name,
       why: `${size(file.size)}, more than the 25 MB that a photo may have`,
@@ -101,6 +105,7 @@ export async function upload(place, files, { burst = false } = {}) {
       };
       const answer = await send(path, form, progress, stopper.signal);
       sent += part;
+      sum.unsent -= portion.length;
       for (const figure of ["added", "copies", "near_duplicates"])
         sum[figure] += answer[figure] ?? 0;
       sum.copies_of = [...new Set([...sum.copies_of, ...answer.copies_of])];
