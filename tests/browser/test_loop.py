@@ -75,7 +75,7 @@ def test_the_whole_loop(fresh: Callable[..., Watched], tmp_path: Path) -> None:
     assert page.locator(".matrix td.right").all_inner_texts() == ["8", "9"]
     assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
     page.get_by_role("button", name="Undo: ").click()
-    page.get_by_text("Taken back: ").wait_for()
+    page.get_by_text("Undone: ").wait_for()
     page.get_by_role("button", name="Redo: ").click()
     page.get_by_text("Done again: ").wait_for()
     assert len(list((tmp_path / "imgs" / "red things").iterdir())) == 9
@@ -178,7 +178,7 @@ def test_by_keyboard_alone(watched: Callable[..., Watched], imgs: Path, tmp_path
     page.get_by_text("2 photos moved to “blue things”").wait_for()
     assert len(list((imgs / "green things").iterdir())) == 7
     press("Control+z")
-    page.get_by_text("Taken back: ").wait_for()
+    page.get_by_text("Undone: ").wait_for()
     assert len(list((imgs / "green things").iterdir())) == 9
 
     tab_to(page, "Change the class red things")

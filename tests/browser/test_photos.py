@@ -1,14 +1,17 @@
 """Photos and classes: what the page does with them, and says of them."""
 
+import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from helpers import write_photos
 
-from browser.web import RED, Watched, changed
+from browser.web import RED, Watched, asking, changed
 
 
 @pytest.mark.slow
@@ -241,4 +244,74 @@ def test_a_burst_that_failed_is_told_as_failed(watched: Callable[..., Watched]) 
     dialog = page.get_by_role("dialog")
     dialog.get_by_text("1 photo not added. Hold again for more.").wait_for()
     dialog.get_by_text("1.jpg: failed (Operation not permitted)").wait_for()
+    web.fine()
+
+
+DROP = """([heading, data]) => {
+  const transfer = new DataTransfer();
+  transfer.setData("application/x-edge-sharpzo-photos", data);
+  const how = { bubbles: true, cancelable: true, dataTransfer: transfer };
+  [...document.querySelectorAll("h2")].find((each) => each.textContent === heading)
+    .dispatchEvent(new DragEvent("drop", how));
+}"""
+
+
+@pytest.mark.slow
+def test_what_is_dragged_is_moved_and_not_what_another_window_has_chosen(
+    watched: Callable[..., Watched], imgs: Path
+) -> None:
+    def photos() -> list[int]:
+        return [len(list((imgs / name).iterdir())) for name in ("red things", "green things")]
+
+    web = watched()
+    page = web.open("/")
+    red, green = (page.get_by_label(f"Photo 2 of {name} things") for name in ("red", "green"))
+    red.check()
+    page.get_by_text("1 photo chosen", exact=True).wait_for()
+    page.evaluate(DROP, ["green things", ""])  # a drag of another window, and of an older page
+    with asking(web.address) as client:
+        found = client.get("/api/photos?class=green%20things").json()["photos"]
+    page.evaluate(DROP, ["red things", json.dumps([found[3]["id"]])])
+    page.get_by_text("1 photo moved to “red things”").wait_for()
+    assert photos() == [9, 8]
+    assert not (imgs / "green things" / found[3]["name"]).exists()
+    page.get_by_text("1 photo chosen", exact=True).wait_for()
+
+    page.keyboard.press("Escape")
+    page.locator("#chosen").wait_for(state="hidden")
+    tile = page.locator(".tile", has=green)
+    tile.drag_to(page.get_by_role("heading", name="red things"))
+    page.locator(".notice").get_by_text("1 photo moved to “red things”").wait_for()
+    page.locator("#chosen").wait_for(state="hidden")
+    assert photos() == [10, 7]
+    web.fine()
+
+
+@pytest.mark.slow
+def test_photos_that_wait_are_found_behind_many_that_were_set_aside(
+    watched: Callable[..., Watched], imgs: Path
+) -> None:
+    write_photos(imgs / ".set-aside" / "unsure", RED, 1, seed=7)
+    web = watched()
+    with asking(web.address) as client:
+        photo = client.get("/api/photos?set-aside=1").json()["photos"][0]
+    says = {"class": "red things", "display": "red things", "probability": 0.53, "known": True}
+    aside = [
+        {**photo, "id": f"{i:064x}", "can_go_back": i < 1050, "says": None} for i in range(1060)
+    ]
+
+    def answer(route: Any) -> None:  # as the station: a guess for a few more with each answer
+        asked = parse_qs(urlsplit(route.request.url).query)
+        first = int(asked["offset"][0])
+        some = aside[first : first + int(asked["limit"][0])]
+        for each in [each for each in some if not each["says"]][:3]:
+            each["says"] = says
+        route.fulfill(json={"photos": some, "total": len(aside)})
+
+    web.page.route(re.compile(r"/api/photos\?set-aside"), answer)
+    changed(web.page, "/api/state$", lambda body: body.update(waiting=10, set_aside=len(aside)))
+    page = web.open("/")
+    waiting = page.locator("#waiting .mend")
+    waiting.nth(9).get_by_text("Looks like red things, 53 %").wait_for()
+    assert waiting.count() == 10
     web.fine()

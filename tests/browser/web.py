@@ -154,6 +154,14 @@ def changed(page: Any, path: str, change: Callable[[Any], object]) -> None:
     page.route(re.compile(path), answer)
 
 
+def until(page: Any, is_so: str) -> None:
+    """Waits until a script says so; the page's own rules keep playwright from waiting for it."""
+    ends = time.monotonic() + WAIT / 1000
+    while not page.evaluate(is_so):
+        assert time.monotonic() < ends, is_so
+        page.wait_for_timeout(100)
+
+
 ASK_AGAIN = "import('/static/state.js').then((state) => state.refresh())"
 
 

@@ -20,12 +20,13 @@ function holdButton(camera, sent) {
     { type: "button", class: "main hold", autofocus: true },
     "Hold to record a burst",
   );
-  let files = [];
-  let holding = false;
+  /** @type {?object} the press that is held; another one may begin while its last photo is taken */
+  let held = null;
   async function record() {
-    if (holding) return;
-    holding = true;
-    files = [];
+    if (held) return;
+    const mine = {};
+    const files = [];
+    held = mine;
     button.classList.add("is-held");
     do {
       try {
@@ -36,13 +37,15 @@ function holdButton(camera, sent) {
       }
       button.textContent = count(files.length, "photo");
       await new Promise((resolve) => setTimeout(resolve, EVERY));
-    } while (holding && files.length < MOST);
-    holding = false;
-    button.classList.remove("is-held");
-    button.textContent = "Hold to record a burst";
+    } while (held === mine && files.length < MOST && button.isConnected);
+    if (held === mine) held = null;
+    if (!held) {
+      button.classList.remove("is-held");
+      button.textContent = "Hold to record a burst";
+    }
     if (files.length) sent(files);
   }
-  const release = () => (holding = false);
+  const release = () => (held = null);
   const isPress = (event) => event.key === " " || event.key === "Enter";
   button.addEventListener("pointerdown", (event) => {
     button.setPointerCapture(event.pointerId);
@@ -72,9 +75,47 @@ function outcome({ added, copies, near_duplicates: near, refused, unsent }) {
     .join(", ");
 }
 
+/**
+ * A list of cameras to choose from, where there are several; `camera` gives the one that is on.
+ * @param {{name: string, open: () => Promise<import("./cameras.js").Camera>}[]} found
+ * @param {import("./cameras.js").Camera} camera the first of them, open
+ * @param {HTMLElement} stage where what it sees is shown
+ */
+function choice(found, camera, stage) {
+  let on = 0;
+  let newest = 0; // of what was chosen: a camera that opens later than another is stopped
+  const list = h(
+    "select",
+    { "aria-label": "Which camera", hidden: found.length < 2 },
+    found.map((each, i) => h("option", { value: i }, each.name)),
+  );
+  list.addEventListener("change", async () => {
+    const mine = ++newest;
+    const chosen = Number(list.value);
+    try {
+      const other = await found[chosen].open();
+      if (mine !== newest) return other.stop();
+      camera.stop();
+      camera = other;
+      on = chosen;
+      stage.replaceChildren(camera.element);
+    } catch (error) {
+      if (mine !== newest) return;
+      list.value = on;
+      fail(error);
+    }
+  });
+  const stop = () => {
+    newest += 1;
+    camera.stop();
+  };
+  return { list, camera: () => camera, stop };
+}
+
 async function dialogWith(found, place) {
-  let camera = await found[0].open();
-  const stage = h("div", { class: "stage" }, camera.element);
+  const first = await found[0].open();
+  const stage = h("div", { class: "stage" }, first.element);
+  const { list, camera, stop } = choice(found, first, stage);
   const report = h(
     "p",
     { class: "soft", role: "status" },
@@ -85,40 +126,12 @@ async function dialogWith(found, place) {
     report.textContent = `${outcome(await upload(place, files, { burst: true }))}. Hold again for more.`;
     speak(report.textContent);
   };
-  const pick = h(
-    "select",
-    { "aria-label": "Which camera" },
-    found.map((each, i) => h("option", { value: i }, each.name)),
-  );
-  pick.addEventListener("change", async () => {
-    try {
-      const other = await found[Number(pick.value)].open();
-      camera.stop();
-      camera = other;
-      stage.replaceChildren(camera.element);
-    } catch (error) {
-      fail(error);
-    }
-  });
-  open(
-    `Camera: ${title(now(), place)}`,
-    () =>
-      [
-        found.length > 1 && pick,
-        stage,
-        h(
-          "div",
-          { class: "inline actions" },
-          holdButton(() => camera, sent),
-        ),
-        report,
-      ].filter(Boolean),
-    {
-      wide: true,
-      closed: () => camera.stop(),
-    },
-  );
+  const actions = h("div", { class: "inline actions" }, holdButton(camera, sent));
+  const content = () => [list, stage, actions, report];
+  open(`Camera: ${title(now(), place)}`, content, { wide: true, closed: stop });
 }
+
+let isOpening = false; // pressed again meanwhile, the button opens no second camera
 
 /**
  * Photos by camera: live where that is allowed, else by the phone's camera app.
@@ -135,10 +148,13 @@ export async function photograph(place) {
       );
     return;
   }
+  if (isOpening) return;
+  isOpening = true;
   try {
     if (!found.length) throw Object.assign(new Error(noCamera(why)), { status: 0 });
     await dialogWith(found, place);
   } catch (error) {
     fail(error);
   }
+  isOpening = false;
 }

@@ -47,7 +47,13 @@ export async function browserCamera() {
   });
   video.muted = true;
   video.srcObject = stream;
-  await video.play();
+  const stop = () => stream.getTracks().forEach((track) => track.stop());
+  try {
+    await video.play();
+  } catch (error) {
+    stop();
+    throw error;
+  }
   const canvas = document.createElement("canvas");
   return {
     element: video,
@@ -58,7 +64,7 @@ export async function browserCamera() {
       const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.92));
       return new File([blob], "camera.jpg", { type: "image/jpeg" });
     },
-    stop: () => stream.getTracks().forEach((track) => track.stop()),
+    stop,
   };
 }
 

@@ -19,17 +19,22 @@ function form(title, why, fields, button, submitted) {
   return made;
 }
 
-/** @param {{name: string, display: string, photos: number, left_out: number}} cls */
-export function editClass(cls, { addFolder }) {
+/**
+ * @param {{name: string, display: string, photos: number, left_out: number}} cls
+ * @param {{addFolder: () => void, goTo: (name: string) => void}} how `goTo`: gives the focus to the
+ * class that this one has become
+ */
+export function editClass(cls, { addFolder, goTo }) {
   const files = cls.photos + cls.left_out;
   const others = now().classes.filter((each) => each.name !== cls.name);
   open(cls.display || cls.name, (dialog) => {
-    const change = async (what, body, text) => {
+    const change = async (what, body, text, becomes = cls.name) => {
       try {
         toldBy(await post(path(cls.name, what), body));
         dialog.close();
         tell(`${text} Undo takes it back.`);
         await refresh();
+        if (becomes !== cls.name) goTo(becomes);
       } catch (error) {
         fail(error);
       }
@@ -85,7 +90,10 @@ export function editClass(cls, { addFolder }) {
           h("div", { class: "inline" }, rename, h("button", {}, "Rename")),
         ),
         null,
-        () => change("rename", { to: rename.value.trim() }, `Renamed to “${rename.value.trim()}”.`),
+        () => {
+          const to = rename.value.trim();
+          return change("rename", { to }, `Renamed to “${to}”.`, to);
+        },
       ),
       others.length > 0 &&
         form(
@@ -98,8 +106,10 @@ export function editClass(cls, { addFolder }) {
             h("div", { class: "inline" }, into, h("button", {}, "Merge")),
           ),
           null,
-          () =>
-            change("merge", { into: into.value }, `“${cls.name}” is part of “${into.value}” now.`),
+          () => {
+            const to = into.value;
+            return change("merge", { into: to }, `“${cls.name}” is part of “${to}” now.`, to);
+          },
         ),
       files === 0 &&
         form(

@@ -1,21 +1,19 @@
 /** A class, or another place where photos lie, with its photos: loaded when it comes into view. */
 
-import { get } from "./api.js";
 import { photograph } from "./burst.js";
 import { editClass } from "./class_dialog.js";
 import { h, icon, put } from "./dom.js";
 import { ask, leftOut, photosOf } from "./files.js";
 import { Grid } from "./grid.js";
-import { fail } from "./notices.js";
-import { query, title } from "./places.js";
-import { now } from "./state.js";
+import { listed } from "./listing.js";
+import { title } from "./places.js";
+import { missed, now } from "./state.js";
 import { upload } from "./uploads.js";
 import { view } from "./viewer.js";
 import { count } from "./words.js";
 
 const FIRST = 12;
 const MORE = 48;
-const AT_ONCE = 1000; // that the station gives
 const MEANT = {
   background: ": what the camera sees besides. They teach it to answer “none of these”.",
   "set-aside": ": nothing learns from them, and nothing is deleted.",
@@ -73,7 +71,8 @@ export class Column {
       {
         type: "button",
         class: "plain",
-        click: () => editClass(this.cls, { addFolder: () => this.add({ folder: true }) }),
+        click: () =>
+          editClass(this.cls, { addFolder: () => this.add({ folder: true }), goTo: focusClass }),
       },
       icon("edit"),
     );
@@ -156,20 +155,14 @@ export class Column {
     if (this.shown === version && !again) return;
     this.shown = version;
     try {
-      const photos = [];
-      for (let total = Infinity; photos.length < Math.min(this.wanted, total); ) {
-        const limit = Math.min(this.wanted - photos.length, AT_ONCE);
-        const place = `${query(this.place)}&offset=${photos.length}&limit=${limit}`;
-        const part = await get(`/api/photos?${place}`);
-        if (version !== this.shown) return; // a newer question is under way
-        photos.push(...part.photos);
-        this.total = part.total;
-        total = part.photos.length ? part.total : 0;
-      }
-      this.grid.show(photos);
+      const found = await listed(this.place, this.wanted, () => version !== this.shown);
+      if (!found) return;
+      this.total = found.total;
+      this.grid.show(found.photos);
     } catch (error) {
+      if (version !== this.shown) return;
       this.shown = "";
-      if (error.status !== 404) fail(error); // 404: the class is gone, and so is this column soon
+      if (error.status !== 404) missed(error); // 404: the class is gone, and so is this column soon
       return;
     }
     const left = this.total - this.grid.photos.length;
@@ -178,7 +171,15 @@ export class Column {
   }
 
   remove() {
+    this.shown = ""; // what is still under way comes to nothing
     watcher.unobserve(this.element);
+    this.grid.remove();
     this.element.remove();
   }
+}
+
+/** Gives the focus to what changes the class of this name, where that is there. */
+function focusClass(name) {
+  for (const { column } of document.querySelectorAll(".column"))
+    if (column.place.name === name) column.editButton.focus();
 }

@@ -1,6 +1,6 @@
 /** A dialog that comes over the page, closes with Escape, and gives the focus back. */
 
-import { h, icon } from "./dom.js";
+import { by, h, icon } from "./dom.js";
 
 /**
  * @param {string} title
@@ -27,6 +27,7 @@ export function open(title, content, { wide = false, closed = () => {} } = {}) {
     dialog.remove();
     closed();
     if (from?.isConnected) from.focus();
+    else by("main").focus({ preventScroll: true });
   });
   document.body.append(dialog);
   dialog.showModal();

@@ -100,6 +100,23 @@ async function take(transfer, column) {
   askWhere(folders);
 }
 
+/** The photos that are dropped: the drag may have begun in another window, which chose others. */
+function draggedIds(transfer) {
+  try {
+    return JSON.parse(transfer.getData(DRAGGED));
+  } catch {
+    return [];
+  }
+}
+
+async function moveDragged(ids, place, selection) {
+  if (ids.length && (await move(ids, place)))
+    selection.set(
+      ids.map((id) => ({ id })),
+      false,
+    );
+}
+
 /** @param {import("./selection.js").Selection} selection */
 export function takeDrops(selection) {
   let over = null;
@@ -121,7 +138,6 @@ export function takeDrops(selection) {
     const column = event.target.closest?.(".column")?.column;
     mark(null);
     if (isFiles(event)) take(event.dataTransfer, column).catch(fail);
-    else if (column)
-      move([...selection.chosen.keys()], column.place).then((done) => done && selection.clear());
+    else if (column) moveDragged(draggedIds(event.dataTransfer), column.place, selection);
   });
 }

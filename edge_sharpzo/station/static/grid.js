@@ -3,7 +3,7 @@
 import { h, put, thumbnail } from "./dom.js";
 import { remarks } from "./viewer.js";
 
-/** Photos that are dragged from one column to another. */
+/** Photos that are dragged from one column to another: their ids. */
 export const DRAGGED = "application/x-edge-sharpzo-photos";
 
 /** One grid; the tiles stay the same elements while their photos stay. */
@@ -26,7 +26,15 @@ export class Grid {
     this.enlarge = enlarge;
     this.element = h("ul", { class: "grid", "aria-label": `Photos of ${label}` });
     this.element.addEventListener("keydown", (event) => this.pressed(event));
-    selection.addEventListener("change", () => this.marked());
+    this.changed = () => this.marked();
+    selection.addEventListener("change", this.changed);
+  }
+
+  /** What its photos were is chosen no more. */
+  remove() {
+    this.selection.removeEventListener("change", this.changed);
+    if (this.photos.some(({ id }) => this.selection.has(id))) this.selection.set(this.photos, false);
+    this.element.remove();
   }
 
   /** Shows these photos; focus stays where it was, or goes to the photo that took its place. */
@@ -81,7 +89,7 @@ export class Grid {
         this.selection.clear();
         this.selection.set([this.photos[index()]], true);
       }
-      event.dataTransfer.setData(DRAGGED, "");
+      event.dataTransfer.setData(DRAGGED, JSON.stringify([...this.selection.chosen.keys()]));
       event.dataTransfer.effectAllowed = "move";
     });
     return tile;

@@ -7,10 +7,9 @@ import { lossCurve } from "./chart.js";
 import { by, h, put, putLinked } from "./dom.js";
 import { keyed } from "./keyed.js";
 import { fail, speak, toldBy } from "./notices.js";
-import { now, refresh, watch } from "./state.js";
+import { GOING, missed, now, refresh, watch } from "./state.js";
 import { duration, percent, sentence } from "./words.js";
 
-const GOING = new Set(["encoding", "tuning"]);
 let spoken = "";
 let asking = 0; // what has been asked of the station and not answered yet
 
@@ -163,15 +162,22 @@ by("learn-auto").addEventListener("change", (event) =>
 
 // The state tells how far learning is, not the whole curve: that is asked for when it went on.
 let drawn = "";
+let asked = 0;
+let answered = 0; // the newest question whose answer is shown: an older one's may come later
 watch(async (state) => {
   show(state);
   const mark = `${state.learn.state} ${state.learn.queries}`;
   if (mark === drawn) return;
   drawn = mark;
+  const mine = ++asked;
   try {
-    showCurve((await get("/api/learn")).history);
+    const { history } = await get("/api/learn");
+    if (mine < answered) return;
+    answered = mine;
+    showCurve(history);
   } catch (error) {
+    if (mark !== drawn) return;
     drawn = "";
-    fail(error);
+    missed(error);
   }
 });

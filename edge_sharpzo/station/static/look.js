@@ -7,17 +7,17 @@ import { by, h, put, putLinked } from "./dom.js";
 import { keyed, sections } from "./keyed.js";
 import { showMatrix, showMixedUp } from "./matrix.js";
 import { mendList, misread, refused, suspect, unsure } from "./mend.js";
-import { fail } from "./notices.js";
 import { shown as named } from "./places.js";
 import { showScores } from "./scores.js";
-import { now, watch } from "./state.js";
+import { GOING, missed, now, watch } from "./state.js";
 import { twins } from "./twins.js";
 import { percent, sentence, some } from "./words.js";
 
 const SMALL = 8; // classes whose matrix leaves room beside it, and is seen whole
 
 let look = null;
-let shownVersion = null;
+let was = null; // the share that was right before photos or words changed last
+let shownMark = null; // of what is shown, or asked for
 let cell = null; // [row, column] of the matrix, where one is open
 
 function showCell() {
@@ -105,7 +105,7 @@ function showJumps() {
   put(by("jumps"), { hidden: links.length < 2 });
 }
 
-function show(was) {
+function show() {
   showScores(look, was);
   const wanting = (look.wanting ?? []).map((name) => named(now(), name));
   const wish = `More photos would help most here: ${some(wanting, 5)}.`;
@@ -126,19 +126,24 @@ function show(was) {
   put(by("look"), { hidden: false });
 }
 
-async function load(version) {
-  shownVersion = version;
+async function load(mark) {
+  shownMark = mark;
   try {
     const newest = await get("/api/look");
-    if (version !== shownVersion) return;
-    const was = look ? look.after.share : null;
+    if (mark !== shownMark) return;
+    if (look && look.version !== newest.version) was = look.after.share;
     look = newest;
-    show(was);
+    show();
   } catch (error) {
-    shownVersion = null;
-    fail(error);
+    if (mark !== shownMark) return; // a newer question is under way
+    shownMark = null;
+    missed(error);
   }
 }
+
+/** Another text whenever a run has ended or was stopped, which brings the tuned prompt's figures. */
+const ofRun = ({ state: how, queries, up_to_date: isNew }) =>
+  GOING.has(how) ? "goes on" : `${how} ${queries} ${isNew}`;
 
 /** What there is to say while there is nothing new to see. */
 function waiting({ state: how, why, done, of }) {
@@ -155,8 +160,11 @@ watch((state) => {
   const text = waiting(state.look);
   putLinked(by("look-wait"), text);
   by("look").classList.toggle("is-old", how === "working");
-  if (how === "none") put(by("look"), { hidden: true });
-  // A run that has ended brings the tuned prompt's figures.
-  const mark = `${version} ${state.learn.state === "done"} ${state.learn.up_to_date}`;
-  if (how === "ready" && mark !== shownVersion) load(mark);
+  if (how === "none") {
+    put(by("look"), { hidden: true });
+    shownMark = null; // the same photos may come back
+  }
+  if (how !== "ready") return;
+  const mark = `${version} ${ofRun(state.learn)}`;
+  if (mark !== shownMark) load(mark);
 });

@@ -4,15 +4,19 @@ import { by, h, icon, linked } from "./dom.js";
 import { sentence } from "./words.js";
 
 // What a person did since the page was opened, counted: a message about something newer takes the
-// place of what went wrong before it.
+// place of those about what was done before.
 let deeds = 0;
-for (const kind of ["click", "submit", "change", "drop"]) addEventListener(kind, () => deeds++, true);
+/** A person has done something. */
+export const deed = () => deeds++;
+for (const kind of ["click", "submit", "change", "drop"]) addEventListener(kind, deed, true);
 
-/** Takes away what went wrong with something done before. */
-export function forgetOlder() {
-  for (const old of document.querySelectorAll(".notice.bad[data-deed]"))
+function forget(kind) {
+  for (const old of document.querySelectorAll(`.notice.${kind}[data-deed]`))
     if (Number(old.dataset.deed) < deeds) old.remove();
 }
+
+/** Takes away what went wrong with something done before. */
+export const forgetOlder = () => forget("bad");
 
 /** Speaks without showing, for what the page shows anyway. */
 export function speak(text) {
@@ -41,6 +45,7 @@ function show(kind, text, { keep = false } = {}) {
   });
   notice.append(close);
   forgetOlder();
+  if (kind === "good") forget("good");
   for (const same of by("notices").children) {
     if (same.firstChild.textContent === text) same.remove();
   }

@@ -53,7 +53,9 @@ function show(state) {
   const wanted = new Set([...classes, ...others].map(({ place }) => key(place)));
   for (const [name, column] of columns) {
     if (wanted.has(name)) continue;
+    const had = column.element.contains(document.activeElement);
     column.remove();
+    if (had) by("main").focus({ preventScroll: true });
     columns.delete(name);
   }
   arranged(by("columns"), classes);

@@ -5,6 +5,8 @@ import { keyed } from "./keyed.js";
 import { speak } from "./notices.js";
 import { accuracy, count, percent } from "./words.js";
 
+let spoken = "";
+
 function score({ text, value, main = false, was = null }) {
   const change =
     was !== null && Math.round(100 * was) !== Math.round(100 * value.share)
@@ -55,7 +57,8 @@ export function showScores(look, was) {
   const whyNot = look.why_not ? ` No figure of the tuned prompt here: ${look.why_not}.` : "";
   const how = `${taught}${judged}${whyNot}${chosenBy(look)} “±” is how far chance alone may have moved the figure, 19 times of 20: more photos make it smaller.`;
   put(by("how"), { text: how });
-  if (was !== null && Math.round(100 * was) !== Math.round(100 * after.share))
-    speak(`Now ${accuracy(after)}; it was ${percent(was)}.`);
-  else speak(`Now ${accuracy(after)}.`);
+  const isOther = was !== null && Math.round(100 * was) !== Math.round(100 * after.share);
+  const text = `Now ${accuracy(after)}${isOther ? `; it was ${percent(was)}` : ""}.`;
+  if (text !== spoken) speak(text);
+  spoken = text;
 }

@@ -2,9 +2,9 @@
 
 import { post } from "./api.js";
 import { by, put } from "./dom.js";
-import { fail, speak, tell, toldBy } from "./notices.js";
+import { deed, fail, speak, tell, toldBy } from "./notices.js";
 import { begin, now, refresh, watch } from "./state.js";
-import { percent } from "./words.js";
+import { percent, sentence } from "./words.js";
 
 function able(button, word, step) {
   const text = step ? `${word}: ${step}` : `Nothing to ${word.toLowerCase()}`;
@@ -16,7 +16,8 @@ async function back(which) {
   if (!step) return speak(`Nothing to ${which}.`);
   try {
     const answer = await post(`/api/${which}`);
-    tell(which === "undo" ? `Taken back: ${step}` : `Done again: ${step}`);
+    // Another page may have done a step since this one heard of any.
+    if (answer.step) tell(sentence(answer.step.text));
     toldBy(answer);
   } catch (error) {
     fail(error);
@@ -42,6 +43,7 @@ addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (key !== "z" && key !== "y") return;
   event.preventDefault();
+  deed();
   back(key === "y" || event.shiftKey ? "redo" : "undo");
 });
 

@@ -4,6 +4,9 @@ import { get } from "./api.js";
 import { fail, tell } from "./notices.js";
 import { released } from "./pressing.js";
 
+/** The states of learning in which it goes on. */
+export const GOING = new Set(["encoding", "tuning"]);
+
 /** @type {any} what /api/state said last */
 let state = null;
 let lost = null;
@@ -33,6 +36,18 @@ function changed() {
   }
 }
 
+function unanswered(error) {
+  lost ??= fail(error, { keep: true });
+  clearTimeout(soon);
+  soon = setTimeout(refresh, 3000);
+}
+
+/** Tells why what belongs to the state did not come; where no answer came, all is asked again. */
+export function missed(error) {
+  if (error.status === 0) unanswered(error);
+  else fail(error);
+}
+
 let asking = null;
 let again = false;
 
@@ -49,9 +64,7 @@ async function ask() {
     clearTimeout(soon);
     if (state.look.state === "working") soon = setTimeout(refresh, 250);
   } catch (error) {
-    lost ??= fail(error, { keep: true });
-    clearTimeout(soon);
-    soon = setTimeout(refresh, 3000);
+    unanswered(error);
   }
 }
 
@@ -83,30 +96,45 @@ function heard(event) {
   }
 }
 
+/** @type {?EventSource} */
+let events = null;
+let polling = 0;
+
+function hearNothing() {
+  events?.close();
+  events = null;
+  clearInterval(polling);
+  polling = 0;
+}
+
+/**
+ * Listens, while the page is seen: browsers keep six connections to a station, and each page that
+ * listens holds one of them.
+ */
 function listen() {
-  let polling = 0;
-  const events = new EventSource("/api/events");
-  events.onmessage = heard;
-  events.onopen = () => {
+  hearNothing();
+  if (document.hidden) return;
+  const mine = new EventSource("/api/events");
+  events = mine;
+  mine.onmessage = heard;
+  mine.onopen = () => {
     clearInterval(polling);
     polling = 0;
     if (lost) refresh();
   };
-  events.onerror = () => {
+  mine.onerror = () => {
     polling ||= setInterval(() => {
       refresh();
-      if (events.readyState === EventSource.CLOSED) {
-        clearInterval(polling);
-        listen();
-      }
+      if (mine.readyState === EventSource.CLOSED) listen();
     }, 3000);
   };
-  addEventListener("pagehide", () => {
-    events.close();
-    clearInterval(polling);
-  });
 }
 
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) refresh();
+  listen();
+});
+addEventListener("pagehide", hearNothing);
 addEventListener("pageshow", (event) => event.persisted && location.reload());
 
 /** Begins to listen; every page calls this once. */

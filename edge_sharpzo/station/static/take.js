@@ -5,8 +5,8 @@ import "./shell.js";
 import { get } from "./api.js";
 import { by, h, put, putLinked } from "./dom.js";
 import { keyed } from "./keyed.js";
-import { fail, speak } from "./notices.js";
-import { watch } from "./state.js";
+import { speak } from "./notices.js";
+import { missed, watch } from "./state.js";
 import { sentence, size } from "./words.js";
 
 const MEANT = {
@@ -50,7 +50,9 @@ async function show(state) {
   if (mark === shown) return;
   shown = mark;
   try {
-    const { ready, files, command, why, up_to_date: fresh, finished, none_of_these } = await get("/api/take");
+    const answer = await get("/api/take");
+    if (mark !== shown) return; // a newer question is under way
+    const { ready, files, command, why, up_to_date: fresh, finished, none_of_these } = answer;
     put(by("take"), { hidden: !ready });
     put(by("take-none"), { hidden: ready });
     putLinked(by("take-why"), why ? sentence(why) : "");
@@ -61,7 +63,9 @@ async function show(state) {
     put(by("tells-none"), { hidden: !none_of_these });
     put(by("tells-no-none"), { hidden: none_of_these });
   } catch (error) {
-    fail(error);
+    if (mark !== shown) return;
+    shown = "";
+    missed(error);
   }
 }
 

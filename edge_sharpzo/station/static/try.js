@@ -89,13 +89,17 @@ function shownOn(stage, element) {
   stage.replaceChildren(element);
 }
 
-async function tried(file, live = false) {
+let newest = 0; // of what is tried, counted: an answer about anything older is not shown
+
+async function tried(file, mine, live = false) {
   const form = new FormData();
   form.append("photo", file, file.name);
-  showAnswer(await send("/api/try", form), live);
+  const answer = await send("/api/try", form);
+  if (mine === newest) showAnswer(answer, live);
 }
 
 async function tryFile(file) {
+  const mine = ++newest;
   stopLive();
   forgetOlder();
   const image = h("img", { alt: "The photo that is tried", src: URL.createObjectURL(file) });
@@ -105,8 +109,9 @@ async function tryFile(file) {
   shownOn(by("stage"), image);
   by("answer").replaceChildren(h("p", { class: "soft" }, "Looking …"));
   try {
-    await tried(file);
+    await tried(file, mine);
   } catch (error) {
+    if (mine !== newest) return;
     by("answer").replaceChildren(h("p", { class: "soft" }, "No answer."));
     instead = EMPTY;
     if (unseen.isConnected) shownOn(by("stage"), EMPTY);
@@ -115,6 +120,7 @@ async function tryFile(file) {
 }
 
 let camera = null;
+let isOpening = false; // which takes as long as somebody thinks about allowing it
 
 function stopLive() {
   camera?.stop();
@@ -123,13 +129,27 @@ function stopLive() {
   by("live").textContent = "Live camera";
 }
 
+/** @returns {Promise<?import("./cameras.js").Camera>} null where there is none, which it says */
+async function opened() {
+  isOpening = true;
+  try {
+    const { found, why } = await cameras();
+    if (!found.length) by("camera-note").textContent = noCamera(why);
+    return found.length ? await found[0].open() : null;
+  } finally {
+    isOpening = false;
+  }
+}
+
 async function goLive() {
-  const { found, why } = await cameras();
-  if (!found.length) {
-    by("camera-note").textContent = noCamera(why);
+  const before = newest;
+  const mine = await opened();
+  if (!mine) return;
+  if (before !== newest) {
+    mine.stop(); // a photo was chosen meanwhile
     return;
   }
-  const mine = await found[0].open();
+  const turn = ++newest;
   forgetOlder();
   camera = mine;
   by("live").setAttribute("aria-pressed", "true");
@@ -137,12 +157,20 @@ async function goLive() {
   shownOn(by("stage"), mine.element);
   try {
     while (camera === mine) {
-      await tried(await mine.grab(), true);
+      await tried(await mine.grab(), turn, true);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
+  } catch (error) {
+    if (turn === newest) throw error;
   } finally {
+    mine.stop();
     if (camera === mine) stopLive();
   }
+}
+
+function pressedLive() {
+  if (camera) stopLive();
+  else if (!isOpening) goLive().catch(fail);
 }
 
 async function choose(how) {
@@ -158,8 +186,11 @@ async function choose(how) {
 by("shoot").hidden = !isPhone();
 by("choose").addEventListener("click", () => choose({}).catch(fail));
 by("shoot").addEventListener("click", () => choose({ camera: true }).catch(fail));
-by("live").addEventListener("click", () => (camera ? stopLive() : goLive().catch(fail)));
-addEventListener("pagehide", stopLive);
+by("live").addEventListener("click", pressedLive);
+addEventListener("pagehide", () => {
+  newest += 1; // a camera that opens later is stopped
+  stopLive();
+});
 addEventListener(
   "dragover",
   (event) => event.dataTransfer.types.includes("Files") && event.preventDefault(),

@@ -1,14 +1,13 @@
 /** Photos that no class has yet, such as those that `watch` saved since it was not sure. */
 
-import { get } from "./api.js";
 import { by } from "./dom.js";
 import { sections } from "./keyed.js";
+import { listed, part } from "./listing.js";
 import { mendList } from "./mend.js";
 import { canGoBack } from "./moving.js";
-import { fail } from "./notices.js";
+import { SET_ASIDE } from "./places.js";
+import { missed } from "./state.js";
 import { saysOf } from "./viewer.js";
-
-const MOST = 1000; // photos that are asked for at once
 
 let of = ""; // the versions that are shown
 
@@ -24,6 +23,25 @@ function shown(entries) {
   sections(by("waiting"), lists);
 }
 
+const hasNone = (photo) => !canGoBack(photo); // a class, which it came from
+
+/** Shows those that wait, and again as guesses come: some with each answer, as long as any come. */
+async function showAll(isOld) {
+  const found = await listed(SET_ASIDE, Infinity, isOld);
+  for (let before = -1; found; ) {
+    const entries = found.photos.filter(hasNone).map(entry);
+    const said = entries.filter(({ says }) => says).length;
+    if (said > before) shown(entries);
+    if (said === entries.length || said === before) return;
+    before = said;
+    // From the first one on that has none: guesses come for the first photos that are asked for.
+    const at = found.photos.findIndex((photo) => hasNone(photo) && !photo.says);
+    const { photos } = await part(SET_ASIDE, at);
+    if (isOld()) return;
+    found.photos.splice(at, photos.length, ...photos);
+  }
+}
+
 /** Shows those that wait, where there are any. */
 export async function showWaiting(state) {
   const version = `${state.version} ${state.look?.version} ${state.look?.state} ${state.learn.state}`;
@@ -31,18 +49,10 @@ export async function showWaiting(state) {
   of = version;
   if (!state.waiting) return shown([]);
   try {
-    let said = -1; // of how many a guess is there: some come with each answer, as long as any come
-    for (;;) {
-      const { photos } = await get(`/api/photos?set-aside=1&offset=0&limit=${MOST}`);
-      if (version !== of) return; // a newer question is under way
-      const entries = photos.filter((photo) => !canGoBack(photo)).map(entry);
-      const before = said;
-      said = entries.filter(({ says }) => says).length;
-      if (said > before) shown(entries);
-      if (said === entries.length || said === before) return;
-    }
+    await showAll(() => version !== of);
   } catch (error) {
+    if (version !== of) return;
     of = "";
-    fail(error);
+    missed(error);
   }
 }
