@@ -24,6 +24,7 @@ from edge_sharpzo.engines.dask_client import dask_address, scheduler_of
 from edge_sharpzo.events import Event, Note, RunEnded
 from edge_sharpzo.runs.checkpoint import FILE
 from edge_sharpzo.runs.folder import clear_dead
+from edge_sharpzo.runs.lock import locked
 from edge_sharpzo.runs.options import TuneOptions
 from edge_sharpzo.sweeping import crew, fleet
 from edge_sharpzo.sweeping.encode_there import encode_on_machines
@@ -601,7 +602,7 @@ def test_budgets_that_are_too_small_leave_no_runs(
         (["config.json"], False),
         (["config.json", FILE], True),
         (["config.json", "summary.json"], True),
-        (["config.json", ".lock"], True),
+        (["config.json", ".lock"], False),  # it was killed
         (["config.json", "mine.txt"], True),
         (["mine.txt"], True),
         ([], True),
@@ -616,6 +617,16 @@ def test_what_is_left_of_a_run_that_failed(names: list[str], stays: bool, tmp_pa
     assert run.exists() == stays
     assert not stays or {path.name for path in run.iterdir()} == set(names)
     clear_dead(tmp_path / "nowhere")
+
+
+def test_a_run_that_has_just_begun_is_not_dead(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with locked(run):
+        (run / "config.json").touch()
+        clear_dead(run)
+        assert (run / "config.json").exists()
+    clear_dead(run)
+    assert not run.exists()
 
 
 def test_two_sweeps_in_one_folder(sets: Path, tiny_onnx: Path, tmp_path: Path) -> None:
