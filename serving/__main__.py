@@ -1,5 +1,6 @@
 """`python -m serving`: a `clip.onnx` behind an inference server."""
 
+import os
 import platform
 import signal
 import sys
@@ -19,6 +20,7 @@ from serving.listen import Listen
 if TYPE_CHECKING:
     from serving.repository import Repository
 
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what it says is told as an error, once
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
