@@ -38,7 +38,7 @@ class Listen:
             raise UserError("no --host is given: give an address of this machine, or 0.0.0.0")
         if self.grpc_port == self.http_port:
             raise UserError(f"gRPC and HTTP both on port {self.http_port}: give two ports")
-        for flag in (GRPC, HTTP):
+        for flag in (HTTP, GRPC):  # as a server takes them
             self.bound(flag).close()
 
     def bound(self, flag: str) -> socket.socket:

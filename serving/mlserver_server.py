@@ -34,11 +34,17 @@ def serve(repository: Repository, listen: Listen, threads: int, ready: Callable[
     """
     mlserver.grpc.server.InferenceServicer = _Servicer
     mlserver.server.GRPCServer = _GrpcServer
-    return asyncio.run(_serve(repository, listen, threads, ready))
+    # Of two that start at once one has this port, and the other leaves it both.
+    with listen.bound(HTTP) as http:
+        return asyncio.run(_serve(repository, listen, http, threads, ready))
 
 
 async def _serve(
-    repository: Repository, listen: Listen, threads: int, ready: Callable[[], None]
+    repository: Repository,
+    listen: Listen,
+    http: socket.socket,
+    threads: int,
+    ready: Callable[[], None],
 ) -> int:
     settings, models = await load_settings(str(repository.folder))
     settings.host = listen.host
@@ -50,7 +56,7 @@ async def _serve(
     # MLServer has no setting for it, nor for the servicer.
     server._rest_server._app.add_middleware(BinaryTensors, most=MOST_MESSAGE_BYTES)
     server._grpc_server.listen = listen
-    mlserver.rest.server._NoSignalServer = partial(_HttpServer, listen)
+    mlserver.rest.server._NoSignalServer = partial(_HttpServer, http)
     running = asyncio.create_task(server.start(models))
     waiting = asyncio.create_task(asyncio.to_thread(_all_answer, repository, listen, running.done))
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -113,15 +119,15 @@ class _GrpcServer(mlserver.grpc.GRPCServer):
 
 
 class _HttpServer(mlserver.rest.server._NoSignalServer):
-    """One whose port is taken, or refused with its cure, before all else."""
+    """One whose port was taken, or refused with its cure, before all else."""
 
-    def __init__(self, listen: Listen, config: Any):
+    def __init__(self, taken: socket.socket, config: Any):
         super().__init__(config)
-        self._listen = listen
+        self._taken = taken
 
     async def serve(self, sockets: Any = None) -> None:
         """See uvicorn."""
-        await super().serve([*(sockets or ()), self._listen.bound(HTTP)])
+        await super().serve([*(sockets or ()), self._taken])
 
 
 class _Servicer(InferenceServicer):
