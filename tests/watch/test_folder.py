@@ -92,6 +92,10 @@ def test_pictures_of_which_only_the_first_is_there_are_waited_for(
     whole = BytesIO()
     first.save(whole, kind, save_all=True, append_images=others)
     content = whole.getvalue()
+    try:
+        Image.open(whole).load()
+    except OSError:
+        pytest.skip("this pillow writes no such file that it can read")
     inbox = place.folder("camera")
     file = inbox / f"a.{kind}"
     frames = frames_of(str(inbox), 0.02, lambda text, _: None)
