@@ -26,6 +26,7 @@ from edge_sharpzo.station.aside import Aside
 from edge_sharpzo.station.camera import Camera
 from edge_sharpzo.station.learner import Learner
 from edge_sharpzo.station.look import Look
+from edge_sharpzo.station.run_state import holds_something
 from edge_sharpzo.station.tuner import Tuner
 from edge_sharpzo.system.errors import UserError
 from edge_sharpzo.system.machine import check_device
@@ -231,7 +232,7 @@ def _with_those_of(given: Mapping[str, Any], data: Path, run: Path) -> TuneOptio
     Raises UserError for a run on other photos, or a folder that holds something else.
     """
     if not (run / CONFIG).exists():
-        if run.exists() and (not run.is_dir() or any(_others(run))):
+        if holds_something(run):
             raise UserError(
                 f"`run={run}` is no run of edge-sharpzo and not empty: choose another", field="run"
             )
@@ -248,10 +249,6 @@ def _with_those_of(given: Mapping[str, Any], data: Path, run: Path) -> TuneOptio
         "max_memory": default.max_memory,
     }
     return replace(config.options, **{**here, **given})
-
-
-def _others(run: Path) -> list[Path]:
-    return [each for each in run.iterdir() if not each.name.startswith(".")]
 
 
 def _check_model(run: Path, clip: Clip) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -172,7 +171,7 @@ def _check_run(folder: Path) -> None:
     """Raises UserError where something lies there that is no run: it is left alone."""
     if (folder / CONFIG).exists():
         RunConfig.read(folder)
-    elif folder.exists() and (not folder.is_dir() or any(_seen_in(folder))):
+    elif holds_something(folder):
         raise UserError(
             f"{folder} holds something that is no run ({CONFIG} is not there): move it away, or "
             "choose another `run`",
@@ -180,8 +179,11 @@ def _check_run(folder: Path) -> None:
         )
 
 
-def _seen_in(folder: Path) -> Iterator[Path]:
-    return (each for each in folder.iterdir() if not each.name.startswith("."))
+def holds_something(folder: Path) -> bool:
+    """Whether something that is seen lies there: in the folder, or as a file in its place."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not each.name.startswith(".") for each in folder.iterdir())
 
 
 def _stamp(file: Path) -> tuple[int, int, int] | None:
